@@ -1,0 +1,164 @@
+"""Selection: which units are state-full, as a pure function of (seed, parameter name, period).
+
+There is no hidden random state, so a resumed run, the ranks of a distributed run and the two engines draw the same
+subspaces without talking to each other. The source of randomness is SplitMix64 (Steele, Lea & Flood 2014) used as a
+counter-based generator: the i-th number of a key is ``mix(key + (i + 1)γ)``. Everything is 64-bit integer arithmetic
+with wrap-around, written with operators that NumPy and PyTorch share, so both give the same bits on every device.
+
+``key`` is a Python int (one draw), or an int64 array of shape (trials, 1) (one draw a trial); results then carry the
+leading trial axis.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "budget",
+    "circle",
+    "independent_units",
+    "leading",
+    "normals",
+    "selection_key",
+    "stream",
+    "subset",
+    "trial_keys",
+    "uniform_bits",
+]
+
+_GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15, the golden ratio, as a signed 64-bit integer
+_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+_TWO_64 = 2**64
+
+STREAMS = ("problem", "start", "noise", "selection")
+
+
+def stream(seed: int, name: str) -> np.random.SeedSequence:
+    """The seed sequence of one named stream; streams of one seed are independent of each other."""
+    return np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(name),))
+
+
+def selection_key(seed: int, name: str, period: int) -> int:
+    """The 64-bit key of one draw: (seed, parameter name, period) hashed to a signed integer."""
+    base = int(stream(seed, "selection").generate_state(1, np.uint64)[0])
+    label = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+    return _signed(_mix_int(_mix_int(base ^ label) + period))
+
+
+def trial_keys(key: int, trials: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One key a trial, shape (trials, 1). Trial 0 has the key itself: it is the run that training does."""
+    trials = np.asarray(trials, dtype=np.int64).reshape(-1, 1)
+    return np.where(trials == 0, np.int64(key), uniform_bits(key, trials - 1))
+
+
+def uniform_bits(key: Any, index: Any) -> Any:
+    """64 random bits (as int64) for every entry of the int64 array or tensor ``index``."""
+    bits = key + (index + 1) * _GAMMA
+    bits = (bits ^ _shift_right(bits, 30)) * _MIX_1
+    bits = (bits ^ _shift_right(bits, 27)) * _MIX_2
+    return bits ^ _shift_right(bits, 31)
+
+
+def independent_units(key: Any, index: Any, probability: float) -> Any:
+    """Booleans, each true with ``probability``, independent of each other."""
+    if probability >= 1:
+        return (index | 1) != 0
+    threshold = int(probability * _TWO_64) - 2**63
+    return uniform_bits(key, index) < threshold
+
+
+def subset(key: Any, count: int, size: int) -> NDArray[np.int64]:
+    """A uniformly drawn set of ``size`` out of ``count`` units, ascending; shape (size,) or (trials, size)."""
+    bits = uniform_bits(key, np.arange(count, dtype=np.int64))
+    if size == 0:
+        return np.zeros((*bits.shape[:-1], 0), dtype=np.int64)
+    if size >= count:
+        return np.broadcast_to(np.arange(count), bits.shape).copy()
+    return np.sort(np.argpartition(bits, size - 1, axis=-1)[..., :size], axis=-1)
+
+
+def normals(key: Any, count: int) -> NDArray[np.float64]:
+    """Standard normal numbers by Box and Muller, shape (count,) or (trials, count)."""
+    index = np.arange(count, dtype=np.int64)
+    first = _unit_interval(uniform_bits(key, 2 * index))
+    second = _unit_interval(uniform_bits(key, 2 * index + 1))
+    return np.sqrt(-2.0 * np.log(first)) * np.cos(2.0 * np.pi * second)
+
+
+def budget(density: float, count: int) -> int:
+    """How many of ``count`` units the density stands for: rounded, but at least one if the density is positive."""
+    return 0 if density == 0 else min(count, max(1, int(density * count + 0.5)))
+
+
+def leading(density: float, count: int) -> NDArray[np.int64]:
+    """The first ``budget(density, count)`` units."""
+    return np.arange(budget(density, count))
+
+
+def circle(key: Any, period: int, sizes: NDArray[np.int64], density: float, order: str) -> NDArray[np.bool_]:
+    """Which blocks are active: a window of ``density`` of all *elements* walks over the blocks laid on a circle.
+
+    A block is active if its first element lies in the window, so every block is active with the same probability
+    (order "random") or once a round (the other orders), whatever its size; a window in which no block starts takes
+    the block that it lies in. Orders: "random" draws a new arrangement and a new window every period, "ascending"
+    and "descending" walk on, "mirror" walks to the end and back. Returns shape (blocks,) or (trials, blocks).
+    """
+    total, count = int(sizes.sum()), len(sizes)
+    window = budget(density, total)
+    if window == 0 or window >= total:
+        return np.full((*np.shape(key)[:-1], count), window > 0)
+    blocks = np.arange(count, dtype=np.int64)
+    if order == "random":
+        arrangement = np.argsort(uniform_bits(key, blocks), axis=-1, kind="stable")
+        draw = uniform_bits(key, np.full(1, count, dtype=np.int64))
+        offset = _remainder(draw, total)
+    else:
+        periods = -(-total // window)  # in one round every block has been active once
+        turn, within = divmod(period, periods)
+        backwards = order == "descending" or (order == "mirror" and turn % 2 == 1)
+        arrangement = blocks[::-1] if backwards else blocks
+        walked = within * window if order == "mirror" else period * window
+        offset = np.full(1, walked % total)
+        if order == "mirror":
+            window = min(window, total - walked)
+    laid = sizes[arrangement]
+    position = np.cumsum(laid, axis=-1) - laid
+    ahead = (position - offset) % total
+    active = ahead < window
+    empty = ~active.any(axis=-1, keepdims=True)
+    active |= empty & (ahead == ahead.max(axis=-1, keepdims=True))
+    result = np.zeros(active.shape, dtype=bool)
+    np.put_along_axis(result, np.broadcast_to(arrangement, active.shape), active, axis=-1)
+    return result
+
+
+def _shift_right(bits: Any, by: int) -> Any:
+    """Logical shift: the sign bit does not spread."""
+    return (bits >> by) & ((1 << (64 - by)) - 1)
+
+
+def _unit_interval(bits: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The upper 53 bits as a number in (0, 1)."""
+    return (_shift_right(bits, 11) + 0.5) * 2.0**-53
+
+
+def _remainder(bits: NDArray[np.int64], modulus: int) -> NDArray[np.int64]:
+    return _shift_right(bits, 1) % modulus
+
+
+def _signed(value: int) -> int:
+    value %= _TWO_64
+    return value - _TWO_64 if value >= 2**63 else value
+
+
+def _mix_int(value: int) -> int:
+    """SplitMix64's finaliser on a Python int."""
+    value = (value + _GAMMA) % _TWO_64
+    value = ((value ^ (value >> 30)) * (_MIX_1 % _TWO_64)) % _TWO_64
+    value = ((value ^ (value >> 27)) * (_MIX_2 % _TWO_64)) % _TWO_64
+    return value ^ (value >> 31)

@@ -1,0 +1,62 @@
+"""Evidence: a measured metric for every step, with its uncertainty and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.evidence.intervals import mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Evidence", "Source"]
+
+Array = NDArray[np.float64]
+Source = Literal["monte_carlo", "exact", "worst_case", "training"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A metric for k = 1 … K: by default the running average (1/k) Σ_{i≤k} E‖gⁱ‖².
+
+    ``mean``, ``lower`` and ``upper`` have shape (K,) and hold at each single step with ``confidence``. Evidence that
+    is exact has lower = mean = upper. ``deviation`` and ``skewness``, shape (K,), are those of one trial;
+    :meth:`interval` needs them to give the interval at another confidence.
+    """
+
+    source: Source
+    steps: NDArray[np.int64]
+    mean: Array
+    lower: Array
+    upper: Array
+    metric: str = "squared_gradient_norm"
+    confidence: float = 0.99
+    trials: int = 1
+    deviation: Array | None = None
+    skewness: Array | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def interval(self, confidence: float) -> tuple[Array, Array]:
+        """Lower and upper end, shape (K,), of the interval that covers E at each single step with ``confidence``."""
+        if self.deviation is None:
+            return self.lower, self.upper
+        return mean_interval(self.mean, self.deviation, self.skewness, self.trials, confidence)
+
+    def frame(self) -> pd.DataFrame:
+        """Tidy table: one row a step, columns source, metric, step, mean, lower, upper."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "source": self.source,
+                "metric": self.metric,
+                "step": self.steps,
+                "mean": self.mean,
+                "lower": self.lower,
+                "upper": self.upper,
+            }
+        )

@@ -1,0 +1,316 @@
+"""Reading an experiment file: TOML to :class:`Experiment`, overrides, sweeps, and the one line that says what is wrong."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import itertools
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ValidationError
+
+from frugal_theory.config import Experiment, quoted
+
+__all__ = ["Cell", "ExperimentError", "cells", "dump", "load", "parse", "parse_overrides"]
+
+
+class ExperimentError(ValueError):
+    """An experiment that cannot be run. The message is one line naming the file, the key and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a sweep: its settings (case name and dotted keys) and the experiment they give."""
+
+    settings: dict[str, Any]
+    experiment: Experiment
+
+    @property
+    def label(self) -> str:
+        """The settings in words; empty for an experiment without a sweep."""
+        return ", ".join(str(v) if k == "case" else f"{k.split('.')[-1]} = {v}" for k, v in self.settings.items())
+
+
+def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """Read and validate an experiment file.
+
+    ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``. Every cell of the file's sweep is
+    validated too. Raises :class:`ExperimentError` for a missing file, invalid TOML, an unknown key, a wrong
+    type or an impossible combination.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ExperimentError(f"{path}: no such file; give the path of an experiment file (.toml)") from None
+    except IsADirectoryError:
+        raise ExperimentError(f"{path}: is a folder; give the path of an experiment file (.toml)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    return parse(text, source=str(path), overrides=overrides)
+
+
+def parse(text: str, source: str = "experiment", overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """The same as :func:`load` for a TOML text; ``source`` is what error messages call it."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ExperimentError(f"{source}: invalid TOML: {error}") from None
+    for key, value in (overrides or {}).items():
+        _set(table, key, _plain(value), source)
+    experiment = _validate(table, source)
+    cells(experiment, source)
+    return experiment
+
+
+def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """``["a.b=0.5", "c.d=lion"]`` to ``{"a.b": 0.5, "c.d": "lion"}``: values are TOML, bare words are strings."""
+    overrides: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ExperimentError(f"--set {setting}: expected KEY=VALUE, for example --set algorithm.density=0.5")
+        try:
+            overrides[key] = tomllib.loads(f"value = {text.strip()}")["value"]
+        except tomllib.TOMLDecodeError:
+            overrides[key] = text.strip()
+    return overrides
+
+
+def cells(experiment: Experiment, source: str = "experiment") -> list[Cell]:
+    """Every cell of the experiment: its cases times the grid of its sweep; one cell if it has neither.
+
+    Raises :class:`ExperimentError` where a combination is impossible.
+    """
+    base = experiment.model_dump(exclude={"sweep", "cases"}, exclude_unset=True)
+    keys = list(experiment.sweep)
+    result = []
+    for case in experiment.cases or [None]:
+        for values in itertools.product(*experiment.sweep.values()):
+            table: dict[str, Any] = copy.deepcopy(_plain(base))
+            settings: dict[str, Any] = {}
+            where = source
+            if case is not None:
+                settings["case"] = case.name
+                where = f"{source}: case {case.name!r}"
+                for part, value in (case.model_extra or {}).items():
+                    _merge(table, part, _plain(value))
+            for key, value in zip(keys, values, strict=True):
+                _set(table, key, _plain(value), f"{where}: [sweep]")
+                settings[key] = value
+            grid = ", ".join(f"{key} = {value}" for key, value in zip(keys, values, strict=True))
+            cell = _validate(table, f"{where}: [sweep] {grid}" if keys else where)
+            result.append(Cell(settings, cell))
+    return result
+
+
+def dump(experiment: Experiment) -> str:
+    """The experiment as TOML, every default spelled out: ``parse(dump(e)) == e``."""
+    import tomli_w
+
+    return tomli_w.dumps(_without_none(_plain(experiment.model_dump())))
+
+
+def _set(table: dict[str, Any], key: str, value: Any, source: str) -> None:
+    """Set a dotted key; ``algorithm.state_full.beta`` walks into tables, making those that are missing."""
+    *parents, last = key.split(".")
+    here = table
+    for depth, parent in enumerate(parents):
+        child = here.setdefault(parent, {})
+        if isinstance(child, str) and parent in ("state_full", "state_free"):
+            child = here[parent] = {"rule": child}
+        if not isinstance(child, dict):
+            raise ExperimentError(f"{source}: {key}: {'.'.join(parents[: depth + 1])} is not a table")
+        here = child
+    here[last] = value
+
+
+def _merge(table: dict[str, Any], key: str, value: Any) -> None:
+    """Merge a case's table into the experiment's; one that names its kind or rule replaces the old one."""
+    old = table.get(key)
+    if isinstance(old, dict) and isinstance(value, dict) and not {"kind", "rule"} & set(value):
+        for inner, entry in value.items():
+            _merge(old, inner, entry)
+    else:
+        table[key] = value
+
+
+def _plain(value: Any) -> Any:
+    """Plain dicts, lists and scalars, as TOML has them."""
+    if isinstance(value, BaseModel):
+        return _plain(value.model_dump())
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list) else value
+
+
+# --- the one line that says what is wrong --------------------------------------------------------------
+
+
+def _validate(table: dict[str, Any], source: str) -> Experiment:
+    if "name" not in table:
+        raise ExperimentError(f'{source}: name: is missing; every experiment needs one, for example name = "demo"')
+    try:
+        return Experiment.model_validate(table)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
+    more = f" (and {len(errors) - 1} more)" if len({_key(e["loc"]) for e in errors}) > 1 else ""
+    raise ExperimentError(f"{source}: {_explain(first, errors)}{more}") from None
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    """The key as the file spells it: union members and tags that pydantic adds to a location are left out."""
+    model: Any = Experiment
+    parts: list[str] = []
+    for step in loc:
+        if isinstance(step, int):
+            parts[-1:] = [f"{parts[-1]}[{step}]"] if parts else [f"[{step}]"]
+            continue
+        members = _models(model)
+        fields = {name: field for member in members for name, field in member.model_fields.items()}
+        if step in fields and not any(
+            member.__name__ == step or _tag(member) == step for member in members if len(members) > 1
+        ):
+            model = fields[step].annotation
+            parts.append(step)
+        elif chosen := [m for m in members if step in (m.__name__, _tag(m))]:
+            model = chosen[0]
+        elif not _is_type_label(step):
+            parts.append(step)
+            model = None
+    return ".".join(parts)
+
+
+def _is_type_label(step: str) -> bool:
+    """Labels such as ``literal['normal','ones']`` or ``constrained-float`` that pydantic adds for union members."""
+    return bool(re.match(r"^(literal|tuple|constrained|float|int|str|list|bool|function|nullable|is-instance)\b", step))
+
+
+def _tag(model: type[BaseModel]) -> Any:
+    for name in ("kind", "rule"):
+        if name in model.model_fields:
+            return model.model_fields[name].default
+    return None
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Every model class inside an annotation such as ``Annotated[A | B, ...] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in (Annotated, typing.Union, types.UnionType, list):
+        return [model for part in typing.get_args(annotation) for model in _models(part)]
+    return []
+
+
+def _allowed_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """The valid keys of the table that ``loc`` points into."""
+    models: list[type[BaseModel]] = [Experiment]
+    for step in loc:
+        if isinstance(step, int):
+            continue
+        chosen = [m for m in models if len(models) > 1 and step in (m.__name__, _tag(m))]
+        inner = (
+            [m for model in models for m in _models(model.model_fields[step].annotation)]
+            if not chosen and all(step in m.model_fields for m in models)
+            else []
+        )
+        models = chosen or inner or models
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _explain(error: Any, errors: Sequence[Any]) -> str:
+    loc, kind, given = error["loc"], error["type"], error.get("input")
+    key, context = _key(loc), error.get("ctx", {})
+    if kind == "extra_forbidden":
+        allowed = _allowed_keys(loc[:-1])
+        close = difflib.get_close_matches(str(loc[-1]), allowed, n=1, cutoff=0.5)
+        hint = f'did you mean "{close[0]}"? ' if close else ""
+        return f"{key}: unknown key; {hint}allowed here: {', '.join(allowed)}"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tag = str(context["discriminator"]).strip("'")
+        given = given.get(tag) if isinstance(given, Mapping) else given
+        if kind == "union_tag_not_found":
+            allowed_tags = quoted(_tag(model) for model in _models_at(loc))
+            return f"{key}.{tag}: is missing; allowed: {allowed_tags}"
+        tags = [t.strip().strip("'") for t in str(context["expected_tags"]).split(",")]
+        close = difflib.get_close_matches(str(given), tags, n=1, cutoff=0.5)
+        return f"{key}.{tag} = {_show(given)}: {_did_you_mean(close)}allowed: {quoted(tags)}"
+    if kind == "value_error":
+        message = str(context.get("error", error["msg"]))
+        return f"{key}: {message}" if key else message
+    same = [e for e in errors if _key(e["loc"]) == key]
+    wanted = " or ".join(dict.fromkeys(_wanted(e) for e in same))
+    close = []
+    if kind == "literal_error":
+        options = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        close = difflib.get_close_matches(str(given), options, n=1, cutoff=0.5)
+    return f"{key} = {_show(given)}: {_did_you_mean(close)}allowed: {wanted}"
+
+
+def _models_at(loc: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    annotation: Any = Experiment
+    for step in loc:
+        fields = {n: f for m in _models(annotation) for n, f in m.model_fields.items()}
+        if step in fields:
+            annotation = fields[step].annotation
+    return _models(annotation)
+
+
+def _did_you_mean(close: Sequence[str]) -> str:
+    return f'did you mean "{close[0]}"? ' if close else ""
+
+
+def _show(value: Any) -> str:
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_LIMITS = {
+    "greater_than": ("a number > {}", "gt"),
+    "greater_than_equal": ("a number >= {}", "ge"),
+    "less_than": ("a number < {}", "lt"),
+    "less_than_equal": ("a number <= {}", "le"),
+}
+
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a text in quotes",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "missing": "a value (it is required)",
+    "string_pattern_mismatch": "letters, digits, '.', '_' and '-', starting with a letter or digit",
+}
+
+
+def _wanted(error: Any) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _LIMITS:
+        text, name = _LIMITS[kind]
+        return text.format(f"{context[name]:g}")
+    if kind == "literal_error":
+        return str(context["expected"]).replace("'", '"')
+    return _TYPES.get(kind, error["msg"][0].lower() + error["msg"][1:])
