@@ -1,0 +1,171 @@
+"""Run lengths: how long momentum survives in the momentum set, in law.
+
+The run-length theorem weighs coordinate j at step k by W = 1 − β^r, where r counts the steps, from k on, until the
+momentum of j is thrown away. The law of the selection is known, so E[β^r | j in the set] is known too and nothing has
+to be looked up in the future: the next period's draw is independent of everything up to now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.algorithm.selection import budget
+from frugal_theory.algorithm.subspaces import Basis, Mask, Shapes, choose_parts
+from frugal_theory.config import UNIT_SUBSPACES, Algorithm, Sgdm
+
+__all__ = ["RunLengths", "run_lengths"]
+
+Array = NDArray[np.float64]
+Arrays = dict[str, Array]
+
+NEGLIGIBLE = 1e-18
+"""A leak below this share of a gradient is zero in float64."""
+
+
+@dataclass(frozen=True)
+class RunLengths:
+    """The law of the momentum set of Algorithm 2, for oblivious selection.
+
+    ``law`` is "fixed" (the set never changes), "redrawn" (a new independent draw every period; each unit is in with
+    its ``share``), "scheduled" (a known sequence) or "turning" (a new random basis every period, momentum reset).
+    Shares are arrays that broadcast against the parameter: the probability of each coordinate to be in the set, or
+    the diagonal of the projector's expectation for a basis.
+    """
+
+    algorithm: Algorithm
+    shapes: Shapes
+    law: str
+    share: Mapping[str, Array]
+
+    @property
+    def beta(self) -> float:
+        """Momentum decay that matters: 0 when the set is empty."""
+        rule = self.algorithm.state_full
+        return rule.beta if isinstance(rule, Sgdm) and not self.empty else 0.0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is ever in the set: plain SGD."""
+        return self.law == "fixed" and not any(np.any(share) for share in self.share.values())
+
+    @property
+    def full(self) -> bool:
+        """Whether everything always is: plain SGDM."""
+        return self.law == "fixed" and all(np.all(share == 1) for share in self.share.values())
+
+    def probability(self, period: int) -> Arrays:
+        """p_j: the share of each coordinate in the set during one period."""
+        return _members(self.algorithm, self.shapes, period) if self.law == "scheduled" else dict(self.share)
+
+    def leak(self, step: int, power: int = 1) -> Arrays:
+        """E[β^(power·r) | j in the set] at the 0-based step; meaningless, and to be ignored, off the set."""
+        gap, beta = self.algorithm.update_gap, self.beta**power
+        period, phase = divmod(step, gap)
+        to_end = beta ** (gap - phase)
+        if self.law == "fixed":
+            return {name: np.zeros(()) for name in self.shapes}
+        if self.law == "turning":
+            return {name: np.where(share == 1, 0.0, to_end) for name, share in self.share.items()}
+        if self.law == "redrawn":
+            return {name: to_end * (1 - p) / (1 - p * beta**gap) for name, p in self.share.items()}
+        return {name: to_end * stay for name, stay in self._scheduled(period, beta**gap).items()}
+
+    def _scheduled(self, period: int, decay: float) -> Arrays:
+        """decay^n, n the number of following periods in which each unit stays: 0 if it stays for good."""
+        stay = {name: np.ones_like(share) for name, share in self.share.items()}
+        member = _members(self.algorithm, self.shapes, period)
+        factor = 1.0
+        while any(np.any(m) for m in member.values()):
+            period, factor = period + 1, factor * decay
+            following = _members(self.algorithm, self.shapes, period)
+            member = {name: m * following[name] for name, m in member.items()}
+            stay = {name: np.where(member[name] > 0, factor, stay[name]) for name in stay}
+            if factor < NEGLIGIBLE:
+                return {name: np.where(member[name] > 0, 0.0, stay[name]) for name in stay}
+        return stay
+
+    def noise(self, variance: Mapping[str, Array], steps: int) -> tuple[Array, Array]:
+        """E Σ_j (W_jᵏ)²σ_j² over all coordinates and over those in the set, for k = 1 … steps; shape (steps,) each.
+
+        Off the set W is the state-free rule's ``lr_scale`` (0 for the rule "none").
+        """
+        gap = self.algorithm.update_gap
+        everything, inside = np.empty(steps), np.empty(steps)
+        periodic = self.law != "scheduled"  # then only the phase within the period matters
+        known: dict[int, tuple[float, float]] = {}
+        for k in range(steps):
+            where = 0 if self.law == "fixed" else k % gap if periodic else k
+            if where not in known:
+                known[where] = self._noise_at(variance, k)
+            everything[k], inside[k] = known[where]
+        return everything, inside
+
+    def _noise_at(self, variance: Mapping[str, Array], step: int) -> tuple[float, float]:
+        once, twice, share = self.leak(step), self.leak(step, 2), self.probability(step // self.algorithm.update_gap)
+        inside = outside = 0.0
+        for name, sigma2 in variance.items():
+            squared_weight = 1 - 2 * once[name] + twice[name]
+            inside += float(np.sum(share[name] * squared_weight * sigma2))
+            outside += float(np.sum((1 - share[name]) * self.off_set_weight**2 * sigma2))
+        return inside + outside, inside
+
+    @property
+    def off_set_weight(self) -> float:
+        """W off the set: what of the gradient the state-free rule applies."""
+        return 0.0 if self.algorithm.state_free.rule == "none" else self.algorithm.state_free.lr_scale
+
+
+def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None = None) -> RunLengths | None:
+    """The law of the algorithm's momentum set; None if it depends on the noise (svd of the stochastic gradient)."""
+    kind, density = algorithm.subspace, algorithm.density
+    if algorithm.set is not None or density in (0.0, 1.0):
+        return RunLengths(algorithm, shapes, "fixed", _members(algorithm, shapes, 0))
+    if kind == "svd":
+        return None
+    if kind == "eigen":
+        zeros = {name: np.zeros(shape) for name, shape in shapes.items()}
+        parts = choose_parts(algorithm, shapes, 0, zeros, bases=bases)
+        share = {name: _diagonal(part) for name, part in parts.items()}
+        return RunLengths(algorithm, shapes, "fixed", share)
+    if kind == "blocks" and algorithm.order != "random":
+        return RunLengths(algorithm, shapes, "scheduled", _members(algorithm, shapes, 0))
+    law = "redrawn" if kind in UNIT_SUBSPACES else "turning"
+    return RunLengths(algorithm, shapes, law, _shares(algorithm, shapes))
+
+
+def _members(algorithm: Algorithm, shapes: Shapes, period: int) -> Arrays:
+    """1.0 in the set and 0.0 off it, for selections that are not random."""
+    parts = choose_parts(algorithm, shapes, period, {})
+    return {name: part.inside.astype(float) for name, part in parts.items() if isinstance(part, Mask)}
+
+
+def _shares(algorithm: Algorithm, shapes: Shapes) -> Arrays:
+    """The probability of each coordinate to be in the set (the rank over the dimension for a random basis)."""
+    density, kind = algorithm.density, algorithm.subspace
+    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    total = sum(sizes.values())
+    shares = {}
+    for name, shape in shapes.items():
+        if kind == "coordinates" and algorithm.sampling == "independent":
+            share = density
+        elif kind == "blocks":  # see selection.circle: a block larger than the window is taken by windows inside it
+            share = max(budget(density, total), sizes[name]) / total
+        elif kind in ("columns", "rows") and len(shape) < 2:
+            share = 1.0
+        else:
+            count = {"columns": shape[-1:], "rows": shape[:1], "random": (min(shape, default=1),)}.get(kind, shape)
+            units = int(np.prod(count))
+            share = budget(density, units) / units
+        shares[name] = np.asarray(min(share, 1.0))
+    return shares
+
+
+def _diagonal(part: Mask | Basis) -> Array:
+    """The diagonal of the projector onto the part."""
+    if isinstance(part, Mask):
+        return part.inside.astype(float)
+    return np.sum(part.columns**2, axis=-1)

@@ -1,0 +1,62 @@
+"""What is measured along a run: functions of the true gradient and of the parts in use, one number a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.algorithm.run_lengths import RunLengths
+from frugal_theory.algorithm.subspaces import Mask, Part
+
+__all__ = ["METRICS", "Metric", "squared_gradient_norm", "weighted_squared_gradient_norm"]
+
+Array = NDArray[np.float64]
+
+
+class Metric(Protocol):
+    """A metric of one step; evidence holds its running average."""
+
+    def __call__(self, gradients: Mapping[str, Array], parts: Mapping[str, Part], runs: RunLengths | None, step: int) -> Array:
+        """The metric, shape (trials,), at the 0-based step, given ∇f at the iterate and the parts of that step."""
+        ...
+
+
+def squared_gradient_norm(
+    gradients: Mapping[str, Array], parts: Mapping[str, Part], runs: RunLengths | None, step: int
+) -> Array:
+    """‖g‖²."""
+    return sum((_squares(g) for g in gradients.values()), start=np.zeros(()))
+
+
+def weighted_squared_gradient_norm(
+    gradients: Mapping[str, Array], parts: Mapping[str, Part], runs: RunLengths | None, step: int
+) -> Array:
+    """‖g‖²_W of the run-length theorem: weight E[1 − β^r] on the set, the state-free ``lr_scale`` off it."""
+    if runs is None:
+        raise ValueError("the weighted norm needs an oblivious selection; svd of the stochastic gradient is none")
+    total = np.zeros(())
+    leak = runs.leak(step)
+    for name, gradient in gradients.items():
+        part = parts[name]
+        if isinstance(part, Mask):
+            weight = np.where(part.inside, 1 - leak[name], runs.off_set_weight)
+            total = total + _squares(gradient * np.sqrt(weight))
+        else:
+            inside, everything = _squares(part.project(gradient)), _squares(gradient)
+            total = total + (1 - leak[name]) * inside + runs.off_set_weight * (everything - inside)
+    return total
+
+
+METRICS: dict[str, Metric] = {
+    "squared_gradient_norm": squared_gradient_norm,
+    "weighted_squared_gradient_norm": weighted_squared_gradient_norm,
+}
+
+
+def _squares(gradient: Array) -> Array:
+    """Σ g² over everything but the trial axis."""
+    flat = gradient.reshape(gradient.shape[0], -1)
+    return np.einsum("ti,ti->t", flat, flat)
