@@ -1,0 +1,157 @@
+"""Noise: what turns the gradient into a stochastic gradient. All of it is unbiased and fresh at every step (P3, P5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.problems.problem import FiniteSum, Problem
+
+__all__ = ["Gaussian", "Minibatch", "NoNoise", "StudentT"]
+
+Array = NDArray[np.float64]
+Arrays = dict[str, Array]
+
+
+class NoNoise:
+    """The gradient itself: σ_j = 0."""
+
+    def variance(self, problem: Problem) -> Arrays:
+        """Zeros."""
+        return {name: np.zeros(shape) for name, shape in problem.shapes.items()}
+
+    def sample(
+        self,
+        rng: np.random.Generator,  # noqa: ARG002  (the contract's arguments)
+        problem: Problem,  # noqa: ARG002
+        x: Mapping[str, Array],  # noqa: ARG002
+        gradient: Mapping[str, Array],
+    ) -> Arrays:
+        """The gradient; nothing is drawn."""
+        return dict(gradient)
+
+
+class Gaussian:
+    """g_j + σ_j ξ_j, ξ_j standard normal and independent: the variance is σ_j².
+
+    ``sigma``: one number for all coordinates, or one for each, all parameters' coordinates in order.
+    """
+
+    def __init__(self, sigma: float | Sequence[float]) -> None:
+        self.sigma = _scale(sigma)
+
+    def variance(self, problem: Problem) -> Arrays:
+        """σ_j²."""
+        return {name: scale**2 for name, scale in _by_parameter(self.sigma, problem).items()}
+
+    def sample(
+        self,
+        rng: np.random.Generator,
+        problem: Problem,
+        x: Mapping[str, Array],  # noqa: ARG002
+        gradient: Mapping[str, Array],
+    ) -> Arrays:
+        """One draw of standard normals a parameter, in the order of ``gradient``."""
+        scales = _by_parameter(self.sigma, problem)
+        return {name: _add(g, rng.standard_normal(g.shape), scales[name]) for name, g in gradient.items()}
+
+
+class StudentT:
+    """g_j + σ_j t_j, t_j of Student's t distribution with ν degrees of freedom, independent.
+
+    σ_j is the scale. The variance is σ_j²ν/(ν − 2) for ν > 2 and infinite for ν <= 2, where P4 fails and no theorem
+    here applies (for ν <= 1 there is no mean either). ``sigma`` as in :class:`Gaussian`; ``degrees_of_freedom``: ν > 0.
+    """
+
+    def __init__(self, degrees_of_freedom: float, sigma: float | Sequence[float]) -> None:
+        if not degrees_of_freedom > 0:
+            raise ValueError(f"degrees_of_freedom = {degrees_of_freedom}: a number > 0 is allowed")
+        self.degrees_of_freedom = float(degrees_of_freedom)
+        self.sigma = _scale(sigma)
+
+    def variance(self, problem: Problem) -> Arrays:
+        """σ_j²ν/(ν − 2), or infinity; 0 where σ_j is."""
+        nu = self.degrees_of_freedom
+        factor = nu / (nu - 2) if nu > 2 else math.inf
+        scales = _by_parameter(self.sigma, problem)
+        return {name: np.where(scale > 0, factor, 0.0) * np.where(scale > 0, scale, 1.0) ** 2 for name, scale in scales.items()}
+
+    def sample(
+        self,
+        rng: np.random.Generator,
+        problem: Problem,
+        x: Mapping[str, Array],  # noqa: ARG002
+        gradient: Mapping[str, Array],
+    ) -> Arrays:
+        """One draw of t variables a parameter, in the order of ``gradient``."""
+        scales = _by_parameter(self.sigma, problem)
+        nu = self.degrees_of_freedom
+        return {name: _add(g, rng.standard_t(nu, g.shape), scales[name]) for name, g in gradient.items()}
+
+
+class Minibatch:
+    """(1/b) Σ ∇f_i(x) over b samples drawn uniformly with replacement, anew at every step and for every trial.
+
+    The samples are independent, so the mean is unbiased and its variance is that of one sample divided by b.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size = {batch_size}: a whole number >= 1 is allowed")
+        self.batch_size = batch_size
+
+    def variance(self, problem: Problem) -> Arrays:
+        """The problem's bound of the variance of ∂_j f_i over all x, divided by b. Raises ValueError without samples."""
+        return {name: bound / self.batch_size for name, bound in _finite_sum(problem).sample_variance().items()}
+
+    def sample(
+        self, rng: np.random.Generator, problem: Problem, x: Mapping[str, Array], gradient: Mapping[str, Array]
+    ) -> Arrays:
+        """One batch a trial, for all parameters together. Raises ValueError without samples."""
+        finite_sum = _finite_sum(problem)
+        name, shape = next(iter(problem.shapes.items()))
+        trials = gradient[name].shape[: gradient[name].ndim - len(shape)]
+        batch = rng.integers(finite_sum.samples, size=(*trials, self.batch_size))
+        return finite_sum.batch_gradient(x, batch)
+
+
+def _scale(sigma: float | Sequence[float]) -> Array:
+    """``sigma`` as an array of shape () or (d,)."""
+    scale = np.array(sigma, dtype=np.float64)
+    if scale.ndim > 1 or scale.size == 0 or not np.isfinite(scale).all() or scale.min() < 0:
+        raise ValueError(f"sigma = {sigma}: a number >= 0 is allowed, or a list of such numbers, one for each coordinate")
+    return scale
+
+
+def _by_parameter(scale: Array, problem: Problem) -> Arrays:
+    """σ_j by parameter, each of the parameter's shape."""
+    if scale.ndim == 0:
+        return {name: np.broadcast_to(scale, shape) for name, shape in problem.shapes.items()}
+    sizes = {name: math.prod(shape) for name, shape in problem.shapes.items()}
+    if scale.size != sum(sizes.values()):
+        raise ValueError(f"sigma has {scale.size} entries, the problem has {sum(sizes.values())} coordinates; they must agree")
+    parts: Arrays = {}
+    first = 0
+    for name, shape in problem.shapes.items():
+        parts[name] = scale[first : first + sizes[name]].reshape(shape)
+        first += sizes[name]
+    return parts
+
+
+def _add(gradient: Array, draw: Array, scale: Array) -> Array:
+    """g + σ ξ, in the memory of ξ: this runs at every step of every trial."""
+    draw *= scale
+    draw += gradient
+    return draw
+
+
+def _finite_sum(problem: Problem) -> FiniteSum:
+    if not isinstance(problem, FiniteSum):
+        raise ValueError(
+            f"mini-batch noise needs a problem made of samples (samples, batch_gradient and sample_variance); "
+            f"{type(problem).__name__} is not, Logistic and Nonconvex are"
+        )
+    return problem
