@@ -16,6 +16,9 @@ __all__ = ["Logistic", "largest_variance", "signed_features"]
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
 
+ROUNDING = 1e-15
+"""Newton's method ends where it would change f by less than this fraction of it."""
+
 
 class Logistic:
     """f(x) = (1/n) Σ_i log(1 + exp(−z_iᵀx)) + (μ/2)‖x‖², z_i = y_i a_i, y_i = ±1, no intercept.
@@ -88,38 +91,38 @@ class Logistic:
     def _hessian(self, vector: Array) -> Array:
         wrong = wrong_probability(self.signed_features @ vector)
         weighted = self.signed_features * (wrong * (1 - wrong))[:, None]
-        hessian: Array = weighted.T @ self.signed_features / self.samples
-        return hessian + self.l2 * np.eye(vector.size)
+        hessian: Array = weighted.T @ self.signed_features / self.samples + self.l2 * np.eye(vector.size)
+        return hessian
 
     def _lower_bound(self) -> float:
         """The largest f(x) − ‖∇f(x)‖²/(2μ) along Newton's method with step halving, started at 0."""
         x = np.zeros(self.partition.dimension)
         value, gradient, bound = self._value(x), self._gradient(x), 0.0
         for _ in range(100):
-            bound = max(bound, float(value - gradient @ gradient / (2 * self.l2)))
+            slack = gradient @ gradient / (2 * self.l2)
+            bound = max(bound, float(value - slack))
+            if slack < ROUNDING * value:
+                break
             direction = np.linalg.solve(self._hessian(x), gradient)
             for step in 0.5 ** np.arange(30):
                 new = x - step * direction
                 new_value, new_gradient = self._value(new), self._gradient(new)
-                if new_value < value or np.linalg.norm(new_gradient) < np.linalg.norm(gradient):
+                if new_value < (1 - ROUNDING) * value or np.linalg.norm(new_gradient) < np.linalg.norm(gradient) / 2:
                     break
-            else:  # neither can be improved any more: this is the minimum, up to rounding
+            else:  # neither f nor its gradient gets smaller: this is the minimum, up to rounding
                 break
             x, value, gradient = new, new_value, new_gradient
         return bound
 
 
 def log_one_plus_exp(t: Array) -> Array:
-    """log(1 + eᵗ) without overflow: max(t, 0) + log(1 + e^(−|t|)). Complex t is taken on the branch of its real part."""
-    positive = t.real > 0
-    return np.where(positive, t, 0) + np.log1p(np.exp(np.where(positive, -t, t)))
+    """log(1 + eᵗ) without overflow: it is t for t > 35, to the last bit. Complex t is cut by its real part."""
+    return np.log1p(np.exp(np.minimum(t, 35))) + np.maximum(t - 35, 0)
 
 
 def wrong_probability(margin: Array) -> Array:
-    """1/(1 + eᵗ) without overflow and, for large t, without loss of relative accuracy."""
-    positive = margin.real > 0
-    small = np.exp(np.where(positive, -margin, margin))
-    return np.where(positive, small, 1) / (1 + small)
+    """1/(1 + eᵗ) without overflow: below e⁻⁷⁰⁰ it stays there. Complex t is cut by its real part."""
+    return 1 / (1 + np.exp(np.minimum(margin, 700)))
 
 
 def largest_variance(ends: Array) -> Array:
