@@ -1,7 +1,71 @@
 """FRUGAL in theory: simulate the algorithm family and judge, honestly, whether convergence bounds hold."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from frugal_theory.algorithm import State, init, step
 from frugal_theory.config import Algorithm, Experiment
-from frugal_theory.loading import ExperimentError, cells, load, parse
+from frugal_theory.loading import Cell, ExperimentError, cells, dump, load, parse
 
-__all__ = ["Algorithm", "Experiment", "ExperimentError", "State", "cells", "init", "load", "parse", "step"]
+if TYPE_CHECKING:
+    from frugal_theory.evidence.evidence import Evidence
+    from frugal_theory.evidence.exact import exact
+    from frugal_theory.evidence.worst_case import worst_case
+    from frugal_theory.problems import build_noise, build_problem
+    from frugal_theory.theorems import THEOREMS, Setting, register
+    from frugal_theory.verdict import Premise, Verdict
+    from frugal_theory.verify import resolved, simulate, verify
+
+__all__ = [
+    "THEOREMS",
+    "Algorithm",
+    "Cell",
+    "Evidence",
+    "Experiment",
+    "ExperimentError",
+    "Premise",
+    "Setting",
+    "State",
+    "Verdict",
+    "build_noise",
+    "build_problem",
+    "cells",
+    "dump",
+    "exact",
+    "init",
+    "load",
+    "parse",
+    "register",
+    "resolved",
+    "simulate",
+    "step",
+    "verify",
+    "worst_case",
+]
+
+_LATER = {
+    "Evidence": "evidence.evidence",
+    "Premise": "verdict",
+    "Setting": "theorems",
+    "THEOREMS": "theorems",
+    "Verdict": "verdict",
+    "build_noise": "problems",
+    "build_problem": "problems",
+    "exact": "evidence.exact",
+    "register": "theorems",
+    "resolved": "verify",
+    "simulate": "verify",
+    "verify": "verify",
+    "worst_case": "evidence.worst_case",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names that need SciPy or scikit-learn are imported when first used, so that ``import frugal_theory`` is quick."""
+    if name not in _LATER:
+        raise AttributeError(f"module 'frugal_theory' has no attribute {name!r}")
+    value = getattr(import_module(f"frugal_theory.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value

@@ -440,7 +440,8 @@ def _check_subspace(algorithm: Algorithm, problem: Any) -> None:
 def _check_noise(noise: Any, problem: Any) -> None:
     if isinstance(noise, MinibatchNoise) and not isinstance(problem, (Logistic, Nonconvex)):
         raise ValueError(
-            f'noise.kind = "minibatch" needs a problem made of samples ("logistic", "nonconvex"); problem.kind is "{problem.kind}"'
+            'noise.kind = "minibatch" needs a problem made of samples ("logistic", "nonconvex"); '
+            f'problem.kind is "{problem.kind}"'
         )
     sigma = getattr(noise, "sigma", None)
     if isinstance(sigma, tuple):

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ValidationError
 
-from frugal_theory.config import Experiment, quoted
+from frugal_theory.config import Case, Experiment, quoted
 
 __all__ = ["Cell", "ExperimentError", "cells", "dump", "load", "parse", "parse_overrides"]
 
@@ -93,7 +93,8 @@ def cells(experiment: Experiment, source: str = "experiment") -> list[Cell]:
     base = experiment.model_dump(exclude={"sweep", "cases"}, exclude_unset=True)
     keys = list(experiment.sweep)
     result = []
-    for case in experiment.cases or [None]:
+    cases: list[Case | None] = [*experiment.cases] or [None]
+    for case in cases:
         for values in itertools.product(*experiment.sweep.values()):
             table: dict[str, Any] = copy.deepcopy(_plain(base))
             settings: dict[str, Any] = {}
@@ -313,4 +314,5 @@ def _wanted(error: Any) -> str:
         return text.format(f"{context[name]:g}")
     if kind == "literal_error":
         return str(context["expected"]).replace("'", '"')
-    return _TYPES.get(kind, error["msg"][0].lower() + error["msg"][1:])
+    message = str(error["msg"])
+    return _TYPES.get(kind, message[0].lower() + message[1:])

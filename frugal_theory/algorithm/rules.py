@@ -9,7 +9,7 @@ quadratic in it and turn as (R∘R)v, both only when ``on_update = "project"``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ Statistics = dict[str, Array]
 class StateFullRule(Protocol):
     """What a state-full rule offers."""
 
-    vectors: tuple[str, ...]
-    squares: tuple[str, ...]
+    vectors: ClassVar[tuple[str, ...]]
+    squares: ClassVar[tuple[str, ...]]
 
     def init(self, like: Array) -> Statistics:
         """Statistics before the first step, each of the shape of ``like``."""
@@ -45,8 +45,8 @@ class Sgdm:
     """
 
     beta: float = 0.9
-    vectors = ("momentum",)
-    squares = ()
+    vectors: ClassVar[tuple[str, ...]] = ("momentum",)
+    squares: ClassVar[tuple[str, ...]] = ()
 
     def init(self, like: Array) -> Statistics:
         """m = 0."""
@@ -67,8 +67,8 @@ class AdamW:
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    vectors = ("exp_avg",)
-    squares = ("exp_avg_sq",)
+    vectors: ClassVar[tuple[str, ...]] = ("exp_avg",)
+    squares: ClassVar[tuple[str, ...]] = ("exp_avg_sq",)
 
     def init(self, like: Array) -> Statistics:
         """m = v = 0, no step counted."""
@@ -90,8 +90,8 @@ class Lion:
     """u = sign(β₁m + (1−β₁)g), m ← β₂m + (1−β₂)g (Chen et al. 2023, Algorithm 2)."""
 
     betas: tuple[float, float] = (0.9, 0.99)
-    vectors = ("exp_avg",)
-    squares = ()
+    vectors: ClassVar[tuple[str, ...]] = ("exp_avg",)
+    squares: ClassVar[tuple[str, ...]] = ()
 
     def init(self, like: Array) -> Statistics:
         """m = 0."""

@@ -103,7 +103,8 @@ def _select(algorithm: Algorithm, rule: StateFullRule, gradients: Mapping[str, A
         elif fixed:
             statistics[name] = state.statistics[name]
         else:
-            assert isinstance(part, Basis) and isinstance(old, Basis)  # a parameter's kind of part never changes
+            assert isinstance(part, Basis)  # a parameter's kind of part never changes
+            assert isinstance(old, Basis)
             statistics[name] = {
                 key: part.turn(old, value, key in rule.squares) if key in rule.vectors + rule.squares else value
                 for key, value in state.statistics[name].items()

@@ -10,9 +10,7 @@ __all__ = ["mean_interval"]
 Array = NDArray[np.float64]
 
 
-def mean_interval(
-    mean: Array, deviation: Array, skewness: Array | None, trials: int, confidence: float
-) -> tuple[Array, Array]:
+def mean_interval(mean: Array, deviation: Array, skewness: Array | None, trials: int, confidence: float) -> tuple[Array, Array]:
     """The outer of two intervals for the expectation: Student's t, and Hall's with the skewness taken out.
 
     Squared gradient norms are skewed to the right, and the t interval then misses on the right. Hall (1992, "On the

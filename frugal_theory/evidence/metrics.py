@@ -25,7 +25,10 @@ class Metric(Protocol):
 
 
 def squared_gradient_norm(
-    gradients: Mapping[str, Array], parts: Mapping[str, Part], runs: RunLengths | None, step: int
+    gradients: Mapping[str, Array],
+    parts: Mapping[str, Part],  # noqa: ARG001  (every metric has the same arguments)
+    runs: RunLengths | None,  # noqa: ARG001
+    step: int,  # noqa: ARG001
 ) -> Array:
     """‖g‖²."""
     return sum((_squares(g) for g in gradients.values()), start=np.zeros(()))

@@ -87,7 +87,7 @@ def monte_carlo(
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise ValueError(f"unknown metric {unknown[0]!r}; known are {', '.join(METRICS)}")
-    exact = is_deterministic(noise, algorithm)
+    exact = is_deterministic(problem, noise, algorithm)
     trials = 1 if exact else trials
     work = batches(problem, trials)
 
@@ -111,11 +111,12 @@ def batches(problem: Problem, trials: int) -> list[NDArray[np.int64]]:
     return [np.arange(first, min(first + size, trials)) for first in range(0, trials, size)]
 
 
-def is_deterministic(noise: Noise, algorithm: Algorithm) -> bool:
+def is_deterministic(problem: Problem, noise: Noise, algorithm: Algorithm) -> bool:
     """Whether every trial is the same: no noise, and nothing random in the selection."""
     fixed = algorithm.set is not None or algorithm.density in (0.0, 1.0) or algorithm.subspace in ("svd", "eigen")
     scheduled = algorithm.subspace == "blocks" and algorithm.order != "random"
-    return bool(getattr(noise, "silent", False)) and (fixed or scheduled)
+    silent = not any(np.any(variance) for variance in noise.variance(problem).values())
+    return silent and (fixed or scheduled)
 
 
 def _in_order(

@@ -1,0 +1,52 @@
+# make demo, make test: from a bare machine with Python >= 3.11 to results. Everything else is for working on the project.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow test-cuda lint format bench notebooks clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all]'
+	touch $@
+
+install: $(STAMP)  ## a virtual environment with everything in it
+
+demo: $(STAMP)  ## verify the theorems, train a small LLaMA with the same algorithm, write the report
+	$(BIN)/frugal-theory verify simulations/demo.toml
+	$(BIN)/frugal-gpu train simulations/demo.toml
+	$(BIN)/frugal-theory report runs/demo
+
+test: $(STAMP)  ## all tests but the slow studies
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)  ## the slow studies
+	$(BIN)/python -m pytest -m slow
+
+test-cuda: $(STAMP)  ## the PyTorch tests and the parity suite on a GPU
+	$(BIN)/python -m pytest tests/gpu tests/parity -m "not slow"
+
+lint: $(STAMP)  ## ruff (lint and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## benchmarks: ratios measured in one run
+	$(BIN)/python -m benchmarks
+
+notebooks: $(STAMP)  ## run every notebook from top to bottom
+	$(BIN)/python notebooks/execute.py
+
+clean:  ## remove the virtual environment and the results
+	rm -rf $(VENV) runs

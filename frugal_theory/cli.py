@@ -1,0 +1,222 @@
+"""The command line: frugal-theory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from frugal_theory.loading import ExperimentError, load, parse_overrides
+
+if TYPE_CHECKING:
+    from frugal_theory.config import Experiment
+    from frugal_theory.evidence.evidence import Evidence
+    from frugal_theory.verdict import Verdict
+    from frugal_theory.verify import Study
+
+__all__ = ["app", "main", "print_verdicts", "verdict_sentence"]
+
+app = typer.Typer(
+    help="Simulate the FRUGAL algorithm family and judge convergence theorems.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment file.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. algorithm.density=0.5.")
+]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Results folder (default: runs/NAME).")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes that share the work (default: one per core).")]
+
+CORES = os.cpu_count() or 1
+MARKS = {"holds": "✓", "violated": "✗", "inconclusive": "?", "shape only": "~", "not applicable": "–"}
+STYLES = {
+    "holds": "green",
+    "violated": "bold red",
+    "inconclusive": "yellow",
+    "shape only": "cyan",
+    "not applicable": "dim",
+}
+
+
+def main() -> None:
+    """Entry point. Exit status 0: done; 1: a theorem was violated; 2: bad input; 130: interrupted."""
+    from frugal_theory.results import ResultsError
+
+    try:
+        app()
+    except (ExperimentError, ResultsError) as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@app.command()
+def verify(experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES) -> None:
+    """Judge the experiment's theorems in every cell of its sweep. Exit status 1 if one is violated."""
+    from frugal_theory.verify import judge
+
+    loaded = load(experiment, parse_overrides(settings or []))
+    folder, ready, evidence = _gather(loaded, out, jobs)
+    verdicts = judge(ready, evidence, loaded.verify.confidence)
+    _finish(folder, loaded, ready, evidence, verdicts)
+    console = Console()
+    print_verdicts(console, ready, verdicts)
+    console.print("\n" + verdict_sentence(verdicts, loaded.verify.confidence), highlight=False)
+    console.print(f"Results: {folder}   Report: frugal-theory report {folder}", highlight=False, soft_wrap=True)
+    if any(verdict.status == "violated" for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES) -> None:
+    """Gather Monte Carlo evidence for every cell of the experiment, without judging anything."""
+    loaded = load(experiment, parse_overrides(settings or []))
+    folder, ready, evidence = _gather(loaded, out, jobs)
+    _finish(folder, loaded, ready, evidence, None)
+    console = Console()
+    table = Table("cell", "learning rate", "average ‖g‖² up to the last step", "interval", box=None, pad_edge=False)
+    for study, metrics in zip(ready, evidence, strict=True):
+        found = metrics["squared_gradient_norm"]
+        interval = f"[{found.lower[-1]:.4g}, {found.upper[-1]:.4g}]"
+        table.add_row(study.cell.label or loaded.name, f"{study.setting.alpha:.4g}", f"{found.mean[-1]:.4g}", interval)
+    console.print(table)
+    console.print(f"Results: {folder}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def theorems() -> None:
+    """List the theorems: statement, source, and whether every constant is explicit."""
+    from frugal_theory.theorems import THEOREMS
+
+    console = Console()
+    for theorem in THEOREMS.values():
+        constants = "every constant explicit" if theorem.explicit else "constants hidden: shape only"
+        console.print(f"[bold]{theorem.name}[/bold]  {theorem.title}  ({constants})", highlight=False)
+        console.print(f"    {theorem.statement}", highlight=False, markup=False)
+        console.print(f"    premises P1–P6 (docs/theory.md); source: {theorem.source}\n", highlight=False, markup=False)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder, e.g. runs/demo.")]) -> None:
+    """Write report.html: the measured metric under its bounds, the training curve, the verdicts, the experiment."""
+    from frugal_theory.report import write_report
+
+    try:
+        path = write_report(folder)
+    except ValueError as error:
+        raise ExperimentError(str(error)) from error
+    Console().print(f"Report: {path}", highlight=False, soft_wrap=True)
+
+
+def _gather(experiment: Experiment, out: Path | None, jobs: int) -> tuple[Path, list[Study], list[dict[str, Evidence]]]:
+    """Folder, studies and evidence of every cell; cells that an interrupted run finished are taken from it."""
+    from frugal_theory.results import load_cell, make_folder, save_cell
+    from frugal_theory.verify import gather, studies
+
+    ready = studies(experiment)
+    folder = out or Path("runs") / experiment.name
+    make_folder(folder)
+    evidence: list[dict[str, Evidence]] = []
+    with _progress(len(ready)) as track:
+        for study in ready:
+            found = load_cell(folder, study)
+            if found is None:
+                try:
+                    found = gather(study, jobs=jobs, progress=track(study.cell.label or experiment.name))
+                except KeyboardInterrupt:
+                    print(
+                        f"interrupted: {len(evidence)} of {len(ready)} cells are kept in {folder}; "
+                        "the same command continues with the rest",
+                        file=sys.stderr,
+                    )
+                    raise SystemExit(130) from None
+                save_cell(folder, study, found)
+            evidence.append(found)
+    return folder, ready, evidence
+
+
+def _finish(
+    folder: Path,
+    experiment: Experiment,
+    ready: Sequence[Study],
+    evidence: Sequence[dict[str, Evidence]],
+    verdicts: Sequence[Verdict] | None,
+) -> None:
+    from frugal_theory.results import drop_cells, write_results
+
+    write_results(folder, experiment, ready, evidence, verdicts)
+    drop_cells(folder)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """A progress bar a cell on a terminal, a line a cell elsewhere; both on stderr."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
+        count = 0
+
+        def track(label: str) -> Callable[[int, int], None]:
+            nonlocal count
+            count += 1
+            number = count
+            task = bars.add_task(f"[{number}/{total}] {label}", total=None)
+
+            def update(done: int, trials: int) -> None:
+                bars.update(task, completed=done, total=trials)
+                if done >= trials and not console.is_terminal:
+                    print(f"[{number}/{total}] {label}: {trials} trials", file=sys.stderr, flush=True)
+
+            return update
+
+        yield track
+
+
+def print_verdicts(console: Console, ready: Sequence[Study], verdicts: Sequence[Verdict]) -> None:
+    """The verdicts, a small table a cell; what is not applicable is one quiet line with its reason."""
+    for study in ready:
+        if study.cell.label:
+            console.print(f"\n[bold]{study.cell.label}[/bold]", highlight=False)
+        table = Table(box=None, pad_edge=False, show_header=study is ready[0], header_style="dim")
+        for name, width in (("theorem", 14), ("verdict", 16)):
+            table.add_column(name, min_width=width, no_wrap=True)
+        for name in ("measured", "bound", "measured/bound"):
+            table.add_column(name, min_width=10, justify="right", no_wrap=True)
+        quiet = []
+        for verdict in (v for v in verdicts if v.cell is study.cell.settings):
+            style, mark = STYLES[verdict.status], MARKS[verdict.status]
+            if verdict.bound is None or verdict.measured is None or verdict.tightness is None:
+                quiet.append(f"  {mark} {verdict.theorem} not applicable: {verdict.reason[0].lower()}{verdict.reason[1:-1]}")
+                continue
+            numbers = (f"{verdict.measured:.4g}", f"{verdict.bound:.4g}", f"{100 * verdict.tightness:.0f} %")
+            table.add_row(f"  {verdict.theorem}", f"[{style}]{mark} {verdict.status}[/]", *numbers)
+        if table.row_count:
+            console.print(table)
+        for line in quiet:
+            console.print(line, style="dim", highlight=False, markup=False)
+        for verdict in verdicts:
+            if verdict.cell is study.cell.settings and verdict.status in ("violated", "inconclusive"):
+                console.print(f"  {verdict.theorem}: {verdict.reason}", style=STYLES[verdict.status], highlight=False)
+
+
+def verdict_sentence(verdicts: Sequence[Verdict], confidence: float) -> str:
+    """How many verdicts of each status, in one sentence."""
+    counts: Counter[str] = Counter(verdict.status for verdict in verdicts)
+    words = {"holds": "hold" if counts["holds"] != 1 else "holds"}
+    parts = [f"{counts[status]} {words.get(status, status)}" for status in STYLES if counts[status]]
+    return f"{', '.join(parts)}. Confidence {100 * confidence:g} % for all {len(verdicts)} verdicts together."

@@ -1,0 +1,45 @@
+"""SGD on a smooth function with bounded variance."""
+
+from __future__ import annotations
+
+from frugal_theory.theorems.theorem import Array, Setting
+
+__all__ = ["Sgd"]
+
+
+class Sgd:
+    """avg E‖gᵏ‖² ≤ [Δ/(Kα) + Lασ²/2] / (1 − Lα/2) for α < 2/L.
+
+    Standard descent lemma, summed (Ghadimi & Lan 2013, Theorem 2.1, for a constant step). Upper bound; the noise part
+    is attained in stationarity by a quadratic with a single eigenvalue λ = L.
+    """
+
+    name = "sgd"
+    title = "SGD"
+    source = "Ghadimi & Lan 2013, Theorem 2.1 (standard descent argument)"
+    statement = "avg E‖gᵏ‖² ≤ [Δ/(Kα) + Lασ²/2] / (1 − Lα/2)   for α < 2/L"
+    explicit = True
+    metric = "squared_gradient_norm"
+
+    def covers(self, setting: Setting) -> str | None:
+        """SGD: an empty momentum set and the state-free rule sgd, or momentum with β = 0."""
+        if setting.is_sgd:
+            return None
+        return f"the algorithm is not SGD (state-full {setting.algorithm.state_full.rule} on {_set(setting)})"
+
+    def largest_step(self, setting: Setting) -> tuple[float, bool]:
+        """2/L, itself not admitted. A state-free ``lr_scale`` s makes the step αs."""
+        scale = setting.sgd_scale
+        return (2 / (setting.smoothness * scale) if scale > 0 else float("inf")), False
+
+    def bound(self, setting: Setting) -> Array:
+        """The right-hand side, shape (steps,)."""
+        alpha, smoothness = setting.alpha * setting.sgd_scale, setting.smoothness
+        noise = smoothness * alpha * setting.total_variance / 2
+        return (setting.gap / (setting.horizons * alpha) + noise) / (1 - smoothness * alpha / 2)
+
+
+def _set(setting: Setting) -> str:
+    if setting.algorithm.set is not None:
+        return f"{len(setting.algorithm.set)} coordinates"
+    return f"density {setting.algorithm.density:g}"

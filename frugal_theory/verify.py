@@ -1,0 +1,294 @@
+"""Verify: theorem × evidence → verdict, for every cell of an experiment, under one family-wise error level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.algorithm.run_lengths import run_lengths
+from frugal_theory.algorithm.selection import stream
+from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible, quoted
+from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.monte_carlo import monte_carlo
+from frugal_theory.loading import Cell, ExperimentError, cells
+from frugal_theory.premises import check_premises
+from frugal_theory.problems import build_noise, build_problem
+from frugal_theory.theorems import THEOREMS, Setting, Theorem
+from frugal_theory.verdict import Premise, Verdict
+
+__all__ = ["Study", "gather", "judge", "resolved", "setting_of", "simulate", "studies", "verify"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+
+HORIZONS = 16
+"""Horizons k, spread evenly in log k, at which a bound is held against its evidence."""
+
+ROUNDING = 1e-9
+"""Relative rounding of a sum over thousands of steps: a bound that is attained exactly must not look violated."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One cell made ready: its setting with the learning rate in numbers, and what each theorem says of it."""
+
+    cell: Cell
+    setting: Setting
+    theorems: tuple[Theorem, ...]
+    premises: tuple[Premise, ...]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that the theorems need, the squared gradient norm always among them."""
+        needed = [t.metric for t in self.theorems if self.excuse(t) is None]
+        return tuple(dict.fromkeys(["squared_gradient_norm", *needed]))
+
+    def excuse(self, theorem: Theorem) -> str | None:
+        """Why the theorem is not applicable, or None: the algorithm, then a premise, then the step size."""
+        if reason := theorem.covers(self.setting):
+            return reason
+        for premise in self.premises:
+            if not premise.held:
+                return f"premise {premise.name} fails: {premise.how}"
+        largest, admitted = theorem.largest_step(self.setting)
+        alpha = self.setting.alpha
+        if alpha > largest or (alpha == largest and not admitted):
+            sign = "at most" if admitted else "below"
+            return f"the learning rate {alpha:.4g} is too large: the theorem admits α {sign} {largest:.4g}"
+        return None
+
+
+def setting_of(experiment: Experiment) -> Setting:
+    """The experiment in the symbols of the theorems, its learning rate left as it is in the file (None if a fraction)."""
+    problem, noise = build_problem(experiment), build_noise(experiment)
+    start = problem.start(np.random.default_rng(stream(experiment.seed, "start")))
+    rate = experiment.algorithm.learning_rate
+    bases = getattr(problem, "bases", None) if experiment.algorithm.subspace == "eigen" else None
+    return Setting(
+        algorithm=experiment.algorithm,
+        problem=problem,
+        noise=noise,
+        steps=experiment.simulation.steps,
+        smoothness=problem.smoothness,
+        gap=float(problem.value(start)) - problem.infimum,
+        variance=noise.variance(problem),
+        runs=run_lengths(experiment.algorithm, problem.shapes, bases),
+        learning_rate=None if isinstance(rate, FractionOfAdmissible) else float(rate),
+    )
+
+
+def resolved(experiment: Experiment) -> Experiment:
+    """The experiment with its learning rate as a number.
+
+    A fraction is one of the smallest "largest admissible step" among the experiment's theorems that speak of its
+    algorithm. Raises ExperimentError if none of them does.
+    """
+    setting = _resolve(experiment, setting_of(experiment), _theorems(experiment))
+    algorithm = experiment.algorithm.model_copy(update={"learning_rate": setting.alpha})
+    return experiment.model_copy(update={"algorithm": algorithm})
+
+
+def simulate(experiment: Experiment, *, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Evidence:
+    """Monte Carlo evidence of the experiment itself (not of its sweep): the running average of E‖gᵏ‖².
+
+    Raises ExperimentError if the experiment has no [problem].
+    """
+    setting = _resolve(experiment, setting_of(experiment), _theorems(experiment))
+    return _run(experiment, setting, ("squared_gradient_norm",), jobs, progress)["squared_gradient_norm"]
+
+
+def studies(experiment: Experiment, theorems: Sequence[Theorem] | None = None) -> list[Study]:
+    """Every cell of the experiment made ready; nothing is simulated yet."""
+    chosen = tuple(theorems) if theorems is not None else _theorems(experiment)
+    result = []
+    for cell in cells(experiment):
+        setting = _resolve(cell.experiment, setting_of(cell.experiment), chosen)
+        result.append(Study(cell, setting, chosen, check_premises(setting, cell.experiment.seed)))
+    return result
+
+
+def gather(study: Study, *, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> dict[str, Evidence]:
+    """Monte Carlo evidence for every metric that the study's theorems need."""
+    return _run(study.cell.experiment, study.setting, study.metrics, jobs, progress)
+
+
+def verify(
+    experiment: Experiment,
+    *,
+    theorems: Sequence[Theorem] | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> list[Verdict]:
+    """Judge every theorem in every cell of the experiment by Monte Carlo.
+
+    All verdicts together are wrong with probability at most 1 − ``experiment.verify.confidence``. ``theorems``
+    replaces those that the file names. ``progress(cell, done, total)`` is called as trials finish.
+    Raises ExperimentError for an experiment that cannot be run.
+    """
+    ready = studies(experiment, theorems)
+    evidence = []
+    for study in ready:
+        label = study.cell.label
+        report = None if progress is None else (lambda done, total, label=label: progress(label, done, total))
+        evidence.append(gather(study, jobs=jobs, progress=report))
+    return judge(ready, evidence, experiment.verify.confidence)
+
+
+def judge(ready: Sequence[Study], evidence: Sequence[Mapping[str, Evidence]], confidence: float) -> list[Verdict]:
+    """Verdicts of all studies, from their evidence, with one error level for the whole family (Bonferroni)."""
+    comparisons = sum(1 for study in ready for theorem in study.theorems if study.excuse(theorem) is None)
+    horizons = max((len(_horizons(study.setting.steps)) for study in ready), default=1)
+    single = 1 - (1 - confidence) / max(1, comparisons * horizons)
+    return [
+        _verdict(study, theorem, found, single, confidence)
+        for study, found in zip(ready, evidence, strict=True)
+        for theorem in study.theorems
+    ]
+
+
+def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], single: float, family: float) -> Verdict:
+    setting = study.setting
+    blank = Verdict(
+        theorem.name,
+        "not applicable",
+        "",
+        learning_rate=setting.alpha,
+        premises=study.premises,
+        cell=study.cell.settings,
+        metric=theorem.metric,
+    )
+    if theorem.covers(setting) is None and setting.runs is not None:
+        blank = replace(blank, largest_step=theorem.largest_step(setting)[0])
+    if excuse := study.excuse(theorem):
+        return replace(blank, reason=excuse[0].upper() + excuse[1:] + ".")
+
+    found, bound = evidence[theorem.metric], theorem.bound(setting)
+    lower, upper = found.interval(single)
+    at = _horizons(setting.steps) - 1
+    mean, lower, upper, bound = found.mean[at], lower[at], upper[at], bound[at]
+    worst = int(np.argmax(np.nan_to_num(mean / bound, nan=np.inf)))
+    verdict = replace(
+        blank,
+        measured=float(mean[worst]),
+        bound=float(bound[worst]),
+        margin=float(bound[worst] - mean[worst]),
+        tightness=float(mean[worst] / bound[worst]),
+        lower=float(lower[worst]),
+        upper=float(upper[worst]),
+        step=int(found.steps[at][worst]),
+        confidence=family,
+        source=found.source,
+        trials=found.trials,
+    )
+    if not theorem.explicit:
+        return _shape_only(verdict, float(np.max(upper / bound)), float(np.max(mean / bound)))
+    slack = bound * (1 + ROUNDING)
+    if np.any(lower > slack) or not np.all(np.isfinite(mean)):
+        return _violated(verdict, found, at, mean, lower, upper, bound)
+    if np.all(upper <= slack):
+        reason = (
+            f"At {len(at)} horizons up to k = {setting.steps} the average stays below the bound; "
+            f"closest at k = {verdict.step}, at {100 * mean[worst] / bound[worst]:.3g} % of it."
+        )
+        return replace(verdict, status="holds", reason=reason)
+    return _inconclusive(verdict, found, at, mean, upper, bound)
+
+
+def _shape_only(verdict: Verdict, constant: float, estimate: float) -> Verdict:
+    reason = (
+        f"The constant is hidden in O(·), so this cannot hold or fail; the evidence implies a constant of {estimate:.3g}"
+        + (f" (at most {constant:.3g})." if math.isfinite(constant) and constant > estimate * 1.001 else ".")
+    )
+    return replace(verdict, status="shape only", reason=reason, implied_constant=constant, margin=None)
+
+
+def _violated(verdict: Verdict, found: Evidence, at: Index, mean: Array, lower: Array, upper: Array, bound: Array) -> Verdict:
+    worst = int(np.argmax(np.nan_to_num(lower / bound, nan=np.inf)))
+    reason = f"At k = {found.steps[at][worst]} the average is {mean[worst]:.4g}, above the bound {bound[worst]:.4g}."
+    return replace(
+        verdict,
+        status="violated",
+        reason=reason,
+        measured=float(mean[worst]),
+        bound=float(bound[worst]),
+        margin=float(bound[worst] - mean[worst]),
+        tightness=float(mean[worst] / bound[worst]),
+        lower=float(lower[worst]),
+        upper=float(upper[worst]),
+        step=int(found.steps[at][worst]),
+    )
+
+
+def _inconclusive(verdict: Verdict, found: Evidence, at: Index, mean: Array, upper: Array, bound: Array) -> Verdict:
+    open_at = int(np.argmax(upper / bound))
+    reason = (
+        f"At k = {found.steps[at][open_at]} the interval around {mean[open_at]:.4g} reaches {upper[open_at]:.4g}, "
+        f"past the bound {bound[open_at]:.4g}"
+    )
+    needed = _trials_needed(found.trials, mean[open_at], upper[open_at], bound[open_at])
+    more = f"; about {needed} trials would settle it." if needed is not None else "."
+    return replace(verdict, status="inconclusive", reason=reason + more)
+
+
+def _trials_needed(trials: int, mean: float, upper: float, bound: float) -> int | None:
+    """Trials at which the interval's half width, shrinking as 1/√n, would clear the bound."""
+    width, room = upper - mean, abs(bound - mean)
+    if not (math.isfinite(width) and width > 0 and room > 0):
+        return None
+    needed = trials * (width / room) ** 2
+    return math.ceil(needed) if needed < 1e12 else None
+
+
+def _horizons(steps: int) -> Index:
+    return np.unique(np.round(np.geomspace(1, steps, HORIZONS)).astype(np.int64))
+
+
+def _theorems(experiment: Experiment) -> tuple[Theorem, ...]:
+    unknown = [name for name in experiment.verify.theorems if name not in THEOREMS]
+    if unknown:
+        raise ExperimentError(
+            f'{experiment.name}: verify.theorems names "{unknown[0]}", which does not exist; allowed: {quoted(THEOREMS)}'
+        )
+    return tuple(THEOREMS[name] for name in experiment.verify.theorems)
+
+
+def _resolve(experiment: Experiment, setting: Setting, theorems: Sequence[Theorem]) -> Setting:
+    rate = experiment.algorithm.learning_rate
+    if not isinstance(rate, FractionOfAdmissible):
+        return setting
+    steps = [theorem.largest_step(setting)[0] for theorem in theorems if theorem.covers(setting) is None]
+    if not steps or not math.isfinite(min(steps)):
+        raise ExperimentError(
+            f"{experiment.name}: algorithm.learning_rate is a fraction of the admissible step, and none of the theorems "
+            f"{', '.join(t.name for t in theorems)} speaks of this algorithm; give a number"
+        )
+    alpha = rate.fraction_of_admissible * min(steps)
+    algorithm: Algorithm = experiment.algorithm.model_copy(update={"learning_rate": alpha})
+    return replace(setting, algorithm=algorithm, learning_rate=alpha)
+
+
+def _run(
+    experiment: Experiment,
+    setting: Setting,
+    metrics: Sequence[str],
+    jobs: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, Evidence]:
+    return monte_carlo(
+        setting.problem,
+        setting.noise,
+        setting.algorithm,
+        learning_rate=setting.alpha,
+        steps=setting.steps,
+        trials=experiment.simulation.trials,
+        seed=experiment.seed,
+        metrics=metrics,
+        confidence=experiment.verify.confidence,
+        jobs=jobs,
+        progress=progress,
+    )
