@@ -1,0 +1,236 @@
+"""The figures of theory, by seaborn: each is drawn from one tidy table, and that table is saved beside it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from frugal_theory.report.drawing import (
+    COLOURS,
+    HUES,
+    POINTS,
+    EndLabel,
+    Plot,
+    canvas,
+    end_labels,
+    log_limits,
+    log_ticks,
+    plot,
+    shorten,
+    style,
+    thin,
+)
+from frugal_theory.report.results import Results, to_number
+from frugal_theory.report.words import metric_name, percent, status_symbol, theorem_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["measured_and_bounds", "overview"]
+
+OVERVIEW_ROWS = 32
+"""Verdicts that the overview shows, at most: the most urgent, then the tightest."""
+
+SHORT = {"sgdm": "SGDM", "run_length": "run-length", "hybrid": "hybrid"}
+
+
+def panel_data(results: Results, cell: str) -> pd.DataFrame:
+    """One cell's measured metrics and bounds, thinned: columns kind, origin, metric, explicit, step, value, lower, upper."""
+    import pandas as pd
+
+    parts = []
+    evidence = results.evidence[results.evidence["cell"] == cell]
+    for (metric, source), group in evidence.groupby(["metric", "source"], sort=False):
+        rows = group[group["mean"] > 0].sort_values("step")
+        crowded = source == "exact" and "monte_carlo" in set(evidence.loc[evidence["metric"] == metric, "source"])
+        parts.append(
+            thin(rows, 14 if crowded else POINTS)
+            .rename(columns={"mean": "value"})
+            .assign(kind="measured", origin=source, metric=metric, explicit=True)
+        )
+    bounds = results.bounds[results.bounds["cell"] == cell]
+    for (metric, theorem), group in bounds.groupby(["metric", "theorem"], sort=False):
+        rows = group[group["bound"] > 0].sort_values("step").rename(columns={"bound": "value"})
+        parts.append(thin(rows).assign(kind="bound", origin=theorem, metric=metric, lower=math.nan, upper=math.nan))
+    columns = ["kind", "origin", "metric", "explicit", "step", "value", "lower", "upper"]
+    table = pd.concat([part[columns] for part in parts if len(part)]) if any(map(len, parts)) else pd.DataFrame(columns=columns)
+    return table[table["value"].map(math.isfinite)].reset_index(drop=True)
+
+
+def limits(panels: list[pd.DataFrame]) -> tuple[float, float] | None:
+    """One vertical range for all panels, so that they compare; None where more than eight decades would flatten them."""
+    values = [value for panel in panels for value in panel["value"]]
+    if not values or max(values) / min(values) > 1e8:
+        return None
+    return min(values), max(values)
+
+
+def measured_and_bounds(results: Results, cells: list[str]) -> list[Plot]:
+    """For each cell a panel: the measured metric with its band, under every bound of the same metric, on log axes."""
+    panels = [panel_data(results, cell) for cell in cells]
+    shared = limits(panels)
+    with style():
+        return [
+            _panel(f"measured-and-bounds-{place + 1:02d}", cell or "Measured metric under its bounds", data, shared)
+            for place, (cell, data) in enumerate(zip(cells, panels, strict=True))
+            if len(data)
+        ]
+
+
+def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float] | None) -> Plot:
+    import seaborn as sns
+
+    metrics = list(dict.fromkeys(data["metric"]))
+    same = metric_name(metrics[0]) if len(metrics) == 1 else "average squared gradient norm"
+    if not all("squared_gradient_norm" in metric for metric in metrics) and len(metrics) > 1:
+        same = "average up to step k; each bound has the colour of its metric"
+    figure, axes = canvas(title, f"{same} up to step k" if "step k" not in same else same)
+    axes.set(xscale="log", yscale="log")
+    labels = []
+    for (kind, origin, metric), line in data.groupby(["kind", "origin", "metric"], sort=False):
+        colour = COLOURS[HUES[metrics.index(metric) % len(HUES)]]
+        looks = _looks(kind, origin, bool(line["explicit"].iloc[0]), crowded=len(line) <= 14 and origin == "exact")
+        sns.lineplot(
+            data=line, x="step", y="value", ax=axes, color=colour, errorbar=None, estimator=None, legend=False, **looks
+        )
+        band = line[(line["upper"] > line["lower"]) & (line["upper"] > 0)]
+        if kind == "measured" and len(band):
+            axes.fill_between(
+                band["step"], band["lower"].clip(lower=1e-300), band["upper"], color=colour, alpha=0.22, linewidth=0
+            )
+        end = line.iloc[-1]
+        labels.append(EndLabel(end["step"], end["value"], _line_label(line, metrics), colour))
+    low, high = shared or limits([data]) or (data["value"].min(), data["value"].max())
+    log_limits(axes, data["step"].min(), data["step"].max(), low, high)
+    axes.set(xlabel="step k", ylabel="")
+    end_labels(axes, labels)
+    return plot(name, f"{title}: {same} and its bounds", figure, data)
+
+
+def _looks(kind: str, origin: str, explicit: bool, *, crowded: bool) -> dict[str, Any]:
+    """Measured is solid, a bound dashed, a shape (hidden constant) dotted; exact over Monte Carlo is rings on its line."""
+    if kind == "bound":
+        return {"linestyle": (0, (5, 2.5)) if explicit else (0, (1, 2.2)), "linewidth": 1.6}
+    if crowded:
+        return {"linestyle": "none", "marker": "o", "markersize": 5.5, "markerfacecolor": "none", "markeredgecolor": None}
+    if origin == "worst_case":
+        return {"linestyle": "-", "linewidth": 1.1, "marker": "s", "markersize": 3.5, "markeredgewidth": 0}
+    return {"linestyle": "-", "linewidth": 2.4}
+
+
+def _line_label(line: pd.DataFrame, metrics: list[str]) -> str:
+    first = line.iloc[0]
+    weighted = ", weighted" if len(metrics) > 1 and "weighted" in first["metric"] else ""
+    if first["kind"] == "bound":
+        name = SHORT.get(first["origin"], theorem_name(first["origin"]))
+        return f"{shorten(name, 18)} bound" if first["explicit"] else f"{shorten(name, 14)}, shape"
+    if first["origin"] == "monte_carlo":
+        return f"measured{weighted}"
+    return {"exact": "exact", "worst_case": "worst case"}.get(first["origin"], str(first["origin"])) + weighted
+
+
+def overview_data(results: Results) -> pd.DataFrame:
+    """One row a verdict that has a tightness: columns theorem, cell, status, tightness, lower, upper (shares of the bound)."""
+    import pandas as pd
+
+    rows = []
+    for verdict in results.verdicts:
+        bound = to_number(verdict.get("bound"))
+        tightness = to_number(verdict.get("tightness"))
+        if math.isnan(tightness):
+            tightness = to_number(verdict.get("implied_constant"))
+        if not (math.isfinite(tightness) and tightness > 0):
+            continue
+        ends = [to_number(verdict.get(key)) / bound if bound > 0 else math.nan for key in ("lower", "upper")]
+        rows.append((verdict["theorem"], verdict["label"], verdict["status"], tightness, *ends))
+    table = pd.DataFrame(rows, columns=["theorem", "cell", "status", "tightness", "lower", "upper"])
+    urgent = table["status"].isin(["violated", "inconclusive"])
+    chosen = (
+        table.assign(urgent=urgent).sort_values(["urgent", "tightness"], ascending=False, kind="stable").head(OVERVIEW_ROWS)
+    )
+    order = {theorem: place for place, theorem in enumerate(dict.fromkeys(v["theorem"] for v in results.verdicts))}
+    chosen = chosen.sort_values("theorem", key=lambda names: names.map(order), kind="stable")
+    return chosen.drop(columns="urgent").reset_index(drop=True)
+
+
+def overview(results: Results) -> Plot | None:
+    """Measured / bound of every verdict with its interval; right of the line at 100 % a bound is violated."""
+    data = overview_data(results)
+    if data.empty:
+        return None
+    with style():
+        return _dots(data)
+
+
+def _rows(data: pd.DataFrame) -> tuple[list[float], dict[float, str], float]:
+    """Vertical place of each dot, a heading above each theorem's cells if there are cells, and the height of all."""
+    places, headings, place, last = [], {}, 0.0, None
+    cells = any(data["cell"])
+    for theorem in data["theorem"]:
+        if cells and theorem != last:
+            place += 0.35 if last is not None else 0.0
+            headings[place] = theorem_name(theorem)
+            place += 1
+        places.append(place)
+        place, last = place + 1, theorem
+    return places, headings, place
+
+
+def _dots(data: pd.DataFrame) -> Plot:
+    import seaborn as sns
+
+    places, headings, rows = _rows(data)
+    height = 50 + 40 + rows * 17.5
+    cells = bool(headings)
+    axes: Any
+    figure, axes = canvas(
+        "How tight each bound is", "measured / bound, at the horizon where it is largest", left=158, right=62, height=height
+    )
+    palette = {status: COLOURS[_status_role(status)] for status in set(data["status"])}
+    table = data.assign(place=places)
+    axes.set_xscale("log")
+    marks = {"holds": "o", "violated": "X", "inconclusive": "^", "shape only": "D"}
+    for row in table.itertuples():
+        colour = palette[row.status]
+        if row.upper > row.lower > 0:
+            axes.plot(
+                [row.lower, row.upper], [row.place, row.place], color=colour, linewidth=2, alpha=0.55, solid_capstyle="butt"
+            )
+        text = f"{status_symbol(row.status)} {percent(row.tightness)}"
+        _row_text(axes, 1.04, row.place, text, colour, "left")
+        name = row.cell if cells else theorem_name(row.theorem)
+        _row_text(axes, -0.035, row.place, shorten(name or "–", 25), COLOURS["quiet" if cells else "ink"], "right")
+    for status, dots in table.groupby("status", sort=False):
+        hollow = status == "shape only"
+        looks = {"edgecolor": palette[status], "facecolor": COLOURS["surface"] if hollow else palette[status], "linewidth": 1.5}
+        looks |= {"marker": marks.get(status, "o"), "s": 46, "legend": False, "zorder": 3, "clip_on": False}
+        sns.scatterplot(data=dots, x="tightness", y="place", ax=axes, **looks)
+    for place, heading in headings.items():
+        _row_text(axes, -0.035, place, shorten(heading, 25), COLOURS["ink"], "right", weight="bold")
+    low = min(0.5, data[["tightness", "lower"]].where(data[["tightness", "lower"]] > 1e-4).min().min())
+    high = max(1.0, data[["tightness", "upper"]].max().max())
+    axes.axvline(1, color=COLOURS["ink"], linewidth=1.2)
+    axes.set(
+        xlim=(low / 1.25, high * 1.25),
+        ylim=(rows - 0.4, -0.6),
+        ylabel="",
+        xlabel="right of the line: violated" if high > 1 else "",
+    )
+    axes.set_yticks([])
+    log_ticks(axes.xaxis, low / 1.25, high * 1.25)
+    axes.xaxis.set_major_formatter(lambda value, _: percent(value))
+    return plot("verdicts", "Measured over bound for each verdict", figure, data)
+
+
+def _row_text(axes: Any, x: float, place: float, text: str, colour: str, align: str, weight: str = "normal") -> None:
+    """Text of a row outside the axes: x in axes widths, ``place`` in rows."""
+    transform = axes.get_yaxis_transform()
+    axes.text(
+        x, place, text, transform=transform, color=colour, ha=align, va="center_baseline", fontsize=10.5, fontweight=weight
+    )
+
+
+def _status_role(status: str) -> str:
+    return {"holds": "holds", "violated": "violated", "inconclusive": "inconclusive", "shape only": "shape"}.get(
+        status, "quiet"
+    )
