@@ -5,3 +5,15 @@ ROUNDING = 1e-12
 
 FACTORISATION = 1e-9
 """Paths through svd or qr, whose backward error is a modest multiple of 1e-16 times the condition of the step."""
+
+COMPLEX_STEP = 1e-12
+"""A derivative by a complex step of 1e-30 has no truncation and no cancellation: a few hundred roundings, relative."""
+
+STANDARD_ERRORS = 5.0
+"""How many standard errors a sample moment may be off: one in two million for a correct law, and the seeds are fixed."""
+
+LEAST_P_VALUE = 1e-4
+"""A test of a whole distribution fails below this: one in ten thousand for a correct law, and the seeds are fixed."""
+
+STANDARD_ERRORS = 5.0
+"""Frequencies and means of seeded draws: this many standard errors, a false alarm in 2 million comparisons."""

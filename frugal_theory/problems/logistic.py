@@ -16,8 +16,8 @@ __all__ = ["Logistic", "largest_variance", "signed_features"]
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
 
-ROUNDING = 1e-15
-"""Newton's method ends where it would change f by less than this fraction of it."""
+ROUNDING = 1e-13
+"""How exactly f can be evaluated, as a fraction of it: Newton's method ends there, and the bound of f* allows for it."""
 
 
 class Logistic:
@@ -29,9 +29,9 @@ class Logistic:
     - ∇²f(x) = (1/n) Σ s_i(1 − s_i) z_i z_iᵀ + μI, and s(1 − s) <= 1/4 with equality at s = 1/2. So
       L = λ_max(ZᵀZ)/(4n) + μ, attained at x = 0, where every s_i is 1/2: no smaller constant will do.
     - f* for μ > 0: f is μ-strongly convex, so f(y) >= f(x) + ⟨∇f(x), y − x⟩ + (μ/2)‖y − x‖² for all y; minimising the
-      right-hand side over y gives f* >= f(x) − ‖∇f(x)‖²/(2μ) at *any* x. It is evaluated where Newton's method ends,
-      which makes ``infimum`` a lower bound that is off by rounding only. For μ = 0 the infimum need not be attained
-      (separable data), and ``infimum`` is 0, which every loss is above.
+      right-hand side over y gives f* >= f(x) − ‖∇f(x)‖²/(2μ) at *any* x. It is evaluated along Newton's method and
+      lowered by the rounding of f, which makes ``infimum`` a lower bound that is off by no more than that.
+      For μ = 0 the infimum need not be attained (separable data), and ``infimum`` is 0, which every loss is above.
 
     ``signed_features``: Z, shape (n, d), its rows the z_i. ``l2``: μ >= 0. ``start``: "normal", "ones" or d numbers.
     ``blocks``: the number of parameters that x is cut into. Raises ValueError for Z of another shape or l2 < 0.
@@ -95,12 +95,12 @@ class Logistic:
         return hessian
 
     def _lower_bound(self) -> float:
-        """The largest f(x) − ‖∇f(x)‖²/(2μ) along Newton's method with step halving, started at 0."""
+        """The largest f(x) − ‖∇f(x)‖²/(2μ), less rounding, along Newton's method with step halving, started at 0."""
         x = np.zeros(self.partition.dimension)
         value, gradient, bound = self._value(x), self._gradient(x), 0.0
         for _ in range(100):
             slack = gradient @ gradient / (2 * self.l2)
-            bound = max(bound, float(value - slack))
+            bound = max(bound, float((1 - ROUNDING) * value - slack))
             if slack < ROUNDING * value:
                 break
             direction = np.linalg.solve(self._hessian(x), gradient)
