@@ -196,7 +196,15 @@ def log_ticks(axis: Any, low: float, high: float) -> None:
     from frugal_theory.report.words import number
 
     decades = math.log10(high / low)
-    multiples = (1,) if decades > 1.6 else (1, 2, 5) if decades > 0.5 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    multiples = (
+        (1,)
+        if decades > 2.2
+        else (1, 3)
+        if decades > 1.7
+        else (1, 2, 5)
+        if decades > 0.5
+        else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    )
     every = max(1, math.ceil(decades / 6))
     powers = [p for p in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) if p % every == 0]
     axis.set_major_locator(FixedLocator([m * 10.0**p for p in powers for m in multiples]))
@@ -204,15 +212,14 @@ def log_ticks(axis: Any, low: float, high: float) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 2)))
 
 
-def linear_ticks(axes: Any, *, y: bool = True) -> None:
-    """A few round ticks on linear axes; ``y`` says whether the vertical axis is one."""
+def linear_ticks(axis: Any) -> None:
+    """A few round ticks on a linear axis."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     from frugal_theory.report.words import number
 
-    for axis in [axes.xaxis, axes.yaxis][: 2 if y else 1]:
-        axis.set_major_locator(MaxNLocator(5))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 4)))
+    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 4)))
 
 
 def log_limits(axes: Any, first: float, last: float, low: float, high: float) -> None:

@@ -29,6 +29,13 @@ class Figures:
     practice: list[Plot]
 
     @property
+    def shorter(self) -> str:
+        """Which column of the page has room under its figures: "theory" or "practice"."""
+        left = sum(plot.figure.get_figheight() for plot in [*self.cells[:1], self.overview] if plot)
+        right = sum(plot.figure.get_figheight() for plot in self.practice)
+        return "practice" if self.practice and right < left else "theory"
+
+    @property
     def theory(self) -> list[Plot]:
         """Everything that belongs into theory/figures."""
         return self.cells + ([self.overview] if self.overview else [])
@@ -55,9 +62,9 @@ def write_report(directory: Path) -> Path:
 def draw(results: Results) -> Figures:
     """Every figure that the results allow."""
     from frugal_theory.report.plots import measured_and_bounds, overview
-    from frugal_theory.report.practice import gradient_norm, perplexity, training_loss
+    from frugal_theory.report.practice import gradient_norm, training_curve
 
-    practice = [figure(results) for figure in (gradient_norm, perplexity, training_loss)] if results.has_training else []
+    practice = [figure(results) for figure in (gradient_norm, training_curve)] if results.has_training else []
     return Figures(
         cells=measured_and_bounds(results, choose_cells(results)) if results.has_theory else [],
         overview=overview(results) if results.verdicts else None,
@@ -110,6 +117,8 @@ def render(results: Results, figures: Figures) -> str:
         unfinished=results.has_training and results.summary is None,
         groups=words.experiment_groups(results.experiment) if results.experiment else [],
         rows=[row(verdict) for verdict in results.verdicts],
+        meanings=words.MEANINGS,
+        symbols=words.SYMBOLS,
         counts=Counter(verdict.get("status") for verdict in results.verdicts),
         has_cells=any(verdict["label"] for verdict in results.verdicts),
         undrawn=max(0, cells - len(figures.cells)) if figures.cells else 0,

@@ -21,14 +21,14 @@ from frugal_theory.report.drawing import (
     thin,
 )
 from frugal_theory.report.results import Results, to_number
-from frugal_theory.report.words import metric_name, percent, status_symbol, theorem_name
+from frugal_theory.report.words import metric_name, number, percent, status_symbol, theorem_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["measured_and_bounds", "overview"]
 
-OVERVIEW_ROWS = 32
+OVERVIEW_ROWS = 24
 """Verdicts that the overview shows, at most: the most urgent, then the tightest."""
 
 SHORT = {"sgdm": "SGDM", "run_length": "run-length", "hybrid": "hybrid"}
@@ -58,11 +58,25 @@ def panel_data(results: Results, cell: str) -> pd.DataFrame:
 
 
 def limits(panels: list[pd.DataFrame]) -> tuple[float, float] | None:
-    """One vertical range for all panels, so that they compare; None where more than eight decades would flatten them."""
-    values = [value for panel in panels for value in panel["value"]]
-    if not values or max(values) / min(values) > 1e8:
+    """One vertical range for all panels, so that they compare; None where more than eight decades would flatten them.
+
+    Bounds start high above anything measured; the range ends where they have nothing left to say about it, but shows at
+    least the end of every bound.
+    """
+    table = _together(panels)
+    if table.empty:
         return None
-    return min(values), max(values)
+    measured = table[table["kind"] == "measured"]
+    ends = [panel.groupby(["origin", "metric"])["value"].last().max() for panel in panels if len(panel)]
+    high = max(6 * measured["value"].max(), 1.5 * max(ends)) if len(measured) else table["value"].max()
+    low, high = table["value"].min(), min(high, table["value"].max())
+    return (low, high) if high / low <= 1e8 else None
+
+
+def _together(panels: list[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([panel for panel in panels if len(panel)] or panels[:1])
 
 
 def measured_and_bounds(results: Results, cells: list[str]) -> list[Plot]:
@@ -71,7 +85,7 @@ def measured_and_bounds(results: Results, cells: list[str]) -> list[Plot]:
     shared = limits(panels)
     with style():
         return [
-            _panel(f"measured-and-bounds-{place + 1:02d}", cell or "Measured metric under its bounds", data, shared)
+            _panel(f"measured-and-bounds-{place + 1:02d}", cell or "Measured under its bounds", data, shared)
             for place, (cell, data) in enumerate(zip(cells, panels, strict=True))
             if len(data)
         ]
@@ -89,7 +103,9 @@ def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float
     labels = []
     for (kind, origin, metric), line in data.groupby(["kind", "origin", "metric"], sort=False):
         colour = COLOURS[HUES[metrics.index(metric) % len(HUES)]]
-        looks = _looks(kind, origin, bool(line["explicit"].iloc[0]), crowded=len(line) <= 14 and origin == "exact")
+        rings = set(data.loc[(data["metric"] == metric) & (data["kind"] == "measured"), "origin"]) & {"exact", "monte_carlo"}
+        crowded = origin == "exact" and len(rings) == 2
+        looks = _looks(kind, origin, bool(line["explicit"].iloc[0]), crowded=crowded)
         sns.lineplot(
             data=line, x="step", y="value", ax=axes, color=colour, errorbar=None, estimator=None, legend=False, **looks
         )
@@ -99,7 +115,8 @@ def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float
                 band["step"], band["lower"].clip(lower=1e-300), band["upper"], color=colour, alpha=0.22, linewidth=0
             )
         end = line.iloc[-1]
-        labels.append(EndLabel(end["step"], end["value"], _line_label(line, metrics), colour))
+        if not crowded:
+            labels.append(EndLabel(end["step"], end["value"], _line_label(line, metrics, rings=len(rings) == 2), colour))
     low, high = shared or limits([data]) or (data["value"].min(), data["value"].max())
     log_limits(axes, data["step"].min(), data["step"].max(), low, high)
     axes.set(xlabel="step k", ylabel="")
@@ -118,14 +135,14 @@ def _looks(kind: str, origin: str, explicit: bool, *, crowded: bool) -> dict[str
     return {"linestyle": "-", "linewidth": 2.4}
 
 
-def _line_label(line: pd.DataFrame, metrics: list[str]) -> str:
+def _line_label(line: pd.DataFrame, metrics: list[str], *, rings: bool) -> str:
     first = line.iloc[0]
     weighted = ", weighted" if len(metrics) > 1 and "weighted" in first["metric"] else ""
     if first["kind"] == "bound":
         name = SHORT.get(first["origin"], theorem_name(first["origin"]))
         return f"{shorten(name, 18)} bound" if first["explicit"] else f"{shorten(name, 14)}, shape"
     if first["origin"] == "monte_carlo":
-        return f"measured{weighted}"
+        return f"measured{weighted}" + (", ○ exact" if rings else "")
     return {"exact": "exact", "worst_case": "worst case"}.get(first["origin"], str(first["origin"])) + weighted
 
 
@@ -136,9 +153,8 @@ def overview_data(results: Results) -> pd.DataFrame:
     rows = []
     for verdict in results.verdicts:
         bound = to_number(verdict.get("bound"))
-        tightness = to_number(verdict.get("tightness"))
-        if math.isnan(tightness):
-            tightness = to_number(verdict.get("implied_constant"))
+        constant = verdict.get("implied_constant") if verdict["status"] == "shape only" else None
+        tightness = to_number(verdict.get("tightness") if constant is None else constant)
         if not (math.isfinite(tightness) and tightness > 0):
             continue
         ends = [to_number(verdict.get(key)) / bound if bound > 0 else math.nan for key in ("lower", "upper")]
@@ -180,11 +196,12 @@ def _dots(data: pd.DataFrame) -> Plot:
     import seaborn as sns
 
     places, headings, rows = _rows(data)
-    height = 50 + 40 + rows * 17.5
+    spacing = 17.5 if len(data) > 8 else 22
+    height = 50 + 42 + rows * spacing
     cells = bool(headings)
     axes: Any
     figure, axes = canvas(
-        "How tight each bound is", "measured / bound, at the horizon where it is largest", left=158, right=62, height=height
+        "How tight each bound is", "measured / bound, at the horizon where it is largest", left=158, right=74, height=height
     )
     palette = {status: COLOURS[_status_role(status)] for status in set(data["status"])}
     table = data.assign(place=places)
@@ -196,7 +213,8 @@ def _dots(data: pd.DataFrame) -> Plot:
             axes.plot(
                 [row.lower, row.upper], [row.place, row.place], color=colour, linewidth=2, alpha=0.55, solid_capstyle="butt"
             )
-        text = f"{status_symbol(row.status)} {percent(row.tightness)}"
+        value = f"C = {number(row.tightness, 2)}" if row.status == "shape only" else percent(row.tightness)
+        text = f"{status_symbol(row.status)} {value}"
         _row_text(axes, 1.04, row.place, text, colour, "left")
         name = row.cell if cells else theorem_name(row.theorem)
         _row_text(axes, -0.035, row.place, shorten(name or "–", 25), COLOURS["quiet" if cells else "ink"], "right")
@@ -214,7 +232,7 @@ def _dots(data: pd.DataFrame) -> Plot:
         xlim=(low / 1.25, high * 1.25),
         ylim=(rows - 0.4, -0.6),
         ylabel="",
-        xlabel="right of the line: violated" if high > 1 else "",
+        xlabel="right of the line a bound is violated",
     )
     axes.set_yticks([])
     log_ticks(axes.xaxis, low / 1.25, high * 1.25)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frugal_theory.report.drawing import (
     COLOURS,
+    POINTS,
     EndLabel,
     Plot,
     canvas,
@@ -20,75 +21,69 @@ from frugal_theory.report.drawing import (
 from frugal_theory.report.results import Results, to_number
 from frugal_theory.report.words import number
 
-__all__ = ["gradient_norm", "perplexity", "training_loss"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["gradient_norm", "training_curve"]
 
 
-def training_loss(results: Results) -> Plot | None:
-    """Training loss, raw and smoothed, with the validation loss over it."""
+def training_curve(results: Results) -> Plot | None:
+    """Perplexity over steps: training (raw and smoothed loss), validation, and the unigram model as the line to beat."""
     import pandas as pd
     import seaborn as sns
 
-    rows = results.training
-    if len(rows) < 2:
+    data = curve_data(results)
+    if data.empty:
         return None
-    smooth = rows["loss"].ewm(span=max(2, len(rows) / 30)).mean()
-    parts = [
-        thin(rows, 400, logarithmic=False)[["step", "loss"]].assign(series="training"),
-        thin(rows.assign(loss=smooth), logarithmic=False)[["step", "loss"]].assign(series="training, smoothed"),
-    ]
-    if len(results.validation):
-        parts.append(
-            thin(results.validation, logarithmic=False)[["step", "validation_loss"]]
-            .rename(columns={"validation_loss": "loss"})
-            .assign(series="validation")
-        )
-    data = pd.concat(parts).reset_index(drop=True)
+    train, test = COLOURS["hue-1"], COLOURS["hue-2"]
     looks: dict[str, dict[str, Any]] = {
-        "training": {"color": COLOURS["hue-1"], "alpha": 0.28, "linewidth": 0.9},
-        "training, smoothed": {"color": COLOURS["hue-1"], "linewidth": 2.2},
-        "validation": {"color": COLOURS["hue-2"], "linewidth": 1.4, "marker": "o", "markersize": 4.5, "markeredgewidth": 0},
+        "training": {"color": train, "alpha": 0.28, "linewidth": 0.9},
+        "training, smoothed": {"color": train, "linewidth": 2.2},
+        "validation": {"color": test, "linewidth": 1.8, "marker": "o", "markersize": 4.5, "markeredgewidth": 0},
+        "unigrams": {"color": COLOURS["ink"], "linewidth": 1.2, "linestyle": (0, (5, 2.5))},
     }
+    last, values = max(1, data["step"].max()), data["perplexity"]
     with style():
-        figure, axes = canvas("Training loss", "cross-entropy, nats per token")
-        for series, line in data.groupby("series", sort=False):
-            sns.lineplot(data=line, x="step", y="loss", ax=axes, errorbar=None, estimator=None, legend=False, **looks[series])
-        axes.set(xlabel="step k", ylabel="", xlim=(0, data["step"].max()))
-        linear_ticks(axes)
-        ends = {series: line.iloc[-1] for series, line in data.groupby("series", sort=False) if series != "training"}
-        names = {"training, smoothed": "training", "validation": "validation"}
-        end_labels(axes, [EndLabel(e["step"], e["loss"], names[s], looks[s]["color"]) for s, e in ends.items()])
-        return plot("training-loss", "Training and validation loss over steps", figure, data)
-
-
-def perplexity(results: Results) -> Plot | None:
-    """Validation perplexity over steps, with the perplexity of the unigram model as the line to beat."""
-    import pandas as pd
-    import seaborn as sns
-
-    if "validation_perplexity" not in results.validation or results.validation.empty:
-        return None
-    data = thin(results.validation, logarithmic=False)[["step", "validation_perplexity"]]
-    unigram = to_number((results.summary or {}).get("unigram_perplexity"))
-    data = data.rename(columns={"validation_perplexity": "perplexity"}).assign(series="validation")
-    with style():
-        figure, axes = canvas("Validation perplexity", "perplexity of held-out text; lower is better")
+        figure, axes = canvas("Training curve", "perplexity, exp(cross-entropy per token); lower is better", right=124)
         axes.set_yscale("log")
-        colour = COLOURS["hue-2"]
-        sns.lineplot(data=data, x="step", y="perplexity", ax=axes, color=colour, errorbar=None, estimator=None, linewidth=2.2,
-                     marker="o", markersize=5, markeredgewidth=0, legend=False)  # fmt: skip
-        end = data.iloc[-1]
-        labels = [EndLabel(end["step"], end["perplexity"], f"validation {number(end['perplexity'])}", colour)]
-        if unigram > 0:
-            line = pd.DataFrame({"step": [0, max(1, end["step"])], "perplexity": unigram, "series": "unigrams"})
-            axes.plot(line["step"], line["perplexity"], color=COLOURS["ink"], linewidth=1.2, linestyle=(0, (5, 2.5)))
-            labels.append(EndLabel(max(1, end["step"]), unigram, f"unigrams {number(unigram)}", COLOURS["ink"]))
-            data = pd.concat([data, line])
-        values = data["perplexity"]
-        axes.set(xlabel="step k", ylabel="", xlim=(0, max(1, end["step"])), ylim=(values.min() / 1.25, values.max() * 1.25))
+        labels = []
+        for series, line in data.groupby("series", sort=False):
+            sns.lineplot(
+                data=line, x="step", y="perplexity", ax=axes, errorbar=None, estimator=None, legend=False, **looks[series]
+            )
+            end = line.iloc[-1]
+            text = f"{series.removesuffix(', smoothed')} {number(end['perplexity'])}"
+            if series != "training" or "training, smoothed" not in set(data["series"]):
+                labels.append(EndLabel(end["step"], end["perplexity"], text, looks[series]["color"]))
+        axes.set(xlabel="step k", ylabel="", xlim=(0, last), ylim=(values.min() / 1.25, values.max() * 1.25))
         log_ticks(axes.yaxis, values.min() / 1.25, values.max() * 1.25)
-        linear_ticks(axes, y=False)
+        linear_ticks(axes.xaxis)
         end_labels(axes, labels)
-        return plot("validation-perplexity", "Validation perplexity over steps", figure, data)
+        return plot("training-curve", "Training and validation perplexity over steps", figure, pd.DataFrame(data))
+
+
+def curve_data(results: Results) -> pd.DataFrame:
+    """The lines of the training curve: columns series, step, perplexity. The smoothed line averages the loss, not its exp."""
+    import numpy as np
+    import pandas as pd
+
+    parts = []
+
+    def add(series: str, steps: Any, loss: Any) -> None:
+        line = pd.DataFrame({"series": series, "step": steps, "perplexity": np.exp(np.minimum(loss, 80.0))})
+        parts.append(thin(line[np.isfinite(line["perplexity"])], POINTS, logarithmic=False))
+
+    rows, checks = results.training, results.validation
+    if len(rows):
+        add("training", rows["step"], rows["loss"])
+    if len(rows) > 1:
+        add("training, smoothed", rows["step"], rows["loss"].ewm(span=max(2, len(rows) / 30)).mean())
+    if len(checks):
+        add("validation", checks["step"], checks["validation_loss"])
+    unigram = to_number((results.summary or {}).get("unigram_perplexity"))
+    if unigram > 0 and parts:
+        add("unigrams", [0, max(1, *(part["step"].max() for part in parts))], np.log([unigram, unigram]))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"series": [], "step": [], "perplexity": []})
 
 
 def gradient_norm(results: Results) -> Plot | None:

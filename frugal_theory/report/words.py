@@ -40,6 +40,13 @@ METRICS = {
 }
 SOURCES = {"monte_carlo": "Monte Carlo", "exact": "exact expectation", "worst_case": "worst case (SDP)", "training": "training"}
 SYMBOLS = {"violated": "✗", "inconclusive": "?", "holds": "✓", "shape only": "◇", "not applicable": "–"}
+MEANINGS = {
+    "violated": "the whole interval lies above the bound",
+    "inconclusive": "the interval reaches above the bound; more trials would decide",
+    "holds": "the interval lies under the bound at every step",
+    "shape only": "the constant is hidden, so the bound can only be compared up to C",
+    "not applicable": "the experiment does not meet what the theorem asks",
+}
 RULES = {"sgdm": "SGDM", "adamw": "AdamW", "lion": "Lion", "sgd": "SGD", "signsgd": "signSGD", "none": "none"}
 
 
@@ -83,17 +90,13 @@ def number(value: object, digits: int = 3) -> str:
 
 
 def percent(share: object) -> str:
-    """A share as a percentage: two significant digits, more where rounding would hide on which side of 100 % it is."""
+    """A share as a percentage of two or three digits; what is not 100 % is never rounded to it."""
     x = 100 * to_number(share)
     if not math.isfinite(x):
         return number(x)
-    digits = next(d for d in range(2, 13) if d == 12 or abs(x - 100) < 1e-9 or float(number_plain(x, d)) != 100)
-    return f"{number(x, max(digits, 3) if x >= 100 else digits)} %"
-
-
-def number_plain(x: float, digits: int) -> str:
-    """``x`` to ``digits`` significant digits, as Python reads it."""
-    return f"{x:.{digits}g}"
+    if 99.95 <= x < 100 or 100 < x < 100.05:
+        return "< 100 %" if x < 100 else "> 100 %"
+    return f"{number(x, 2 if x < 99 else 3 if x < 99.5 or x > 101 else 4)} %"
 
 
 def memory(bytes_: object) -> str:
@@ -256,10 +259,8 @@ def _practice(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
     training = experiment.training
     assert training is not None  # the caller asked
     rate = training.learning_rate if training.learning_rate is not None else experiment.algorithm.learning_rate
-    warmup = [f"{training.warmup_steps:,} warm-up steps"] if training.warmup_steps else []
+    warmup = [f"{training.warmup:,} warm-up steps"] if training.warmup else []
     batch = f"{show('training.batch_size', training.batch_size)} × {training.sequence_length:,} tokens"
-    if training.accumulation > 1:
-        batch += f" × {training.accumulation} accumulated"
     return [
         ("Model", show("model.preset", experiment.model.preset if experiment.model else "llama-9m")),
         ("Data", show("data.source", experiment.data.source)),
