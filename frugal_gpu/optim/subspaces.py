@@ -1,0 +1,337 @@
+"""Subspaces on tensors: how a gradient is split into its state-full part and the residual, and joined again.
+
+The choice of units is that of :mod:`frugal_theory.algorithm.selection`: the same integer arithmetic, on the
+parameter's device where the draw is large. A matrix here is ``(shape[0], -1)``: trailing dimensions are flattened.
+
+Every part offers ``split(gradient) -> (g_full, g_free)`` and ``join(update, free) -> u``. None stands for "nothing":
+no state-full part, no residual, or a state-free rule without an update.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from frugal_theory.algorithm.selection import (
+    budget,
+    circle,
+    independent_units,
+    selection_key,
+    subset,
+    uniform_bits,
+)
+from frugal_theory.algorithm.subspaces import ROUNDING
+from frugal_theory.config import BASIS_SUBSPACES, MATRIX_SUBSPACES
+
+__all__ = [
+    "Basis",
+    "DecayingUnits",
+    "Free",
+    "Full",
+    "HeldUnits",
+    "OffBlock",
+    "Part",
+    "Turning",
+    "Units",
+    "choose_basis",
+    "choose_parts",
+]
+
+Split = tuple[Tensor | None, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Full:
+    """The whole parameter is state-full."""
+
+    def split(self, gradient: Tensor) -> Split:
+        """(g, nothing)."""
+        return gradient, None
+
+    def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:  # noqa: ARG002
+        """The state-full update."""
+        return update
+
+
+@dataclass(frozen=True)
+class Free:
+    """The whole parameter is state-free."""
+
+    def split(self, gradient: Tensor) -> Split:
+        """(nothing, g)."""
+        return None, gradient
+
+    def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:  # noqa: ARG002
+        """The state-free update."""
+        return free
+
+
+@dataclass(frozen=True)
+class OffBlock:
+    """A block off the set under the reading "decay": its statistics see a zero gradient, it moves by the state-free rule."""
+
+    def split(self, gradient: Tensor) -> Split:
+        """(0, g)."""
+        return torch.zeros_like(gradient), gradient
+
+    def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:  # noqa: ARG002
+        """The state-free update."""
+        return free
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of ``index`` (ascending) along ``dim`` of the gradient seen in ``shape``: coordinates, columns or rows.
+
+    Statistics are compact: they cover the units in the set only.
+    """
+
+    index: Tensor
+    dim: int
+    shape: tuple[int, ...]
+
+    def split(self, gradient: Tensor) -> Split:
+        """(g on the set, g). The residual still has the set's entries; ``join`` overwrites them."""
+        gradient = gradient.reshape(self.shape)
+        return self.select(gradient), gradient
+
+    def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:
+        """The update on the set, the state-free update off it."""
+        assert update is not None
+        return self.lift(update) if free is None else self.write_(free, update)
+
+    def select(self, values: Tensor) -> Tensor:
+        """The entries of the units in the set."""
+        return values.index_select(self.dim, self.index)
+
+    def write_(self, values: Tensor, compact: Tensor) -> Tensor:
+        """Overwrite the entries of the units in the set."""
+        return values.index_copy_(self.dim, self.index.long(), compact)
+
+    def lift(self, compact: Tensor) -> Tensor:
+        """Zeros off the set, ``compact`` on it; right for counts, one a unit, too."""
+        shape = list(compact.shape)
+        shape[self.dim] = self.shape[self.dim]
+        return self.write_(compact.new_zeros(shape), compact)
+
+    def no_steps(self, dtype: torch.dtype) -> Tensor | int:
+        """Zero steps counted, in a tensor with one number a unit of the set that broadcasts against the statistics."""
+        return self._zeros(len(self.index), dtype)
+
+    def _zeros(self, units: int, dtype: torch.dtype) -> Tensor:
+        shape = [1] * len(self.shape)
+        shape[self.dim] = units
+        return torch.zeros(shape, dtype=at_least_float32(dtype), device=self.index.device)
+
+
+@dataclass(frozen=True)
+class HeldUnits(Units):
+    """Units under the reading "hold": statistics cover every unit and are frozen off the set."""
+
+    def no_steps(self, dtype: torch.dtype) -> Tensor | int:
+        """The same with one number for every unit."""
+        return self._zeros(self.shape[self.dim], dtype)
+
+
+@dataclass(frozen=True)
+class DecayingUnits(Units):
+    """Units under the reading "decay": statistics cover every unit and see a zero gradient off the set."""
+
+    def split(self, gradient: Tensor) -> Split:
+        """(g with zeros off the set, g)."""
+        compact, rest = super().split(gradient)
+        assert compact is not None
+        return self.lift(compact), rest
+
+    def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:
+        """The update on the set, the state-free update off it."""
+        assert update is not None
+        return super().join(self.select(update), free)
+
+    def no_steps(self, dtype: torch.dtype) -> Tensor | int:  # noqa: ARG002
+        """One number for all units: with zero gradients, time passes off the set too."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Turning:
+    """A part whose basis changes with the period: ``rank`` directions out of ``length``, acting from ``side``."""
+
+    side: str
+    length: int
+    rank: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Orthonormal columns Q, shape (length, rank), acting from the left (QᵀG), the right (GQ) or on a vector (Qᵀg).
+
+    Q is float32 or float64 and so is the arithmetic with it; statistics and updates have the gradient's dtype.
+    """
+
+    columns: Tensor
+    side: str
+    shape: tuple[int, ...]
+
+    def split(self, gradient: Tensor) -> Split:
+        """(P g, g − PᵀP g), the residual without rounding noise (see ``frugal_theory.algorithm.subspaces.ROUNDING``)."""
+        exact = gradient.reshape(self.shape).to(self.columns.dtype)
+        full = exact @ self.columns if self.side == "right" else self.columns.mT @ exact
+        rest = exact - self._lift(full)
+        floor = ROUNDING * torch.finfo(rest.dtype).eps * exact.abs().max()
+        rest.masked_fill_(rest.abs() <= floor, 0.0)
+        return full.to(gradient.dtype), rest.to(gradient.dtype)
+
+    def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:
+        """Pᵀu plus the state-free update."""
+        assert update is not None
+        lifted = self._lift(update.to(self.columns.dtype)).to(update.dtype)
+        return lifted if free is None else lifted.add_(free)
+
+    def turn(self, old: Basis, statistic: Tensor, square: bool) -> Tensor:
+        """Statistics of the old basis in the coordinates of this one: Rm with R = QᵀQ_old, (R∘R)v for second moments."""
+        rotation = self.columns.mT @ old.columns
+        if square:
+            rotation = rotation.square()
+        exact = statistic.to(rotation.dtype)
+        turned = exact @ rotation.mT if self.side == "right" else rotation @ exact
+        return turned.to(statistic.dtype)
+
+    def _lift(self, update: Tensor) -> Tensor:
+        return update @ self.columns.mT if self.side == "right" else self.columns @ update
+
+
+Part = Full | Free | OffBlock | Units | Turning | Basis
+
+_UNITS = {"reset": Units, "decay": DecayingUnits, "hold": HeldUnits}
+
+
+def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str, period: int) -> list[Part]:
+    """The state-full part of every parameter of a group in one period, in the group's order.
+
+    A pure function of the group's options, the parameters' names and shapes, and the period. Parts with a basis come
+    back as :class:`Turning`: the basis itself may depend on the gradient and is made by :func:`choose_basis`.
+    """
+    parameters: list[Tensor] = group["params"]
+    if group["split"] in ("state_full", "state_free"):
+        return [Full() if group["split"] == "state_full" else Free()] * len(parameters)
+    if group["set"] is not None:
+        return _fixed_set(group["set"], parameters, group["off_set_momentum"])
+    if group["density"] in (0, 1):
+        return [Full() if group["density"] == 1 else Free()] * len(parameters)
+    if group["subspace"] == "blocks":
+        sizes = np.array([parameter.numel() for parameter in parameters], dtype=np.int64)
+        key = selection_key(group["seed"], blocks_key, period)
+        active = circle(key, period, sizes, group["density"], group["order"])
+        off: Part = OffBlock() if group["off_set_momentum"] == "decay" else Free()
+        return [Full() if inside else off for inside in active]
+    return [
+        _choose_part(group, selection_key(group["seed"], name, period), parameter)
+        for name, parameter in zip(names, parameters, strict=True)
+    ]
+
+
+def matrix_shape(parameter: Tensor) -> tuple[int, ...]:
+    """(numel,) of a scalar or vector, (shape[0], everything else) of the others."""
+    return (parameter.numel(),) if parameter.dim() < 2 else (parameter.shape[0], math.prod(parameter.shape[1:]))
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of step counts, factorisations and bases: float64 stays, everything shorter is float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _choose_part(group: Mapping[str, Any], key: int, parameter: Tensor) -> Part:
+    kind, density, shape = group["subspace"], group["density"], matrix_shape(parameter)
+    units = _UNITS[group["off_set_momentum"]]
+    if len(shape) == 1 and kind in MATRIX_SUBSPACES:
+        return Full()
+    if kind in BASIS_SUBSPACES:
+        length = min(shape)
+        rank = budget(density, length)
+        side = "vector" if len(shape) == 1 else "left" if shape[0] <= shape[1] else "right"
+        return Full() if rank == length else Turning(side, length, rank, shape)
+    if kind in ("columns", "rows"):
+        dim = 1 if kind == "columns" else 0
+        return units(_drawn(key, shape[dim], density, parameter.device), dim, shape)
+    flat = (parameter.numel(),)
+    if kind == "coordinates" and group["sampling"] == "independent":
+        every = torch.arange(flat[0], device=parameter.device)
+        inside: Tensor = independent_units(key, every, density)
+        return units(_short(inside.nonzero().squeeze(1), flat[0]), 0, flat)
+    return units(_drawn(key, flat[0], density, parameter.device), 0, flat)
+
+
+def _fixed_set(members: Sequence[int], parameters: Sequence[Tensor], reading: str) -> list[Part]:
+    """``set = [...]`` numbers the coordinates of all the group's parameters one after another."""
+    units = _UNITS[reading]
+    ordered = np.sort(np.asarray(members, dtype=np.int64))
+    parts: list[Part] = []
+    start = 0
+    for parameter in parameters:
+        end = start + parameter.numel()
+        inside = ordered[(ordered >= start) & (ordered < end)] - start
+        parts.append(units(torch.from_numpy(inside).to(parameter.device), 0, (parameter.numel(),)))
+        start = end
+    return parts
+
+
+def _drawn(key: int, count: int, density: float, device: torch.device) -> Tensor:
+    """The units of :func:`frugal_theory.algorithm.selection.subset`, drawn on the device unless that is the CPU."""
+    size = budget(density, count)
+    if device.type == "cpu" or size in (0, count):  # NumPy's partition is ten times faster than torch.topk there
+        return _short(torch.from_numpy(subset(key, count, size)).to(device), count)
+    bits: Tensor = uniform_bits(key, torch.arange(count, device=device))
+    return _short(bits.topk(size, largest=False, sorted=False).indices.sort().values, count)
+
+
+def _short(index: Tensor, count: int) -> Tensor:
+    """An index into ``count`` units in half the memory: it is kept for a whole period."""
+    return index.to(torch.int32) if count < 2**31 else index
+
+
+def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
+    """The basis of a new period: "random" from the key, "svd" from the gradient."""
+    gradient = gradient.reshape(part.shape).to(at_least_float32(gradient.dtype))
+    if kind == "svd":
+        columns = principal(gradient, part)
+    else:
+        numbers = normals(key, part.length * part.rank, gradient.device).to(gradient.dtype)
+        columns = orthonormal(numbers.reshape(part.length, part.rank))
+    return Basis(columns, part.side, part.shape)
+
+
+def normals(key: int, count: int, device: torch.device) -> Tensor:
+    """Standard normal float64 numbers by Box and Muller: those of the NumPy engine up to rounding."""
+    index = torch.arange(count, device=device)
+    first, second = (_unit_interval(uniform_bits(key, 2 * index + i)) for i in (0, 1))
+    return torch.sqrt(-2.0 * torch.log(first)) * torch.cos(2.0 * math.pi * second)
+
+
+def _unit_interval(bits: Tensor) -> Tensor:
+    """The upper 53 bits as a number in (0, 1)."""
+    return (((bits >> 11) & (2**53 - 1)).to(torch.float64) + 0.5) * 2.0**-53
+
+
+def orthonormal(numbers: Tensor) -> Tensor:
+    """Columns uniform on the Stiefel manifold: QR of a Gaussian matrix with R's diagonal made positive."""
+    q, r = torch.linalg.qr(numbers)
+    return (q * torch.where(r.diagonal() < 0, -1.0, 1.0).to(q.dtype)).contiguous()
+
+
+def principal(gradient: Tensor, part: Turning) -> Tensor:
+    """The leading singular vectors of the gradient, each with its largest entry positive (svd leaves the sign open).
+
+    A copy of the r columns, shape (length, rank): a view would keep all of U or V alive.
+    """
+    left, _, right = torch.linalg.svd(gradient, full_matrices=False)
+    vectors = (left if part.side == "left" else right.mT)[:, : part.rank]
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    return (vectors * torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)).contiguous()
