@@ -14,6 +14,3 @@ STANDARD_ERRORS = 5.0
 
 LEAST_P_VALUE = 1e-4
 """A test of a whole distribution fails below this: one in ten thousand for a correct law, and the seeds are fixed."""
-
-STANDARD_ERRORS = 5.0
-"""Frequencies and means of seeded draws: this many standard errors, a false alarm in 2 million comparisons."""

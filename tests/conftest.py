@@ -1,0 +1,46 @@
+"""Experiments and arrays that many tests start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import frugal_theory as ft
+from frugal_theory.loading import parse
+
+QUADRATIC = """
+name = "test"
+seed = 7
+
+[algorithm]
+learning_rate = 0.02
+density = 0.5
+update_gap = 10
+subspace = "coordinates"
+state_full = { rule = "sgdm", beta = 0.9 }
+state_free = { rule = "sgd" }
+
+[problem]
+kind = "quadratic"
+dimension = 12
+
+[noise]
+kind = "gaussian"
+sigma = 0.1
+
+[simulation]
+steps = 60
+trials = 48
+"""
+
+
+@pytest.fixture
+def quadratic() -> Callable[..., ft.Experiment]:
+    """``quadratic({"algorithm.density": 0.5})``: a small quadratic experiment with these keys set apart."""
+
+    def build(overrides: dict[str, Any] | None = None) -> ft.Experiment:
+        return parse(QUADRATIC, "test.toml", overrides)
+
+    return build

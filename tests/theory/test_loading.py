@@ -1,0 +1,149 @@
+"""The experiment file: what is refused, in which words; overrides, cases and sweeps."""
+
+from __future__ import annotations
+
+import pytest
+
+import frugal_theory as ft
+from frugal_theory.loading import cells, dump, load, parse, parse_overrides
+
+HEAD = 'name = "demo"\n'
+
+REFUSED = {
+    "unknown key": ("[algorithm]\ndensty = 0.5", ["algorithm.densty", 'did you mean "density"', "update_gap"]),
+    "unknown table": ("[problm]\ndimension = 5", ["problm", 'did you mean "problem"']),
+    "unknown key of a rule": (
+        '[algorithm]\nstate_full = { rule = "sgdm", betas = [0.9, 0.9] }',
+        ["algorithm.state_full.betas", 'did you mean "beta"'],
+    ),
+    "unknown rule": ('[algorithm]\nstate_full = "adam"', ["algorithm.state_full.rule", 'did you mean "adamw"', '"lion"']),
+    "unknown kind": ('[noise]\nkind = "minibatchs"', ["noise.kind", 'did you mean "minibatch"']),
+    "kind is missing": ("[problem]\ndimension = 5", ["problem.kind", "missing", '"logistic"']),
+    "wrong type": ('[algorithm]\ndensity = "half"', ["algorithm.density", '"half"', "a number"]),
+    "float for an integer": ("[algorithm]\nupdate_gap = 1.5", ["algorithm.update_gap", "1.5", "a whole number"]),
+    "density out of range": ("[algorithm]\ndensity = 1.5", ["algorithm.density", "1.5", "<= 1"]),
+    "beta out of range": ('[algorithm]\nstate_full = { rule = "sgdm", beta = 1.0 }', ["algorithm.state_full.beta", "< 1"]),
+    "update_gap < 1": ("[algorithm]\nupdate_gap = 0", ["algorithm.update_gap", ">= 1"]),
+    "learning rate": ("[algorithm]\nlearning_rate = -1.0", ["algorithm.learning_rate", "> 0"]),
+    "subspace": ('[algorithm]\nsubspace = "sdv"', ["algorithm.subspace", 'did you mean "svd"']),
+    "svd on a vector": (
+        '[algorithm]\nsubspace = "svd"\n[problem]\nkind = "quadratic"',
+        ["svd", "needs a matrix", '"coordinates"', 'problem.kind = "matrix"'],
+    ),
+    "eigen without a Hessian": (
+        '[algorithm]\nsubspace = "eigen"\n[problem]\nkind = "logistic"',
+        ["eigen", 'problem.kind = "quadratic"'],
+    ),
+    "set outside the problem": (
+        '[algorithm]\nsubspace = "coordinates"\nset = [0, 7]\n[problem]\nkind = "quadratic"\ndimension = 5',
+        ["algorithm.set", "coordinate 7", "0 to 4"],
+    ),
+    "set of blocks": ("[algorithm]\nset = [0]", ["set", '"coordinates"']),
+    "set twice": ('[algorithm]\nsubspace = "coordinates"\nset = [0, 0]', ["set", "twice"]),
+    "hold in a basis": (
+        '[algorithm]\nsubspace = "random"\noff_set_momentum = "hold"',
+        ["off_set_momentum", '"random"', '"columns"'],
+    ),
+    "mini-batch without samples": (
+        '[noise]\nkind = "minibatch"\n[problem]\nkind = "quadratic"',
+        ["minibatch", '"logistic"', '"quadratic"'],
+    ),
+    "sigma of the wrong length": (
+        '[problem]\nkind = "quadratic"\ndimension = 3\n[noise]\nkind = "gaussian"\nsigma = [0.1, 0.2]',
+        ["noise.sigma", "2 entries", "3 coordinates"],
+    ),
+    "start of the wrong length": (
+        '[problem]\nkind = "quadratic"\neigenvalues = [1.0, 0.5]\nstart = [1.0]',
+        ["start", "1 entries", "dimension 2"],
+    ),
+    "eigenvalues and dimension": (
+        '[problem]\nkind = "quadratic"\ndimension = 3\neigenvalues = [1.0, 0.5]',
+        ["dimension is 3", "2 entries"],
+    ),
+    "sweep value": ('[sweep]\n"algorithm.density" = [0.1, 2.0]', ["[sweep]", "algorithm.density", "2.0"]),
+    "sweep key": ('[sweep]\n"algorithm.densty" = [0.1]', ["[sweep]", "algorithm.densty", 'did you mean "density"']),
+    "case": ('[[cases]]\nname = "a"\nnoise = { kind = "gausian" }', ["case 'a'", "noise.kind", 'did you mean "gaussian"']),
+    "invalid TOML": ("[algorithm\ndensity = 1", ["invalid TOML", "line 2"]),
+    "name": ("", ["name", "missing"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_are_one_line_naming_file_key_and_what_is_allowed(case):
+    text, words = REFUSED[case]
+    with pytest.raises(ft.ExperimentError) as caught:
+        parse(text if case == "name" else HEAD + text, "demo.toml")
+    message = str(caught.value)
+    assert message.startswith("demo.toml: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ft.ExperimentError, match="no such file"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(ft.ExperimentError, match="is a folder"):
+        load(tmp_path)
+
+
+def test_overrides_reach_into_tables():
+    overrides = parse_overrides(["algorithm.density=0.75", "algorithm.state_full.beta=0.5", "algorithm.subspace=coordinates"])
+    experiment = parse(HEAD + '[algorithm]\nstate_full = "sgdm"', overrides=overrides)
+    assert experiment.algorithm.density == 0.75
+    assert experiment.algorithm.subspace == "coordinates"
+    assert experiment.algorithm.state_full.beta == 0.5
+
+
+@pytest.mark.parametrize("setting", ["algorithm.density", "=1"])
+def test_a_malformed_override_is_refused(setting):
+    with pytest.raises(ft.ExperimentError, match="KEY=VALUE"):
+        parse_overrides([setting])
+
+
+def test_cells_are_cases_times_the_grid():
+    text = HEAD + (
+        '[problem]\nkind = "quadratic"\ndimension = 5\n[noise]\nkind = "gaussian"\n'
+        '[sweep]\n"algorithm.density" = [0.0, 1.0]\n"algorithm.update_gap" = [1, 2, 3]\n'
+        '[[cases]]\nname = "a"\nproblem = { dimension = 6 }\n'
+        '[[cases]]\nname = "b"\nproblem = { kind = "logistic" }\nnoise = { kind = "minibatch" }\n'
+    )
+    found = cells(parse(text))
+    assert len(found) == 2 * 2 * 3
+    assert found[0].settings == {"case": "a", "algorithm.density": 0.0, "algorithm.update_gap": 1}
+    assert found[0].experiment.problem.dimension == 6, "a case without a kind changes keys of the table"
+    assert found[0].experiment.noise.kind == "gaussian"
+    assert found[-1].experiment.problem.kind == "logistic", "a case with a kind replaces the table"
+    assert found[-1].experiment.algorithm.density == 1.0
+    assert len({id(cell.settings) for cell in found}) == len(found)
+
+
+def test_without_sweep_there_is_one_cell_the_experiment_itself():
+    experiment = parse(HEAD)
+    (cell,) = cells(experiment)
+    assert cell.settings == {}
+    assert cell.label == ""
+    assert cell.experiment == experiment
+
+
+def test_dump_and_parse_are_inverse():
+    text = HEAD + (
+        'seed = 3\n[algorithm]\nlearning_rate = { fraction_of_admissible = 0.5 }\nstate_full = { rule = "lion", betas = [0.9, 0.95] }\n'
+        '[problem]\nkind = "quadratic"\neigenvalues = [1.0, 0.25]\nstart = [1.0, -2.0]\n[noise]\nkind = "student-t"\nsigma = [0.1, 0.2]\n'
+        '[sweep]\n"simulation.steps" = [5, 6]\n[[cases]]\nname = "a"\n[[cases]]\nname = "b"\nnoise = { kind = "none" }\n[training]\nsteps = 5\n'
+    )
+    experiment = parse(text)
+    assert parse(dump(experiment)) == experiment
+    assert [c.settings for c in cells(parse(dump(experiment)))] == [c.settings for c in cells(experiment)]
+
+
+def test_the_algorithm_knows_the_experiments_seed():
+    assert parse(HEAD + "seed = 11").algorithm.seed == 11
+    assert parse(HEAD + "seed = 11\n[algorithm]\nseed = 2").algorithm.seed == 2
+
+
+def test_an_experiment_is_frozen():
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError):
+        parse(HEAD).algorithm.density = 0.1
