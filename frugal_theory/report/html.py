@@ -29,11 +29,19 @@ class Figures:
     practice: list[Plot]
 
     @property
-    def shorter(self) -> str:
-        """Which column of the page has room under its figures: "theory" or "practice"."""
-        left = sum(plot.figure.get_figheight() for plot in [*self.cells[:1], self.overview] if plot)
-        right = sum(plot.figure.get_figheight() for plot in self.practice)
-        return "practice" if self.practice and right < left else "theory"
+    def columns(self) -> list[list[Plot]]:
+        """The first screen's columns: theory beside practice, or the figures of the one that is there."""
+        overview = [self.overview] if self.overview else []
+        if not self.theory:
+            return [self.practice[1:], self.practice[:1]] if len(self.practice) > 1 else [self.practice]
+        left, right = (self.cells[:1] + overview, self.practice) if self.practice else (self.cells[:1], overview)
+        return [column for column in (left, right) if column]
+
+    @property
+    def shorter(self) -> int:
+        """The column that has room under its figures."""
+        heights = [sum(plot.figure.get_figheight() for plot in column) for column in self.columns]
+        return heights.index(min(heights)) if heights else 0
 
     @property
     def theory(self) -> list[Plot]:

@@ -94,15 +94,16 @@ def measured_and_bounds(results: Results, cells: list[str]) -> list[Plot]:
 def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float] | None) -> Plot:
     import seaborn as sns
 
-    metrics = list(dict.fromkeys(data["metric"]))
+    families = hue_families(data)
+    metrics = list(families)
     same = metric_name(metrics[0]) if len(metrics) == 1 else "average squared gradient norm"
     if not all("squared_gradient_norm" in metric for metric in metrics) and len(metrics) > 1:
         same = "average up to step k; each bound has the colour of its metric"
-    figure, axes = canvas(title, f"{same} up to step k" if "step k" not in same else same)
+    figure, axes = canvas(title, f"{same} up to step k" if "step k" not in same else same, right=122)
     axes.set(xscale="log", yscale="log")
     labels = []
     for (kind, origin, metric), line in data.groupby(["kind", "origin", "metric"], sort=False):
-        colour = COLOURS[HUES[metrics.index(metric) % len(HUES)]]
+        colour = COLOURS[HUES[families[metric] % len(HUES)]]
         rings = set(data.loc[(data["metric"] == metric) & (data["kind"] == "measured"), "origin"]) & {"exact", "monte_carlo"}
         crowded = origin == "exact" and len(rings) == 2
         looks = _looks(kind, origin, bool(line["explicit"].iloc[0]), crowded=crowded)
@@ -115,13 +116,33 @@ def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float
                 band["step"], band["lower"].clip(lower=1e-300), band["upper"], color=colour, alpha=0.22, linewidth=0
             )
         end = line.iloc[-1]
-        if not crowded:
-            labels.append(EndLabel(end["step"], end["value"], _line_label(line, metrics, rings=len(rings) == 2), colour))
+        again = kind == "measured" and families[metric] != metrics.index(metric)
+        if not (crowded or again):
+            several = len(set(families.values())) > 1
+            labels.append(EndLabel(end["step"], end["value"], _line_label(line, several, len(rings) == 2), colour))
     low, high = shared or limits([data]) or (data["value"].min(), data["value"].max())
     log_limits(axes, data["step"].min(), data["step"].max(), low, high)
     axes.set(xlabel="step k", ylabel="")
     end_labels(axes, labels)
     return plot(name, f"{title}: {same} and its bounds", figure, data)
+
+
+def hue_families(data: pd.DataFrame) -> dict[str, int]:
+    """For each metric the number of its hue. Metrics measured the same everywhere (W = 1) are one line, and share one."""
+    import numpy as np
+
+    measured = data[data["kind"] == "measured"]
+    families: dict[str, int] = {}
+    for place, metric in enumerate(dict.fromkeys(data["metric"])):
+        families[metric] = place
+        own = measured[measured["metric"] == metric].groupby("origin")["value"].apply(list)
+        for other in list(families)[:-1]:
+            its = measured[measured["metric"] == other].groupby("origin")["value"].apply(list)
+            shared = [origin for origin in own.index if origin in its.index and len(own[origin]) == len(its[origin])]
+            if shared and all(np.allclose(own[origin], its[origin], rtol=1e-9, atol=0) for origin in shared):
+                families[metric] = families[other]
+                break
+    return families
 
 
 def _looks(kind: str, origin: str, explicit: bool, *, crowded: bool) -> dict[str, Any]:
@@ -135,9 +156,9 @@ def _looks(kind: str, origin: str, explicit: bool, *, crowded: bool) -> dict[str
     return {"linestyle": "-", "linewidth": 2.4}
 
 
-def _line_label(line: pd.DataFrame, metrics: list[str], *, rings: bool) -> str:
+def _line_label(line: pd.DataFrame, several: bool, rings: bool) -> str:
     first = line.iloc[0]
-    weighted = ", weighted" if len(metrics) > 1 and "weighted" in first["metric"] else ""
+    weighted = ", weighted" if several and "weighted" in first["metric"] else ""
     if first["kind"] == "bound":
         name = SHORT.get(first["origin"], theorem_name(first["origin"]))
         return f"{shorten(name, 18)} bound" if first["explicit"] else f"{shorten(name, 14)}, shape"
@@ -151,19 +172,20 @@ def overview_data(results: Results) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for verdict in results.verdicts:
+    places = {cell: place for place, cell in enumerate(results.cells())}
+    for verdict in sorted(results.verdicts, key=lambda v: places.get(v["label"], len(places))):
         bound = to_number(verdict.get("bound"))
-        constant = verdict.get("implied_constant") if verdict["status"] == "shape only" else None
-        tightness = to_number(verdict.get("tightness") if constant is None else constant)
+        tightness = to_number(verdict.get("tightness"))
+        if math.isnan(tightness):
+            tightness = to_number(verdict.get("implied_constant"))
         if not (math.isfinite(tightness) and tightness > 0):
             continue
         ends = [to_number(verdict.get(key)) / bound if bound > 0 else math.nan for key in ("lower", "upper")]
         rows.append((verdict["theorem"], verdict["label"], verdict["status"], tightness, *ends))
     table = pd.DataFrame(rows, columns=["theorem", "cell", "status", "tightness", "lower", "upper"])
     urgent = table["status"].isin(["violated", "inconclusive"])
-    chosen = (
-        table.assign(urgent=urgent).sort_values(["urgent", "tightness"], ascending=False, kind="stable").head(OVERVIEW_ROWS)
-    )
+    ranked = table.assign(urgent=urgent).sort_values(["urgent", "tightness"], ascending=False, kind="stable")
+    chosen = ranked.head(OVERVIEW_ROWS).sort_index()
     order = {theorem: place for place, theorem in enumerate(dict.fromkeys(v["theorem"] for v in results.verdicts))}
     chosen = chosen.sort_values("theorem", key=lambda names: names.map(order), kind="stable")
     return chosen.drop(columns="urgent").reset_index(drop=True)
@@ -200,8 +222,10 @@ def _dots(data: pd.DataFrame) -> Plot:
     height = 50 + 42 + rows * spacing
     cells = bool(headings)
     axes: Any
+    longest = max(len(name) for name in [*data["cell"], *map(theorem_name, data["theorem"])])
+    left = 12 + min(200.0, max(110.0, 6.3 * min(longest, 30)))
     figure, axes = canvas(
-        "How tight each bound is", "measured / bound, at the horizon where it is largest", left=158, right=74, height=height
+        "How tight each bound is", "measured / bound, at the horizon where it is largest", left=left, right=74, height=height
     )
     palette = {status: COLOURS[_status_role(status)] for status in set(data["status"])}
     table = data.assign(place=places)
@@ -217,14 +241,14 @@ def _dots(data: pd.DataFrame) -> Plot:
         text = f"{status_symbol(row.status)} {value}"
         _row_text(axes, 1.04, row.place, text, colour, "left")
         name = row.cell if cells else theorem_name(row.theorem)
-        _row_text(axes, -0.035, row.place, shorten(name or "–", 25), COLOURS["quiet" if cells else "ink"], "right")
+        _row_text(axes, -0.035, row.place, middle(name or "–", 30), COLOURS["quiet" if cells else "ink"], "right")
     for status, dots in table.groupby("status", sort=False):
         hollow = status == "shape only"
         looks = {"edgecolor": palette[status], "facecolor": COLOURS["surface"] if hollow else palette[status], "linewidth": 1.5}
         looks |= {"marker": marks.get(status, "o"), "s": 46, "legend": False, "zorder": 3, "clip_on": False}
         sns.scatterplot(data=dots, x="tightness", y="place", ax=axes, **looks)
     for place, heading in headings.items():
-        _row_text(axes, -0.035, place, shorten(heading, 25), COLOURS["ink"], "right", weight="bold")
+        _row_text(axes, -0.035, place, shorten(heading, 30), COLOURS["ink"], "right", weight="bold")
     low = min(0.5, data[["tightness", "lower"]].where(data[["tightness", "lower"]] > 1e-4).min().min())
     high = max(1.0, data[["tightness", "upper"]].max().max())
     axes.axvline(1, color=COLOURS["ink"], linewidth=1.2)
@@ -238,6 +262,13 @@ def _dots(data: pd.DataFrame) -> Plot:
     log_ticks(axes.xaxis, low / 1.25, high * 1.25)
     axes.xaxis.set_major_formatter(lambda value, _: percent(value))
     return plot("verdicts", "Measured over bound for each verdict", figure, data)
+
+
+def middle(text: str, length: int) -> str:
+    """At most ``length`` characters, cut in the middle: cells of a sweep differ at the end."""
+    return (
+        text if len(text) <= length else f"{text[: length // 3].rstrip(' ,')}…{text[len(text) - (length - length // 3 - 1) :]}"
+    )
 
 
 def _row_text(axes: Any, x: float, place: float, text: str, colour: str, align: str, weight: str = "normal") -> None:
