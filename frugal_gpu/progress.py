@@ -1,0 +1,88 @@
+"""What a run says while it runs: a progress bar in a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+__all__ = ["Progress"]
+
+Line = dict[str, Any]
+
+PAUSE = 10.0
+"""Seconds between two lines when the output is not a terminal."""
+
+SMOOTHING = 0.95
+"""The loss shown is an exponential average of the steps' losses with this weight on the past."""
+
+
+class Progress:
+    """Shows loss, perplexity, tokens a second and the time left. ``console = None`` says nothing."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console
+        self._bar: Bar | None = None
+        self._loss = self._perplexity = self._rate = math.nan
+        self._last: Line = {"tokens": 0, "seconds": 0.0}
+        self._printed = time.monotonic()
+
+    def start(self, description: str, steps: int, done: int, tokens: int, seconds: float) -> None:
+        """Before the first step of this session: ``done`` steps, ``tokens`` and ``seconds`` are behind the run."""
+        self._last = {"tokens": tokens, "seconds": seconds}
+        self._steps = steps
+        if self.console is None:
+            return
+        self.console.print(description, highlight=False)
+        if self.console.is_terminal:
+            columns = [
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+            ]
+            self._bar = Bar(*columns, console=self.console, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=steps, completed=done)
+
+    def step(self, line: Line) -> None:
+        """After a step: its line of metrics.jsonl."""
+        old = self._loss
+        self._loss = line["loss"] if math.isnan(old) else SMOOTHING * old + (1 - SMOOTHING) * line["loss"]
+        seconds = line["seconds"] - self._last["seconds"]
+        if seconds > 0:
+            rate = (line["tokens"] - self._last["tokens"]) / seconds
+            self._rate = rate if math.isnan(self._rate) else SMOOTHING * self._rate + (1 - SMOOTHING) * rate
+        self._last = line
+        if self._bar is not None:
+            self._bar.update(self._task, completed=line["step"], description=self._words())
+        elif time.monotonic() - self._printed > PAUSE:
+            self._say(f"step {line['step']}/{self._steps}  {self._words()}")
+
+    def evaluation(self, line: Line) -> None:
+        """After an evaluation: its line of metrics.jsonl."""
+        self._perplexity = line["validation_perplexity"]
+        self._say(f"step {line['step']}/{self._steps}  validation perplexity {self._perplexity:.2f}{self._loss_words()}")
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _words(self) -> str:
+        shown = "" if math.isnan(self._perplexity) else f"  validation perplexity {self._perplexity:.2f}"
+        return f"loss {self._loss:.3f}{shown}  {self._rate:,.0f} tokens/s"
+
+    def _loss_words(self) -> str:
+        return "" if math.isnan(self._loss) else f"  loss {self._loss:.3f}  {self._rate:,.0f} tokens/s"
+
+    def _say(self, text: str) -> None:
+        self._printed = time.monotonic()
+        if self.console is not None:
+            self.console.print(text, highlight=False)
