@@ -306,6 +306,12 @@ def test_streams_are_independent(case):
     assert not np.allclose(start, moved)
 
 
+def test_random_parts_come_from_the_problem_stream():
+    drawn = generator("problem").standard_normal((30, 8))
+    features = build("nonconvex").features
+    np.testing.assert_allclose(features, drawn * (features[0, 0] / drawn[0, 0]), rtol=ROUNDING)
+
+
 def test_starts():
     np.testing.assert_array_equal(build("given").start(generator("start"))["x"], [1, 2, 3, 4])
     assert all((part == 1).all() for part in build("layers").start(generator("start")).values())
