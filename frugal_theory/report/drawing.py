@@ -51,7 +51,7 @@ COLOURS = {
 """Colours by role, on white. Inside the page each becomes the CSS variable ``--ROLE``, so a dark scheme can answer."""
 
 HUES = ("hue-1", "hue-2", "hue-3", "hue-4")
-WIDTH, HEIGHT = 440, 292
+WIDTH, HEIGHT = 400, 272
 """Size of a panel, in points: small enough that its text stays readable on a phone."""
 
 POINTS = 240
@@ -105,6 +105,7 @@ def style() -> Iterator[None]:
         "ytick.labelsize": 10.5,
         "lines.solid_capstyle": "round",
         "figure.facecolor": COLOURS["surface"],
+        "text.parse_math": False,
         "svg.fonttype": "none",
         "svg.hashsalt": "frugal",
         "axes.unicode_minus": True,
@@ -114,14 +115,14 @@ def style() -> Iterator[None]:
         yield
 
 
-def canvas(title: str, subtitle: str, *, left: float = 52, right: float = 118, height: float = HEIGHT) -> tuple[Any, Any]:
+def canvas(title: str, subtitle: str, *, left: float = 46, right: float = 120, height: float = HEIGHT) -> tuple[Any, Any]:
     """A figure and its axes; the title says what is shown, the subtitle what the vertical axis measures."""
     from matplotlib.figure import Figure
 
     top, bottom = 50, 40
     figure = Figure(figsize=(WIDTH / 72, height / 72))
     axes = figure.add_axes((left / WIDTH, bottom / height, (WIDTH - left - right) / WIDTH, (height - top - bottom) / height))
-    figure.text(8 / WIDTH, 1 - 17 / height, shorten(title, 56), fontsize=12.5, fontweight="bold", va="baseline")
+    figure.text(8 / WIDTH, 1 - 17 / height, shorten(title, 48), fontsize=12.5, fontweight="bold", va="baseline")
     figure.text(8 / WIDTH, 1 - 34 / height, subtitle, fontsize=10.5, color=COLOURS["quiet"], va="baseline")
     axes.tick_params(length=0, pad=4)
     for side in ("top", "right", "left"):
@@ -218,7 +219,7 @@ def linear_ticks(axis: Any) -> None:
 
     from frugal_theory.report.words import number
 
-    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 4)))
 
 

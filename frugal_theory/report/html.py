@@ -141,7 +141,7 @@ def row(verdict: dict[str, Any]) -> dict[str, Any]:
     tightness = _finite(verdict.get("tightness"))
     share = words.percent(tightness) if tightness is not None else "–"
     if status == "shape only" and _finite(verdict.get("implied_constant")) is not None:
-        share = f"C = {words.number(verdict['implied_constant'])}"
+        share = f"C ≤ {words.number(verdict['implied_constant'])}"
     premises = verdict.get("premises") or []
     failed = [p.get("name", "") for p in premises if not p.get("held")]
     return {

@@ -81,6 +81,8 @@ def _together(panels: list[pd.DataFrame]) -> pd.DataFrame:
 
 def measured_and_bounds(results: Results, cells: list[str]) -> list[Plot]:
     """For each cell a panel: the measured metric with its band, under every bound of the same metric, on log axes."""
+    if not cells:
+        return []
     panels = [panel_data(results, cell) for cell in cells]
     shared = limits(panels)
     with style():
@@ -99,7 +101,7 @@ def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float
     same = metric_name(metrics[0]) if len(metrics) == 1 else "average squared gradient norm"
     if not all("squared_gradient_norm" in metric for metric in metrics) and len(metrics) > 1:
         same = "average up to step k; each bound has the colour of its metric"
-    figure, axes = canvas(title, f"{same} up to step k" if "step k" not in same else same, right=122)
+    figure, axes = canvas(title, f"{same} up to step k" if "step k" not in same else same)
     axes.set(xscale="log", yscale="log")
     labels = []
     for (kind, origin, metric), line in data.groupby(["kind", "origin", "metric"], sort=False):
@@ -168,7 +170,10 @@ def _line_label(line: pd.DataFrame, several: bool, rings: bool) -> str:
 
 
 def overview_data(results: Results) -> pd.DataFrame:
-    """One row a verdict that has a tightness: columns theorem, cell, status, tightness, lower, upper (shares of the bound)."""
+    """One row a verdict that has a tightness: columns theorem, cell, status, tightness, lower, upper, constant.
+
+    ``lower`` and ``upper`` are the interval as a share of the bound, ``constant`` the one that a shape implies.
+    """
     import pandas as pd
 
     rows = []
@@ -181,8 +186,9 @@ def overview_data(results: Results) -> pd.DataFrame:
         if not (math.isfinite(tightness) and tightness > 0):
             continue
         ends = [to_number(verdict.get(key)) / bound if bound > 0 else math.nan for key in ("lower", "upper")]
-        rows.append((verdict["theorem"], verdict["label"], verdict["status"], tightness, *ends))
-    table = pd.DataFrame(rows, columns=["theorem", "cell", "status", "tightness", "lower", "upper"])
+        constant = to_number(verdict.get("implied_constant"))
+        rows.append((verdict["theorem"], verdict["label"], verdict["status"], tightness, *ends, constant))
+    table = pd.DataFrame(rows, columns=["theorem", "cell", "status", "tightness", "lower", "upper", "constant"])
     urgent = table["status"].isin(["violated", "inconclusive"])
     ranked = table.assign(urgent=urgent).sort_values(["urgent", "tightness"], ascending=False, kind="stable")
     chosen = ranked.head(OVERVIEW_ROWS).sort_index()
@@ -223,9 +229,9 @@ def _dots(data: pd.DataFrame) -> Plot:
     cells = bool(headings)
     axes: Any
     longest = max(len(name) for name in [*data["cell"], *map(theorem_name, data["theorem"])])
-    left = 12 + min(200.0, max(110.0, 6.3 * min(longest, 30)))
+    left = 12 + min(180.0, max(110.0, 6.2 * min(longest, 29)))
     figure, axes = canvas(
-        "How tight each bound is", "measured / bound, at the horizon where it is largest", left=left, right=74, height=height
+        "How tight each bound is", "measured / bound, at the horizon where it is largest", left=left, right=78, height=height
     )
     palette = {status: COLOURS[_status_role(status)] for status in set(data["status"])}
     table = data.assign(place=places)
@@ -237,18 +243,23 @@ def _dots(data: pd.DataFrame) -> Plot:
             axes.plot(
                 [row.lower, row.upper], [row.place, row.place], color=colour, linewidth=2, alpha=0.55, solid_capstyle="butt"
             )
-        value = f"C = {number(row.tightness, 2)}" if row.status == "shape only" else percent(row.tightness)
+        hidden = row.status == "shape only" and math.isfinite(row.constant)
+        value = f"C ≤ {number(row.constant, 2)}" if hidden else percent(row.tightness)
         text = f"{status_symbol(row.status)} {value}"
         _row_text(axes, 1.04, row.place, text, colour, "left")
         name = row.cell if cells else theorem_name(row.theorem)
-        _row_text(axes, -0.035, row.place, middle(name or "–", 30), COLOURS["quiet" if cells else "ink"], "right")
+        _row_text(axes, -0.035, row.place, middle(name or "–", 29), COLOURS["quiet" if cells else "ink"], "right")
     for status, dots in table.groupby("status", sort=False):
         hollow = status == "shape only"
-        looks = {"edgecolor": palette[status], "facecolor": COLOURS["surface"] if hollow else palette[status], "linewidth": 1.5}
-        looks |= {"marker": marks.get(status, "o"), "s": 46, "legend": False, "zorder": 3, "clip_on": False}
+        looks = {
+            "edgecolor": palette[status],
+            "facecolor": COLOURS["surface"] if hollow else palette[status],
+            "linewidth": 1.5 if hollow else 0,
+        }
+        looks |= {"marker": marks.get(status, "o"), "s": 46 if hollow else 58, "legend": False, "zorder": 3, "clip_on": False}
         sns.scatterplot(data=dots, x="tightness", y="place", ax=axes, **looks)
     for place, heading in headings.items():
-        _row_text(axes, -0.035, place, shorten(heading, 30), COLOURS["ink"], "right", weight="bold")
+        _row_text(axes, -0.035, place, shorten(heading, 29), COLOURS["ink"], "right", weight="bold")
     low = min(0.5, data[["tightness", "lower"]].where(data[["tightness", "lower"]] > 1e-4).min().min())
     high = max(1.0, data[["tightness", "upper"]].max().max())
     axes.axvline(1, color=COLOURS["ink"], linewidth=1.2)

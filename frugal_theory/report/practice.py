@@ -42,9 +42,9 @@ def training_curve(results: Results) -> Plot | None:
         "validation": {"color": test, "linewidth": 1.8, "marker": "o", "markersize": 4.5, "markeredgewidth": 0},
         "unigrams": {"color": COLOURS["ink"], "linewidth": 1.2, "linestyle": (0, (5, 2.5))},
     }
-    last, values = max(1, data["step"].max()), data["perplexity"]
+    last, low, high = max(1, data["step"].max()), data["perplexity"].min() / 1.2, curve_top(data)
     with style():
-        figure, axes = canvas("Training curve", "perplexity, exp(cross-entropy per token); lower is better", right=124)
+        figure, axes = canvas("Training curve", "perplexity, exp(cross-entropy per token); lower is better")
         axes.set_yscale("log")
         labels = []
         for series, line in data.groupby("series", sort=False):
@@ -55,11 +55,20 @@ def training_curve(results: Results) -> Plot | None:
             text = f"{series.removesuffix(', smoothed')} {number(end['perplexity'])}"
             if series != "training" or "training, smoothed" not in set(data["series"]):
                 labels.append(EndLabel(end["step"], end["perplexity"], text, looks[series]["color"]))
-        axes.set(xlabel="step k", ylabel="", xlim=(0, last), ylim=(values.min() / 1.25, values.max() * 1.25))
-        log_ticks(axes.yaxis, values.min() / 1.25, values.max() * 1.25)
+        axes.set(xlabel="step k", ylabel="", xlim=(0, last), ylim=(low, high))
+        log_ticks(axes.yaxis, low, high)
         linear_ticks(axes.xaxis)
         end_labels(axes, labels)
         return plot("training-curve", "Training and validation perplexity over steps", figure, pd.DataFrame(data))
+
+
+def curve_top(data: pd.DataFrame) -> float:
+    """Where the axis ends: a little above the unigram model and the second half of training; the first steps are off it."""
+    line = data.loc[data["series"] == "unigrams", "perplexity"]
+    if line.empty:
+        return float(data["perplexity"].max() * 1.2)
+    late = data.loc[data["step"] >= data["step"].max() / 2, "perplexity"]
+    return float(max(2.2 * line.max(), 1.2 * late.max()))
 
 
 def curve_data(results: Results) -> pd.DataFrame:
