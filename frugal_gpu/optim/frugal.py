@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -273,10 +274,11 @@ class Frugal(torch.optim.Optimizer):
     def _names(self, index: int) -> list[str]:
         """The names of a group's parameters; without names, their positions in the optimizer."""
         group = self.param_groups[index]
+        if "param_names" in group:
+            names: list[str] = group["param_names"]
+            return names
         start = sum(len(other["params"]) for other in self.param_groups[:index])
-        positions = [str(start + i) for i in range(len(group["params"]))]
-        names: list[str] = group.get("param_names", positions)
-        return names
+        return [str(start + i) for i in range(len(group["params"]))]
 
     def _check_parameters(self, index: int) -> None:
         for name, parameter in zip(self._names(index), self.param_groups[index]["params"], strict=True):
@@ -296,7 +298,7 @@ class Frugal(torch.optim.Optimizer):
                 raise ValueError(
                     f'Frugal: subspace "eigen" needs bases={{name: orthonormal columns}}; {name} is missing (given: {given})'
                 )
-            columns = torch.as_tensor(bases[name])
+            columns = bases[name] if isinstance(bases[name], Tensor) else torch.from_numpy(np.array(bases[name]))
             if columns.dim() != 2 or columns.shape[0] != part.length or columns.shape[1] < part.rank:
                 raise ValueError(
                     f"Frugal: the basis of {name} has shape {tuple(columns.shape)}; "

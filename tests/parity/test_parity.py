@@ -1,0 +1,115 @@
+"""The two engines run the same algorithm: from one experiment, the same path, over every option that both have."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import frugal_theory as ft
+from frugal_gpu import Frugal
+from frugal_theory.config import BASIS_SUBSPACES
+from tests.devices import on_every_device
+from tests.parity.problem import Model, assert_same_path, driven, loss, numpy_path, torch_path, torch_paths
+from tests.tolerances import FACTORISATION, ROUNDING
+
+STEPS = 300
+RULES = {
+    "sgdm": '{ rule = "sgdm", beta = 0.9 }',
+    "adamw": '{ rule = "adamw", betas = [0.9, 0.97], eps = 1e-3 }',
+    "lion": '{ rule = "lion", betas = [0.9, 0.99] }',
+}
+UNITS = {
+    "coordinates": 'subspace = "coordinates"',
+    "coordinates fixed size": 'subspace = "coordinates"\nsampling = "fixed_size"',
+    "coordinates set": 'subspace = "coordinates"\nset = [0, 3, 7, 8, 30, 36, 37, 68]',
+    "blocks": 'subspace = "blocks"',
+    "blocks ascending": 'subspace = "blocks"\norder = "ascending"',
+    "blocks descending": 'subspace = "blocks"\norder = "descending"',
+    "blocks mirror": 'subspace = "blocks"\norder = "mirror"',
+    "columns": 'subspace = "columns"',
+    "rows": 'subspace = "rows"',
+    "randk": 'subspace = "randk"',
+}
+SUBSPACES = (*UNITS, *BASIS_SUBSPACES)
+FREE = ("signsgd", "sgd", "none")
+ON_UPDATE = ("reset", "keep", "project")
+READINGS = ("reset", "decay", "hold")
+PROBLEM = driven(STEPS)
+
+
+def experiment(subspace: str, rule: str, free: str, **keys: object) -> ft.Experiment:
+    text = f"""
+        name = "parity"
+        seed = 11
+        [algorithm]
+        learning_rate = 0.03
+        density = 0.4
+        update_gap = 7
+        weight_decay = 0.2
+        state_full = {RULES[rule]}
+        state_free = {{ rule = "{free}", lr_scale = 0.6 }}
+        {UNITS.get(subspace, f'subspace = "{subspace}"')}
+    """
+    return ft.parse(text, "parity.toml", {f"algorithm.{key}": value for key, value in keys.items()})
+
+
+def options(subspace: str) -> list[tuple[str, str]]:
+    """Every on_update × reading that the subspace allows."""
+    return list(itertools.product(ON_UPDATE, READINGS if subspace in UNITS else ("reset",)))
+
+
+@on_every_device
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("subspace", SUBSPACES)
+def test_the_engines_agree(subspace, rule, device):
+    """Over every on_update × reading; the state-free rule goes round, so that each meets each subspace under each rule."""
+    cases = [(*case, FREE[i % 3]) for i, case in enumerate(options(subspace))]
+    algorithms = [experiment(subspace, rule, free, on_update=u, off_set_momentum=r).algorithm for u, r, free in cases]
+    tolerance = FACTORISATION if subspace in BASIS_SUBSPACES else ROUNDING
+    for case, algorithm, path in zip(cases, algorithms, torch_paths(algorithms, PROBLEM, device), strict=True):
+        assert_same_path(path, numpy_path(algorithm, PROBLEM), tolerance, case)
+
+
+@pytest.mark.parametrize("reading", ["decay", "hold"])
+@pytest.mark.parametrize("subspace", BASIS_SUBSPACES)
+def test_readings_that_need_units_are_refused_by_both(subspace, reading):
+    with pytest.raises(ft.ExperimentError, match=f'off_set_momentum = "{reading}"'):
+        experiment(subspace, "sgdm", "sgd", off_set_momentum=reading)
+    with pytest.raises(ValueError, match=f'off_set_momentum = "{reading}"'):
+        Frugal([torch.nn.Parameter(torch.ones(3, 3))], subspace=subspace, off_set_momentum=reading)
+
+
+@pytest.mark.parametrize("subspace", SUBSPACES)
+@pytest.mark.parametrize("density", [0.0, 0.11, 0.9, 1.0])
+def test_the_engines_agree_at_other_densities(subspace, density):
+    keys = {} if subspace == "coordinates set" else {"density": density}
+    algorithm = experiment(subspace, "adamw", "signsgd", update_gap=3, **keys).algorithm
+    problem = driven(30, seed=5)
+    tolerance = FACTORISATION if subspace in BASIS_SUBSPACES else ROUNDING
+    assert_same_path(torch_path(algorithm, problem), numpy_path(algorithm, problem), tolerance)
+
+
+def test_a_scheduler_is_a_learning_rate_by_step():
+    algorithm = experiment("blocks", "adamw", "signsgd").algorithm
+    problem = driven(40)
+    model = Model(problem)
+    optimizer = Frugal.from_config(model, algorithm)
+    factor = lambda k: (1 + k) / 10 if k < 10 else 0.9**k  # noqa: E731
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    path = [model.arrays()]
+    for k in range(problem.steps):
+        optimizer.zero_grad()
+        loss(problem, [model], k).backward()
+        optimizer.step()
+        scheduler.step()
+        path.append(model.arrays())
+    assert_same_path(path, numpy_path(algorithm, problem, lambda k: 0.03 * factor(k)), ROUNDING)
+
+
+def test_the_seed_of_the_experiment_moves_the_selection():
+    problem = driven(8)
+    paths = [torch_path(experiment("randk", "sgdm", "sgd", seed=seed).algorithm, problem) for seed in (0, 1)]
+    assert not np.array_equal(paths[0][-1]["W"], paths[1][-1]["W"])
