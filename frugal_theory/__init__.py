@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from frugal_theory.algorithm import State, init, step
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.loading import Cell, ExperimentError, cells, dump, load, parse
+from frugal_theory.verdict import Premise, Verdict
+from frugal_theory.verify import resolved, simulate, verify
 
 if TYPE_CHECKING:
     from frugal_theory.evidence.evidence import Evidence
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from frugal_theory.evidence.worst_case import worst_case
     from frugal_theory.problems import build_noise, build_problem
     from frugal_theory.theorems import THEOREMS, Setting, register
-    from frugal_theory.verdict import Premise, Verdict
-    from frugal_theory.verify import resolved, simulate, verify
 
 __all__ = [
     "THEOREMS",
@@ -47,17 +47,12 @@ __all__ = [
 
 _LATER = {
     "Evidence": "evidence.evidence",
-    "Premise": "verdict",
     "Setting": "theorems",
     "THEOREMS": "theorems",
-    "Verdict": "verdict",
     "build_noise": "problems",
     "build_problem": "problems",
     "exact": "evidence.exact",
     "register": "theorems",
-    "resolved": "verify",
-    "simulate": "verify",
-    "verify": "verify",
     "worst_case": "evidence.worst_case",
 }
 

@@ -84,7 +84,10 @@ def _bounded_below(setting: Setting) -> Premise:
 
 
 def _unbiased(setting: Setting) -> Premise:
-    return Premise("P3", "the stochastic gradient is unbiased", True, f"{_noise(setting)} has mean zero by construction")
+    statement = "the stochastic gradient is unbiased"
+    if getattr(setting.noise, "degrees_of_freedom", math.inf) <= 1:
+        return Premise("P3", statement, False, f"{_noise(setting)} has no mean with at most 1 degree of freedom")
+    return Premise("P3", statement, True, f"{_noise(setting)} has mean zero by construction")
 
 
 def _bounded_variance(setting: Setting) -> Premise:

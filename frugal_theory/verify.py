@@ -86,7 +86,7 @@ def resolved(experiment: Experiment) -> Experiment:
     """The experiment with its learning rate as a number.
 
     A fraction is one of the smallest "largest admissible step" among the experiment's theorems that speak of its
-    algorithm. Raises ExperimentError if none of them does.
+    algorithm, or among all theorems if none of those does. Raises ExperimentError if there is no such theorem at all.
     """
     setting = _resolve(experiment, setting_of(experiment), _theorems(experiment))
     algorithm = experiment.algorithm.model_copy(update={"learning_rate": setting.alpha})
@@ -261,15 +261,21 @@ def _resolve(experiment: Experiment, setting: Setting, theorems: Sequence[Theore
     rate = experiment.algorithm.learning_rate
     if not isinstance(rate, FractionOfAdmissible):
         return setting
-    steps = [theorem.largest_step(setting)[0] for theorem in theorems if theorem.covers(setting) is None]
-    if not steps or not math.isfinite(min(steps)):
+    steps = _admissible(setting, theorems) or _admissible(setting, tuple(THEOREMS.values()))
+    if not steps:
         raise ExperimentError(
-            f"{experiment.name}: algorithm.learning_rate is a fraction of the admissible step, and none of the theorems "
-            f"{', '.join(t.name for t in theorems)} speaks of this algorithm; give a number"
+            f"{experiment.name}: algorithm.learning_rate is a fraction of the admissible step, and no theorem speaks of this "
+            "algorithm; give a number"
         )
     alpha = rate.fraction_of_admissible * min(steps)
     algorithm: Algorithm = experiment.algorithm.model_copy(update={"learning_rate": alpha})
     return replace(setting, algorithm=algorithm, learning_rate=alpha)
+
+
+def _admissible(setting: Setting, theorems: Sequence[Theorem]) -> list[float]:
+    """The largest step of every theorem that speaks of the algorithm and limits its step."""
+    steps = [theorem.largest_step(setting)[0] for theorem in theorems if theorem.covers(setting) is None]
+    return [step for step in steps if math.isfinite(step)]
 
 
 def _run(

@@ -97,7 +97,8 @@ def monte_carlo(
     merged: dict[str, Moments] = {}
     done = 0
     for result in _in_order(run, work, jobs):
-        merged = {name: merged[name].merge(result[name]) if merged else result[name] for name in metrics}
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is a result, not an error
+            merged = {name: merged[name].merge(result[name]) if merged else result[name] for name in metrics}
         done = min(merged[metrics[0]].count, trials)
         if progress is not None:
             progress(done, trials)
@@ -189,7 +190,7 @@ def _evidence(metric: str, moments: Moments, exact: bool, confidence: float) -> 
         note = "nothing in this run is random: one trial is exact"
         mean = moments.mean
         return Evidence("monte_carlo", steps, mean, mean, mean, metric, confidence, trials=1, notes=(note,))
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         deviation = np.sqrt(moments.second / max(n - 1, 1))
         scale = (moments.second / n) ** 1.5
         skewness = np.where(scale > 0, moments.third / n / np.where(scale > 0, scale, 1.0), 0.0)

@@ -234,8 +234,8 @@ def test_an_endless_period_keeps_its_first_draw(subspace):
 
 
 def test_scaling_f_scales_the_sgdm_trajectory():
-    path, _ = run(algorithm(), grad=lambda x, k: {n: 0.7 * x[n] for n in x})
-    scaled, _ = run(algorithm(learning_rate=ALPHA / 5), grad=lambda x, k: {n: 3.5 * x[n] for n in x})
+    path, _ = run(algorithm(), grad=lambda x, _: {n: 0.7 * x[n] for n in x})
+    scaled, _ = run(algorithm(learning_rate=ALPHA / 5), grad=lambda x, _: {n: 3.5 * x[n] for n in x})
     assert_same(path, scaled, ROUNDING)
 
 

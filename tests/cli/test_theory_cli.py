@@ -1,0 +1,194 @@
+"""frugal-theory from outside: exit status, one-line errors, results that are complete or absent, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from frugal_theory.loading import load
+
+COMMAND = [sys.executable, "-c", "from frugal_theory.cli import main; main()"]
+
+EXPERIMENT = """
+name = "small"
+seed = 1
+[algorithm]
+learning_rate = { fraction_of_admissible = 0.5 }
+density = 0.5
+update_gap = 5
+subspace = "coordinates"
+state_full = { rule = "sgdm", beta = 0.9 }
+state_free = "sgd"
+[problem]
+kind = "quadratic"
+dimension = 8
+[noise]
+kind = "gaussian"
+sigma = 0.1
+[simulation]
+steps = 40
+trials = 40
+[sweep]
+"algorithm.density" = [0.0, 0.5]
+"""
+
+
+def frugal_theory(*arguments, cwd, **keys):
+    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, **keys)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "small.toml").write_text(EXPERIMENT)
+    return tmp_path
+
+
+def test_verify_writes_the_results_that_the_contract_names(folder):
+    done = frugal_theory("verify", "small.toml", "--jobs", 1, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "run_length" in done.stdout
+    assert "hold" in done.stdout
+    out = folder / "runs" / "small"
+    assert load(out / "experiment.toml") == load(folder / "small.toml")
+    verdicts = json.loads((out / "theory" / "verdicts.json").read_text())
+    assert len(verdicts) == 8
+    assert {v["cell"]["algorithm.density"] for v in verdicts} == {0.0, 0.5}
+    assert {"theorem", "status", "measured", "bound", "margin", "reason", "cell"} <= set(verdicts[0])
+    evidence = pd.read_parquet(out / "theory" / "evidence.parquet")
+    assert {"cell", "source", "metric", "step", "mean", "lower", "upper"} <= set(evidence.columns)
+    assert set(evidence["source"]) == {"monte_carlo"}
+    assert not list(out.rglob("*.part")), "no temporary files are left"
+    assert not (out / "theory" / "cells").exists()
+
+
+def test_results_do_not_depend_on_the_number_of_jobs(folder):
+    frames = []
+    for jobs in (1, 2):
+        frugal_theory("verify", "small.toml", "--jobs", jobs, "--out", f"out{jobs}", cwd=folder)
+        frames.append((folder / f"out{jobs}" / "theory" / "evidence.parquet").read_bytes())
+    assert frames[0] == frames[1]
+
+
+def test_a_violated_theorem_is_exit_status_1(folder):
+    """A theorem that is false: the SGD bound a thousand times too small."""
+    script = folder / "false.py"
+    script.write_text(
+        "from frugal_theory.theorems import THEOREMS, Sgd\n"
+        "class False_(Sgd):\n"
+        "    name = 'false'\n"
+        "    def bound(self, setting):\n"
+        "        return super().bound(setting) / 1000\n"
+        "THEOREMS['false'] = False_()\n"
+        "from frugal_theory.cli import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, str(script), "verify", "small.toml", "--jobs", "1", "--set", 'verify.theorems=["false"]']
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "violated" in done.stdout
+
+
+BAD = {
+    "missing file": (["verify", "none.toml"], ["none.toml", "no such file"]),
+    "typo": (["verify", "small.toml", "--set", "algorithm.densty=1"], ["small.toml", "algorithm.densty", '"density"']),
+    "range": (["simulate", "small.toml", "--set", "algorithm.density=2"], ["algorithm.density", "2", "1"]),
+    "theorem": (["verify", "small.toml", "--set", 'verify.theorems=["sgdx"]'], ["verify.theorems", "sgdx", '"run_length"']),
+    "override": (["verify", "small.toml", "--set", "algorithm.density"], ["KEY=VALUE"]),
+    "fraction": (
+        ["verify", "small.toml", "--set", "algorithm.state_full=adamw", "--set", "algorithm.density=1.0"],
+        ["learning_rate"],
+    ),
+    "report of nothing": (["report", "nowhere"], ["nowhere"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_status_2(folder, case):
+    arguments, words = BAD[case]
+    before = set(folder.rglob("*"))
+    done = frugal_theory(*arguments, cwd=folder)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert set(folder.rglob("*")) == before, "nothing is written"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(folder):
+    done = frugal_theory("verify", "small.toml", "--out", "small.toml/out", cwd=folder)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "small.toml/out" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_line():
+    from frugal_theory.results import ResultsError, finished
+
+    with pytest.raises(ResultsError, match="No space left"), finished(Path("/tmp/never-written")):
+        Path("/dev/full").write_text("x")
+    assert not Path("/tmp/never-written").exists()
+
+
+def test_an_interrupted_run_keeps_its_cells_and_continues(folder):
+    """Ctrl-C after the first cell: status 130, the finished cells are kept, and the same command ends bit-identically."""
+    slow = ["--jobs", "1", "--set", "simulation.steps=3000", "--out", "out"]
+    process = subprocess.Popen(
+        [*COMMAND, "verify", "small.toml", *slow], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    cells = folder / "out" / "theory" / "cells"
+    deadline = time.monotonic() + 60
+    while not (cells.exists() and list(cells.glob("*.npz"))) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "continues" in stderr
+    assert "1 of 2 cells" in stderr
+    assert not (folder / "out" / "theory" / "verdicts.json").exists()
+    (kept,) = cells.glob("*.npz")
+    stamp = os.stat(kept).st_mtime_ns
+
+    done = frugal_theory("verify", "small.toml", *slow, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert stamp
+    whole = frugal_theory("verify", "small.toml", *slow[:-1], "whole", cwd=folder)
+    assert whole.returncode == 0
+    pieces = [(folder / out / "theory" / "evidence.parquet").read_bytes() for out in ("out", "whole")]
+    assert pieces[0] == pieces[1]
+
+
+def test_simulate_and_theorems(folder):
+    done = frugal_theory("simulate", "small.toml", "--jobs", 1, cwd=folder)
+    assert done.returncode == 0
+    assert (folder / "runs" / "small" / "theory" / "evidence.parquet").exists()
+    assert not (folder / "runs" / "small" / "theory" / "verdicts.json").exists()
+    listed = frugal_theory("theorems", cwd=folder).stdout
+    for name in ("sgd", "sgdm", "run_length", "theorem_5_2", "shape only", "explicit"):
+        assert name in listed
+
+
+def test_importing_needs_neither_torch_nor_much_time(tmp_path):
+    """In an interpreter where torch cannot be imported; the time is that of the import alone."""
+    script = (
+        "import sys, time\n"
+        "class Block:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name.split('.')[0] in ('torch', 'transformers', 'datasets', 'accelerate'):\n"
+        "            raise ImportError(name + ' is blocked')\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "import frugal_theory as ft\n"
+        "import frugal_theory.cli\n"
+        "[getattr(ft, name) for name in ft.__all__]\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,212 @@
+"""Verdicts: true theorems hold, false ones are caught, and what does not apply is never said to hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import frugal_theory as ft
+from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.theorems import THEOREMS, RunLength, Sgd
+from frugal_theory.theorems.theorem import published_step
+from frugal_theory.verify import judge, studies
+from tests.tolerances import ROUNDING
+
+
+def by_name(verdicts):
+    return {verdict.theorem: verdict for verdict in verdicts}
+
+
+def test_the_contract_of_a_verdict(quadratic):
+    verdict = by_name(ft.verify(quadratic({"algorithm.learning_rate": 0.005})))["run_length"]
+    assert verdict.status == "holds"
+    assert verdict.measured <= verdict.upper <= verdict.bound
+    assert verdict.lower <= verdict.measured
+    assert verdict.margin == pytest.approx(verdict.bound - verdict.measured)
+    assert verdict.tightness == pytest.approx(verdict.measured / verdict.bound)
+    assert verdict.reason.endswith(".")
+    assert [premise.name for premise in verdict.premises] == ["P1", "P2", "P3", "P4", "P5", "P6"]
+    assert all(premise.held and premise.how for premise in verdict.premises)
+    record = verdict.record()
+    assert {"theorem", "status", "measured", "bound", "margin", "reason", "cell"} <= set(record)
+
+
+def test_every_explicit_theorem_holds_where_it_applies(quadratic):
+    for density in (0.0, 0.3, 1.0):
+        for gap in (1, 7):
+            rate = {"fraction_of_admissible": 0.9}
+            verdicts = ft.verify(
+                quadratic({"algorithm.density": density, "algorithm.update_gap": gap, "algorithm.learning_rate": rate})
+            )
+            statuses = {v.theorem: v.status for v in verdicts}
+            assert statuses["run_length"] == "holds"
+            assert statuses["theorem_5_2"] == "shape only"
+            assert statuses["sgd"] == ("holds" if density == 0 else "not applicable")
+            assert statuses["sgdm"] == ("holds" if density == 1 else "not applicable")
+
+
+@pytest.mark.parametrize("subspace", ["blocks", "randk", "random", "eigen"])
+def test_the_run_length_theorem_holds_in_other_subspaces(quadratic, subspace):
+    rate = {"fraction_of_admissible": 0.9}
+    overrides = {"algorithm.subspace": subspace, "algorithm.learning_rate": rate, "problem.rotated": True}
+    assert by_name(ft.verify(quadratic(overrides)))["run_length"].status == "holds"
+
+
+@pytest.mark.parametrize("subspace", ["columns", "rows", "randk", "random", "blocks"])
+def test_the_run_length_theorem_holds_on_matrices(quadratic, subspace):
+    overrides = {"problem": {"kind": "matrix"}, "algorithm.subspace": subspace, "algorithm.update_gap": 3}
+    overrides["algorithm.learning_rate"] = {"fraction_of_admissible": 0.9}
+    assert by_name(ft.verify(quadratic(overrides)))["run_length"].status == "holds"
+
+
+def test_real_data_with_real_minibatch_noise(quadratic):
+    overrides = {"problem": {"kind": "logistic"}, "noise": {"kind": "minibatch", "batch_size": 8}}
+    overrides["algorithm.learning_rate"] = {"fraction_of_admissible": 0.5}
+    verdict = by_name(ft.verify(quadratic(overrides)))["run_length"]
+    assert verdict.status == "holds"
+    assert 0 < verdict.tightness < 1
+
+
+class Tightened(Sgd):
+    """The SGD bound times a factor: false for any factor below the measured tightness."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def bound(self, setting):
+        return self.factor * super().bound(setting)
+
+
+TIGHT = {
+    "algorithm.density": 0.0,
+    "algorithm.learning_rate": 0.5,
+    "problem": {"kind": "quadratic", "eigenvalues": [1.0] * 12, "start": [0.0] * 12},
+    "noise.sigma": 1.0,
+    "simulation": {"steps": 30, "trials": 2400},
+}
+
+
+def test_a_bound_below_its_tight_value_is_violated(quadratic):
+    """On λ = L, from the optimum, the SGD bound is attained in stationarity: 0.9 of it is false."""
+    true, false = ft.verify(quadratic(TIGHT), theorems=[Sgd(), Tightened(0.9)])
+    assert true.status == "holds"
+    assert true.tightness > 0.93
+    assert false.status == "violated"
+    assert false.lower > false.bound
+    assert "above the bound" in false.reason
+
+
+def test_a_bound_within_the_interval_is_inconclusive(quadratic):
+    few = quadratic(TIGHT | {"simulation": {"steps": 30, "trials": 4}})
+    measured = ft.verify(few, theorems=[Sgd()])[0].tightness
+    (verdict,) = ft.verify(few, theorems=[Tightened(measured)])
+    assert verdict.status == "inconclusive"
+    assert "trials would settle it" in verdict.reason or "reaches" in verdict.reason
+
+
+def test_premises_that_fail_are_named(quadratic):
+    heavy = by_name(
+        ft.verify(quadratic({"noise": {"kind": "student-t", "degrees_of_freedom": 1.5}, "algorithm.learning_rate": 0.001}))
+    )
+    assert heavy["run_length"].status == "not applicable"
+    assert "P4" in heavy["run_length"].reason
+    svd = by_name(
+        ft.verify(quadratic({"problem": {"kind": "matrix"}, "algorithm.subspace": "svd", "algorithm.learning_rate": 0.001}))
+    )
+    assert {v.status for v in svd.values()} == {"not applicable"}
+    assert "P6" in svd["run_length"].reason
+
+
+def test_a_declared_smoothness_that_is_too_small_is_caught(quadratic):
+    (study,) = studies(quadratic({"algorithm.learning_rate": 0.001}))
+    from frugal_theory.premises import check_premises
+
+    halved = replace(study.setting, smoothness=study.setting.smoothness / 2)
+    premise = check_premises(halved)[0]
+    assert (premise.name, premise.held) == ("P1", False)
+    assert "above the declared L" in premise.how
+
+
+def test_a_step_that_is_too_large_is_not_applicable_with_the_largest_one(quadratic):
+    verdicts = by_name(ft.verify(quadratic({"algorithm.learning_rate": 0.5})))
+    verdict = verdicts["run_length"]
+    assert verdict.status == "not applicable"
+    assert verdict.largest_step == pytest.approx(1 / (0.5 + np.sqrt(2) * 9))
+    assert f"{verdict.largest_step:.4g}" in verdict.reason
+    assert verdicts["theorem_5_2"].status == "not applicable"
+
+
+def test_the_largest_step_itself(quadratic):
+    """Liu et al. admit it, the run-length theorem does not."""
+    closed = published_step(1.0, 0.9)
+    verdicts = by_name(ft.verify(quadratic({"algorithm.density": 1.0, "algorithm.learning_rate": closed})))
+    assert verdicts["sgdm"].status == "holds"
+    opened = float(1 / (0.5 + np.sqrt(2) * 0.9 / (1 - 0.9)))
+    verdicts = by_name(ft.verify(quadratic({"algorithm.density": 1.0, "algorithm.learning_rate": opened})))
+    assert verdicts["run_length"].status == "not applicable"
+
+
+def test_a_fraction_is_of_the_smallest_admissible_step(quadratic):
+    rate = {"fraction_of_admissible": 0.5}
+    alpha = ft.resolved(quadratic({"algorithm.learning_rate": rate})).algorithm.learning_rate
+    assert alpha == pytest.approx(0.5 * 0.1 / (4 - 0.9 + 0.81))
+    with pytest.raises(ft.ExperimentError, match="no theorem speaks"):
+        ft.resolved(quadratic({"algorithm.learning_rate": rate, "algorithm.state_full": "adamw"}))
+
+
+def test_an_unknown_theorem_is_refused(quadratic):
+    with pytest.raises(ft.ExperimentError, match="run_length"):
+        ft.verify(quadratic({"verify.theorems": ["runlength"]}))
+
+
+def test_without_a_problem_there_is_nothing_to_verify():
+    with pytest.raises(ft.ExperimentError, match="problem"):
+        ft.verify(ft.parse('name = "empty"'))
+
+
+def test_the_cells_of_a_sweep_share_one_error_level(quadratic):
+    """More cells mean wider intervals in each: the family is what has the confidence."""
+    single = studies(quadratic({"algorithm.learning_rate": 0.005}))
+    swept = studies(quadratic({"algorithm.learning_rate": 0.005, "sweep": {"algorithm.update_gap": [10] * 20}}))
+    found = ft.verify(quadratic({"algorithm.learning_rate": 0.005}))
+    k = np.arange(1, 61)
+    evidence = {
+        name: Evidence(
+            "monte_carlo", k, np.full(60, 0.1), np.full(60, 0.1), np.full(60, 0.1), name, 0.99, 48, np.full(60, 0.05)
+        )
+        for name in ("squared_gradient_norm", "weighted_squared_gradient_norm")
+    }
+    alone = by_name(judge(single, [evidence], 0.99))["run_length"]
+    together = by_name(judge(swept, [evidence] * 20, 0.99))["run_length"]
+    assert together.upper > alone.upper
+    assert together.lower < alone.lower
+    assert found
+
+
+def test_evidence_without_uncertainty_is_compared_as_it_is(quadratic):
+    experiment = quadratic({"noise": {"kind": "none"}, "algorithm.density": 0.0, "algorithm.learning_rate": 0.9})
+    (verdict,) = ft.verify(experiment, theorems=[Sgd()])
+    assert verdict.status == "holds"
+    assert verdict.lower == verdict.measured == verdict.upper
+
+
+def test_theorem_5_2_reports_the_constant_it_implies(quadratic):
+    verdict = by_name(ft.verify(quadratic({"algorithm.learning_rate": 0.005})))["theorem_5_2"]
+    assert verdict.status == "shape only"
+    assert verdict.implied_constant >= verdict.tightness * (1 - ROUNDING)
+    assert "O(·)" in verdict.reason
+
+
+def test_divergence_outside_the_theorems_is_not_a_violation(quadratic):
+    verdicts = ft.verify(quadratic({"algorithm.learning_rate": 50.0}))
+    assert {v.status for v in verdicts} == {"not applicable"}
+
+
+def test_your_own_theorem_needs_no_registration(quadratic):
+    class Mine(RunLength):
+        name = "mine"
+
+    assert by_name(ft.verify(quadratic({"algorithm.learning_rate": 0.005}), theorems=[Mine()]))["mine"].status == "holds"
+    assert "mine" not in THEOREMS
