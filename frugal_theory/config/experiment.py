@@ -1,0 +1,102 @@
+"""The experiment as a whole: its tables, and which of their combinations can be run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from frugal_theory.config.algorithm import MATRIX_SUBSPACES, Algorithm
+from frugal_theory.config.parts import Count, Part, quoted
+from frugal_theory.config.problem import Logistic, Matrix, MinibatchNoise, Noise, Nonconvex, NoNoise, Problem, Quadratic
+from frugal_theory.config.training import Data, Model, Training
+
+__all__ = ["Case", "Experiment", "Simulation", "Verify"]
+
+
+class Simulation(Part):
+    """How much Monte Carlo evidence to gather."""
+
+    steps: Count = 1000
+    trials: Count = 128
+
+
+class Verify(Part):
+    """Which theorems to judge, and the family-wise confidence of all the verdicts together."""
+
+    theorems: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("sgd", "sgdm", "run_length", "theorem_5_2")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.99
+
+
+class Case(BaseModel):
+    """One named variation of the experiment: the tables it replaces."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: Annotated[str, Field(min_length=1)]
+
+
+class Experiment(Part):
+    """The validated contents of one experiment file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    algorithm: Algorithm = Algorithm()
+    problem: Problem | None = None
+    noise: Noise = NoNoise()
+    simulation: Simulation = Simulation()
+    verify: Verify = Verify()
+    model: Model | None = None
+    data: Data = Data()
+    training: Training | None = None
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    cases: list[Case] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _algorithm_seed(self) -> Experiment:
+        """``algorithm.seed`` defaults to the experiment's: both engines then draw the same subspaces."""
+        if self.algorithm.seed is None:
+            object.__setattr__(self, "algorithm", self.algorithm.model_copy(update={"seed": self.seed}))
+        return self
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Experiment:
+        if self.problem is not None:
+            _check_subspace(self.algorithm, self.problem)
+            _check_noise(self.noise, self.problem)
+        return self
+
+
+def _check_subspace(algorithm: Algorithm, problem: Any) -> None:
+    subspace, vector = algorithm.subspace, not isinstance(problem, Matrix)
+    if vector and subspace in MATRIX_SUBSPACES:
+        allowed = quoted(("coordinates", "blocks", "randk", "random") + (("eigen",) if isinstance(problem, Quadratic) else ()))
+        raise ValueError(
+            f'algorithm.subspace = "{subspace}" needs a matrix, and problem.kind = "{problem.kind}" is a vector; '
+            f'{allowed} are allowed, or problem.kind = "matrix"'
+        )
+    if subspace == "eigen" and not isinstance(problem, Quadratic):
+        raise ValueError(f'algorithm.subspace = "eigen" needs problem.kind = "quadratic"; it is "{problem.kind}"')
+    if algorithm.set is not None:
+        dimension = problem.dimension if vector else problem.rows * problem.columns * (problem.layers or 1)
+        outside = [j for j in algorithm.set if j >= dimension]
+        if outside:
+            raise ValueError(f"algorithm.set names coordinate {outside[0]}; the problem has coordinates 0 to {dimension - 1}")
+    if vector and problem.blocks is not None and problem.blocks > problem.dimension:
+        raise ValueError(f"problem.blocks = {problem.blocks} is more than the problem's dimension {problem.dimension}")
+    parts = problem.blocks if vector else problem.layers
+    if subspace == "blocks" and parts == 1 and 0 < algorithm.density < 1:
+        raise ValueError(f'algorithm.subspace = "blocks" needs problem.{"blocks" if vector else "layers"} >= 2; it is 1')
+
+
+def _check_noise(noise: Any, problem: Any) -> None:
+    if isinstance(noise, MinibatchNoise) and not isinstance(problem, (Logistic, Nonconvex)):
+        raise ValueError(
+            'noise.kind = "minibatch" needs a problem made of samples ("logistic", "nonconvex"); '
+            f'problem.kind is "{problem.kind}"'
+        )
+    sigma = getattr(noise, "sigma", None)
+    if isinstance(sigma, tuple):
+        dimension = problem.rows * problem.columns * (problem.layers or 1) if isinstance(problem, Matrix) else problem.dimension
+        if len(sigma) != dimension:
+            raise ValueError(f"noise.sigma has {len(sigma)} entries, the problem has {dimension} coordinates; they must agree")

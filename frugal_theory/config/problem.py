@@ -1,0 +1,148 @@
+"""``[problem]`` and ``[noise]``: the function, and what turns its gradient into a stochastic one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from frugal_theory.config.parts import Count, NonNegative, NonNegatives, Numbers, Part, Positive
+
+__all__ = [
+    "DIMENSIONS",
+    "GaussianNoise",
+    "Logistic",
+    "Matrix",
+    "MinibatchNoise",
+    "NoNoise",
+    "Noise",
+    "Nonconvex",
+    "Problem",
+    "Quadratic",
+    "Start",
+    "StudentNoise",
+]
+
+DIMENSIONS = {"breast-cancer": 30, "digits": 64}
+"""Number of features of the bundled data sets that logistic regression runs on."""
+
+Start = Literal["normal", "ones"] | Numbers
+
+
+class Quadratic(Part):
+    """f(x) = ½ Σ λ_i ⟨v_i, x⟩², V the identity or a random rotation."""
+
+    kind: Literal["quadratic"] = "quadratic"
+    dimension: Count = 100
+    spectrum: Literal["power", "uniform", "two-level"] = "power"
+    exponent: NonNegative = 1.0
+    condition: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 100.0
+    smoothness: Positive = 1.0
+    eigenvalues: NonNegatives | None = None
+    rotated: bool = False
+    start: Start = "normal"
+    blocks: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given_eigenvalues(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("eigenvalues"), (list, tuple)):
+            data = {"dimension": len(data["eigenvalues"]), **data}
+        return data
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Quadratic:
+        if self.eigenvalues is not None:
+            if len(self.eigenvalues) != self.dimension:
+                raise ValueError(
+                    f"dimension is {self.dimension}, eigenvalues has {len(self.eigenvalues)} entries; they must agree"
+                )
+            if max(self.eigenvalues) == 0:
+                raise ValueError("eigenvalues are all zero; at least one must be positive")
+        _check_start(self.start, self.dimension)
+        return self
+
+
+class Logistic(Part):
+    """ℓ2-regularised logistic regression on data that scikit-learn ships."""
+
+    kind: Literal["logistic"] = "logistic"
+    dataset: Literal["breast-cancer", "digits"] = "breast-cancer"
+    l2: NonNegative = 0.01
+    start: Start = "normal"
+    blocks: Count | None = None
+
+    @property
+    def dimension(self) -> int:
+        """Number of features."""
+        return DIMENSIONS[self.dataset]
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Logistic:
+        _check_start(self.start, self.dimension)
+        return self
+
+
+class Nonconvex(Part):
+    """Robust regression with the Geman–McClure loss: smooth, not convex, globally Lipschitz gradient."""
+
+    kind: Literal["nonconvex"] = "nonconvex"
+    dimension: Count = 20
+    samples: Count = 100
+    start: Start = "normal"
+    blocks: Count | None = None
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Nonconvex:
+        _check_start(self.start, self.dimension)
+        return self
+
+
+class Matrix(Part):
+    """½ Σ_l ‖A_l W_l B_l − C_l‖² in one or several matrices W_l."""
+
+    kind: Literal["matrix"] = "matrix"
+    rows: Count = 6
+    columns: Count = 5
+    condition: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 10.0
+    layers: Count | None = None
+    start: Literal["normal", "ones"] = "normal"
+
+
+Problem = Annotated[Quadratic | Logistic | Nonconvex | Matrix, Field(discriminator="kind")]
+
+
+class NoNoise(Part):
+    """The gradient itself."""
+
+    kind: Literal["none"] = "none"
+
+
+class GaussianNoise(Part):
+    """Normal noise with standard deviation sigma (one for all coordinates, or one for each)."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma: NonNegative | NonNegatives = 0.1
+
+
+class StudentNoise(Part):
+    """sigma · t_ν: sigma is the *scale*; the variance is sigma²ν/(ν−2) for ν > 2 and infinite otherwise."""
+
+    kind: Literal["student-t"] = "student-t"
+    degrees_of_freedom: Positive = 3.0
+    sigma: NonNegative | NonNegatives = 0.1
+
+
+class MinibatchNoise(Part):
+    """The gradient of a batch drawn with replacement from the problem's data."""
+
+    kind: Literal["minibatch"] = "minibatch"
+    batch_size: Count = 8
+
+
+Noise = Annotated[NoNoise | GaussianNoise | StudentNoise | MinibatchNoise, Field(discriminator="kind")]
+
+
+def _check_start(start: object, dimension: int) -> None:
+    if isinstance(start, tuple) and len(start) != dimension:
+        raise ValueError(f"start has {len(start)} entries, the problem has dimension {dimension}; they must agree")

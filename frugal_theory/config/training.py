@@ -1,0 +1,95 @@
+"""``[model]``, ``[data]`` and ``[training]``: what only the trainer reads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from frugal_theory.config.parts import Count, Part, Positive, Probability
+
+__all__ = ["Data", "Model", "Preset", "Training"]
+
+Preset = Literal[
+    "llama-tiny",
+    "llama-9m",
+    "llama-20m",
+    "llama-35m",
+    "llama-40m",
+    "llama-60m",
+    "llama-71m",
+    "llama-100m",
+    "llama-130m",
+    "llama-250m",
+    "llama-350m",
+    "llama-1b",
+    "llama-3b",
+    "llama-7b",
+]
+
+
+class Model(Part):
+    """A LLaMA by preset name; any of its sizes may be set apart. ``vocabulary`` has at least 256 bytes and a separator."""
+
+    preset: Preset = "llama-9m"
+    vocabulary: Annotated[int, Field(ge=257)] | None = None
+    hidden_size: Count | None = None
+    intermediate_size: Count | None = None
+    layers: Count | None = None
+    heads: Count | None = None
+    initializer_range: Positive = 0.02
+
+
+class Data(Part):
+    """Text to train on: Python's own documentation, a local file or folder, or C4 through ``datasets``.
+
+    ``source`` is "python-docs", "c4", or a path (relative to the working folder) that ends in .txt, .jsonl or .parquet,
+    or a folder of such files. ``tokenizer`` is the path of a tokenizer.json; without it one is trained on the text.
+    """
+
+    source: Annotated[str, Field(min_length=1)] = "python-docs"
+    text_field: Annotated[str, Field(min_length=1)] = "text"
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    tokenizer: Annotated[str, Field(min_length=1)] | None = None
+
+
+class Training(Part):
+    """The training run. ``learning_rate`` replaces the algorithm's, whose scale is the theory problem's.
+
+    ``batch_size`` counts the sequences of one step, over all devices and micro-batches: ``accumulation`` (micro-batches
+    a step) and the number of devices change speed and memory, not the result. ``warmup_steps`` is a tenth of the run by
+    default, ``final_learning_rate`` a share of the peak. ``evaluation_tokens`` caps the validation tokens of one evaluation.
+    """
+
+    steps: Count = 1000
+    learning_rate: Positive | None = None
+    batch_size: Count = 16
+    sequence_length: Annotated[int, Field(ge=2)] = 256
+    accumulation: Count = 1
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final_learning_rate: Probability = 0.1
+    max_gradient_norm: Positive | None = None
+    precision: Literal["float32", "bf16"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    evaluate_every: Count = 100
+    evaluation_tokens: Count | None = None
+    checkpoint_every: Count = 500
+    keep_checkpoints: Count = 2
+    activation_checkpointing: bool = False
+
+    @property
+    def warmup(self) -> int:
+        """Steps of linear warm-up: ``warmup_steps``, or a tenth of the run."""
+        return self.steps // 10 if self.warmup_steps is None else self.warmup_steps
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Training:
+        if self.warmup > self.steps:
+            raise ValueError(f"warmup_steps is {self.warmup_steps}, steps is {self.steps}; warmup_steps <= steps is allowed")
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"batch_size is {self.batch_size}, accumulation is {self.accumulation}; "
+                f"a batch is cut into equal micro-batches: a divisor of {self.batch_size} is allowed"
+            )
+        return self
