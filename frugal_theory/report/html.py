@@ -138,8 +138,7 @@ def row(verdict: dict[str, Any]) -> dict[str, Any]:
     status = str(verdict.get("status", "unknown"))
     interval = [_finite(verdict.get(key)) for key in ("lower", "upper")]
     has_interval = None not in interval and interval[0] != interval[1]
-    tightness = _finite(verdict.get("tightness"))
-    share = words.percent(tightness) if tightness is not None else "–"
+    share = words.percent(verdict.get("tightness"))
     if status == "shape only" and _finite(verdict.get("implied_constant")) is not None:
         share = f"C ≤ {words.number(verdict['implied_constant'])}"
     premises = verdict.get("premises") or []

@@ -183,7 +183,7 @@ def overview_data(results: Results) -> pd.DataFrame:
         tightness = to_number(verdict.get("tightness"))
         if math.isnan(tightness):
             tightness = to_number(verdict.get("implied_constant"))
-        if not (math.isfinite(tightness) and tightness > 0):
+        if not tightness > 0:
             continue
         ends = [to_number(verdict.get(key)) / bound if bound > 0 else math.nan for key in ("lower", "upper")]
         constant = to_number(verdict.get("implied_constant"))
@@ -233,46 +233,45 @@ def _dots(data: pd.DataFrame) -> Plot:
     figure, axes = canvas(
         "How tight each bound is", "measured / bound, at the horizon where it is largest", left=left, right=78, height=height
     )
-    palette = {status: COLOURS[_status_role(status)] for status in set(data["status"])}
-    table = data.assign(place=places)
+    low, high = _row_limits(data)
+    table = data.assign(place=places, **{key: data[key].clip(low, high) for key in ("tightness", "lower", "upper")})
     axes.set_xscale("log")
-    marks = {"holds": "o", "violated": "X", "inconclusive": "^", "shape only": "D"}
-    for row in table.itertuples():
-        colour = palette[row.status]
-        if row.upper > row.lower > 0:
-            axes.plot(
-                [row.lower, row.upper], [row.place, row.place], color=colour, linewidth=2, alpha=0.55, solid_capstyle="butt"
-            )
+    for row, exact in zip(table.itertuples(), data["tightness"], strict=True):
+        colour = COLOURS[_status_role(row.status)]
+        if row.upper > row.lower:
+            axes.plot([row.lower, row.upper], [row.place] * 2, color=colour, linewidth=2, alpha=0.55, solid_capstyle="butt")
         hidden = row.status == "shape only" and math.isfinite(row.constant)
-        value = f"C ≤ {number(row.constant, 2)}" if hidden else percent(row.tightness)
-        text = f"{status_symbol(row.status)} {value}"
-        _row_text(axes, 1.04, row.place, text, colour, "left")
+        value = f"C ≤ {number(row.constant, 2)}" if hidden else percent(exact)
+        _row_text(axes, 1.04, row.place, f"{status_symbol(row.status)} {value}", colour, "left")
         name = row.cell if cells else theorem_name(row.theorem)
         _row_text(axes, -0.035, row.place, middle(name or "–", 29), COLOURS["quiet" if cells else "ink"], "right")
     for status, dots in table.groupby("status", sort=False):
-        hollow = status == "shape only"
-        looks = {
-            "edgecolor": palette[status],
-            "facecolor": COLOURS["surface"] if hollow else palette[status],
-            "linewidth": 1.5 if hollow else 0,
-        }
-        looks |= {"marker": marks.get(status, "o"), "s": 46 if hollow else 58, "legend": False, "zorder": 3, "clip_on": False}
-        sns.scatterplot(data=dots, x="tightness", y="place", ax=axes, **looks)
+        sns.scatterplot(data=dots, x="tightness", y="place", ax=axes, **_mark(status))
     for place, heading in headings.items():
         _row_text(axes, -0.035, place, shorten(heading, 29), COLOURS["ink"], "right", weight="bold")
-    low = min(0.5, data[["tightness", "lower"]].where(data[["tightness", "lower"]] > 1e-4).min().min())
-    high = max(1.0, data[["tightness", "upper"]].max().max())
     axes.axvline(1, color=COLOURS["ink"], linewidth=1.2)
-    axes.set(
-        xlim=(low / 1.25, high * 1.25),
-        ylim=(rows - 0.4, -0.6),
-        ylabel="",
-        xlabel="right of the line a bound is violated",
-    )
+    axes.set(xlim=(low / 1.25, high * 1.25), ylim=(rows - 0.4, -0.6), ylabel="", xlabel="right of the line a bound is violated")
     axes.set_yticks([])
     log_ticks(axes.xaxis, low / 1.25, high * 1.25)
     axes.xaxis.set_major_formatter(lambda value, _: percent(value))
     return plot("verdicts", "Measured over bound for each verdict", figure, data)
+
+
+def _row_limits(data: pd.DataFrame) -> tuple[float, float]:
+    """Ends of the axis. What lies beyond 0.1 % or 1000 % (a run that diverges) is drawn at the end; its number says where."""
+    low = min(0.5, data["tightness"].min(), data["lower"].where(data["lower"] > 0).min())
+    high = max(1.0, data["tightness"].max(), data["upper"].max())
+    return max(low, 1e-3), min(high, 10.0)
+
+
+def _mark(status: str) -> dict[str, Any]:
+    """The mark of a status: its form says it without its colour, and a shape's is hollow."""
+    colour = COLOURS[_status_role(status)]
+    form = {"holds": "o", "violated": "X", "inconclusive": "^", "shape only": "D"}.get(status, "o")
+    common = {"marker": form, "edgecolor": colour, "legend": False, "zorder": 3, "clip_on": False}
+    if status == "shape only":
+        return {**common, "facecolor": COLOURS["surface"], "linewidth": 1.5, "s": 46}
+    return {**common, "facecolor": colour, "linewidth": 0, "s": 58}
 
 
 def middle(text: str, length: int) -> str:

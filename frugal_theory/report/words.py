@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from frugal_theory.config import Experiment, FractionOfAdmissible
+from frugal_theory.config import Experiment, FractionOfAdmissible, Nonconvex, Quadratic
 from frugal_theory.report.results import Results, to_number
 
 __all__ = [
@@ -242,7 +242,9 @@ def _algorithm(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
 
 def _theory(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
     problem, noise, simulation = experiment.problem, experiment.noise, experiment.simulation
-    settings = problem.model_dump(exclude_unset=True, exclude={"kind"}) if problem is not None else {}
+    settings = problem.model_dump(exclude_defaults=True, exclude={"kind"}) if problem is not None else {}
+    if isinstance(problem, (Quadratic, Nonconvex)):
+        settings = {"dimension": problem.dimension, **settings}
     words = [f"{key.replace('_', ' ')} {show(f'problem.{key}', value)}" for key, value in settings.items()]
     spread = [f"{key.replace('_', ' ')} {show(f'noise.{key}', v)}" for key, v in noise.model_dump(exclude={"kind"}).items()]
     return [

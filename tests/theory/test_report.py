@@ -322,6 +322,17 @@ def test_the_overview_shows_the_verdicts_numbers(folder: Path) -> None:
     assert list(plot.data["upper"]) == [record["upper"] / record["bound"] for record in shown.values()]
 
 
+def test_a_violation_without_limit_is_in_the_overview(folder: Path) -> None:
+    write_theory(folder)
+    path = folder / "theory" / "verdicts.json"
+    records = json.loads(path.read_text())
+    records[0] |= {"status": "violated", "measured": "inf", "tightness": "inf", "lower": "inf", "upper": "inf"}
+    path.write_text(json.dumps(records))
+    plot = html.draw(read(folder)).overview
+    assert plot is not None
+    assert "✗ ∞" in plot.svg
+
+
 def test_lines_are_thinned_and_keep_their_ends(folder: Path) -> None:
     write_theory(folder, steps=20_000)
     (plot,) = html.draw(read(folder)).cells
