@@ -16,7 +16,7 @@ from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.monte_carlo import monte_carlo
 from frugal_theory.loading import Cell, ExperimentError, cells
 from frugal_theory.premises import check_premises
-from frugal_theory.problems import build_noise, build_problem
+from frugal_theory.problems import Noise, build_noise, build_problem
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
 from frugal_theory.verdict import Premise, Verdict
 
@@ -190,6 +190,12 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
     slack = bound * (1 + ROUNDING)
     if np.any(lower > slack) or not np.all(np.isfinite(mean)):
         return _violated(verdict, found, at, mean, lower, upper, bound)
+    if found.source == "monte_carlo" and _no_fourth_moment(setting.noise):
+        reason = (
+            "The noise has no fourth moment, so no interval around a Monte Carlo average of ‖g‖² is valid; "
+            f"the average itself is at {100 * mean[worst] / bound[worst]:.3g} % of the bound."
+        )
+        return replace(verdict, status="inconclusive", reason=reason, lower=None, upper=None)
     if np.all(upper <= slack):
         reason = (
             f"At {len(at)} horizons up to k = {setting.steps} the average stays below the bound; "
@@ -233,6 +239,11 @@ def _inconclusive(verdict: Verdict, found: Evidence, at: Index, mean: Array, upp
     needed = _trials_needed(found.trials, mean[open_at], upper[open_at], bound[open_at])
     more = f"; about {needed} trials would settle it." if needed is not None else "."
     return replace(verdict, status="inconclusive", reason=reason + more)
+
+
+def _no_fourth_moment(noise: Noise) -> bool:
+    """Whether ‖g‖² has no variance: Student-t noise with at most 4 degrees of freedom."""
+    return bool(getattr(noise, "degrees_of_freedom", math.inf) <= 4)
 
 
 def _trials_needed(trials: int, mean: float, upper: float, bound: float) -> int | None:

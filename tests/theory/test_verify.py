@@ -210,3 +210,13 @@ def test_your_own_theorem_needs_no_registration(quadratic):
 
     assert by_name(ft.verify(quadratic({"algorithm.learning_rate": 0.005}), theorems=[Mine()]))["mine"].status == "holds"
     assert "mine" not in THEOREMS
+
+
+def test_noise_without_a_fourth_moment_never_holds_by_monte_carlo(quadratic):
+    """Student-t with 3 degrees of freedom: P4 is met, but an average of ‖g‖² has no valid interval."""
+    noise = {"kind": "student-t", "degrees_of_freedom": 3.0}
+    verdict = by_name(ft.verify(quadratic({"noise": noise, "algorithm.learning_rate": 0.005})))["run_length"]
+    assert verdict.status == "inconclusive"
+    assert "fourth moment" in verdict.reason
+    noise["degrees_of_freedom"] = 5.0
+    assert by_name(ft.verify(quadratic({"noise": noise, "algorithm.learning_rate": 0.005})))["run_length"].status == "holds"
