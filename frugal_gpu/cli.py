@@ -161,18 +161,20 @@ def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
 def _print_outcome(console: Console, outcome: Outcome) -> None:
     summary = outcome.summary
     if outcome.status == "already complete":
-        console.print(f"{outcome.folder}: already complete; give another --out to train again", highlight=False)
+        console.print(f"{outcome.folder}: already complete; give another --out to train again", highlight=False, soft_wrap=True)
     unigram, final = summary["unigram_perplexity"], summary["final_validation_perplexity"]
     console.print(
         f"validation perplexity {final:.2f}, from {summary['initial_validation_perplexity']:.2f} before the first step; "
         f"unigram perplexity {unigram:.2f}, {unigram / final:.1f} times as much",
         highlight=False,
+        soft_wrap=True,
     )
     held, adamw = summary["optimizer_state_bytes"], summary["adamw_state_bytes"]
     console.print(
         f"{summary['tokens']:,} tokens in {summary['seconds']:.1f} s; optimizer state {held / 2**20:.1f} MiB "
         f"(AdamW: {adamw / 2**20:.1f} MiB)",
         highlight=False,
+        soft_wrap=True,
     )
     console.print(f"Results: {outcome.folder}", highlight=False, soft_wrap=True)
 

@@ -107,6 +107,8 @@ def _state_numbers(shape: tuple[int, ...], algorithm: Algorithm) -> float:
     """How many numbers the state of one split parameter holds."""
     size, density, kind = math.prod(shape), algorithm.density, algorithm.subspace
     statistics = STATISTICS[algorithm.state_full.rule]
+    if density == 0:
+        return 0.0
     if algorithm.off_set_momentum == "decay" or density == 1 or (len(shape) == 1 and kind in MATRIX_SUBSPACES):
         return statistics * size
     if kind in BASIS_SUBSPACES:
@@ -116,7 +118,7 @@ def _state_numbers(shape: tuple[int, ...], algorithm: Algorithm) -> float:
         return statistics * size * (1 if hold else density)
     units, inside = _units(shape, algorithm)
     kept = units if hold else inside
-    counts = kept if algorithm.state_full.rule == "adamw" and density > 0 else 0
+    counts = kept if algorithm.state_full.rule == "adamw" else 0
     return statistics * kept * size / units + counts
 
 
@@ -124,7 +126,7 @@ def _basis_numbers(shape: tuple[int, ...], statistics: int, density: float) -> f
     """Statistics of r directions times the longer side, and the r directions themselves."""
     shorter = min(shape)
     rank = budget(density, shorter)
-    if rank in (0, shorter):
+    if rank == shorter:
         return float(statistics * rank * math.prod(shape) / shorter)
     return float(statistics * rank * math.prod(shape) / shorter + shorter * rank)
 

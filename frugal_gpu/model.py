@@ -87,7 +87,9 @@ def build_model(
         )
     )
     if activation_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # transformers renamed it; the older name is deprecated in newer versions
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     result: nn.Module = model.float()
     return result
 

@@ -37,7 +37,7 @@ class Progress:
         self._steps = steps
         if self.console is None:
             return
-        self.console.print(description, highlight=False)
+        self.console.print(description, highlight=False, soft_wrap=True)
         if self.console.is_terminal:
             columns = [
                 TextColumn("step"),
@@ -85,4 +85,4 @@ class Progress:
     def _say(self, text: str) -> None:
         self._printed = time.monotonic()
         if self.console is not None:
-            self.console.print(text, highlight=False)
+            self.console.print(text, highlight=False, soft_wrap=True)

@@ -87,7 +87,8 @@ def train(experiment: Experiment, folder: Path, resume: bool = False, progress: 
     make_folder(folder)
     write_text(folder / "experiment.toml", dump(experiment))
     run = _start(experiment, training, learning_rate)
-    unigram = unigram_perplexity(run.corpus.train.stream, run.corpus.validation.stream, run.corpus.vocabulary)
+    evaluated = run.corpus.validation.stream[: _evaluated(run) * training.sequence_length + 1]
+    unigram = unigram_perplexity(run.corpus.train.stream, evaluated, run.corpus.vocabulary)
     write_text(folder / "tokenizer.json", run.corpus.tokenizer.read_text(encoding="utf-8"))
     step = _restore(run, folder, found)
     log = Log(folder / "metrics.jsonl", step)
@@ -124,6 +125,8 @@ def _required(experiment: Experiment) -> tuple[Training, float, dict[str, Any]]:
     if experiment.model is None:
         raise ExperimentError('model: is missing; frugal-gpu needs a [model] table, for example preset = "llama-tiny"')
     training, learning_rate = experiment.training, experiment.training.learning_rate
+    if experiment.algorithm.subspace == "eigen":
+        raise ExperimentError('algorithm.subspace = "eigen": only a quadratic has known eigenvectors; allowed here: all others')
     if training.device == "cuda" and not torch.cuda.is_available():
         raise ExperimentError('training.device = "cuda": no CUDA device is visible; allowed here: "auto", "cpu"')
     if learning_rate is None:
@@ -152,10 +155,7 @@ def _start(experiment: Experiment, training: Training, learning_rate: float) -> 
         accelerator.device
     )
     wrapped = accelerator.prepare(model)
-    try:
-        optimizer = Frugal.from_config(model, experiment.algorithm, lr=learning_rate)
-    except ValueError as error:  # such as a subspace that only a quadratic has
-        raise ExperimentError(f"algorithm: {error}") from None
+    optimizer = Frugal.from_config(model, experiment.algorithm, lr=learning_rate)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return Run(training, accelerator, model, wrapped, optimizer, corpus, seed)
@@ -236,11 +236,15 @@ def _summed_loss(run: Run, packed: Packed, indices: list[int]) -> torch.Tensor:
     return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="sum")
 
 
+def _evaluated(run: Run) -> int:
+    """Number of validation sequences in one evaluation."""
+    packed, cap = run.corpus.validation, run.training.evaluation_tokens
+    return len(packed) if cap is None else min(len(packed), -(-cap // packed.length))
+
+
 def evaluate(run: Run) -> float:
     """Mean −log p a token, in nats, over the validation tokens (up to ``evaluation_tokens``): each token weighs the same."""
-    training, accelerator, packed = run.training, run.accelerator, run.corpus.validation
-    cap = training.evaluation_tokens
-    count = len(packed) if cap is None else min(len(packed), -(-cap // packed.length))
+    training, accelerator, packed, count = run.training, run.accelerator, run.corpus.validation, _evaluated(run)
     mine = range(accelerator.process_index, count, accelerator.num_processes)
     size = max(1, training.batch_size // training.accumulation // accelerator.num_processes)
     total = torch.zeros((), dtype=torch.float64, device=accelerator.device)

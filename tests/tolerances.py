@@ -14,3 +14,12 @@ STANDARD_ERRORS = 5.0
 
 LEAST_P_VALUE = 1e-4
 """A test of a whole distribution fails below this: one in ten thousand for a correct law, and the seeds are fixed."""
+
+ACCUMULATION_FLOAT32 = 2e-5
+"""Sums of some ten thousand float32 terms in another order: three times √10⁴ roundings of 6e-8, relative."""
+
+FLOAT32 = 1e-5
+"""A short run in float32 against the same run in float64: some dozens of roundings of 6e-8, relative."""
+
+BFLOAT16 = 0.1
+"""A short run in bfloat16 against float64: some dozens of roundings of 4e-3 that mostly cancel, relative."""

@@ -1,0 +1,219 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from frugal_gpu import cli
+from frugal_theory.loading import load
+
+EXPERIMENT = """
+name = "tiny"
+seed = 3
+
+[algorithm]
+density = 0.5
+update_gap = 4
+subspace = "columns"
+
+[model]
+preset = "llama-tiny"
+vocabulary = 300
+hidden_size = 32
+intermediate_size = 48
+layers = 1
+heads = 2
+
+[data]
+source = "text.jsonl"
+validation_fraction = 0.2
+
+[training]
+steps = 4
+batch_size = 4
+sequence_length = 16
+checkpoint_every = 2
+device = "cpu"
+"""
+
+LONG = ["--set", "training.steps=150", "--set", "training.checkpoint_every=10", "--set", "training.evaluate_every=40"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working folder with an experiment and its text."""
+    (tmp_path / "tiny.toml").write_text(EXPERIMENT)
+    texts = [f"document {i} says that {i} times {i} is {i * i}" for i in range(60)]
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FRUGAL_LAB_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def call(monkeypatch, *arguments):
+    """The command's exit status."""
+    monkeypatch.setattr(sys, "argv", ["frugal-gpu", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return caught.value.code or 0
+
+
+def start(*arguments):
+    """The command in a process of its own, as a user starts it."""
+    command = [sys.executable, "-m", "frugal_gpu.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ)
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def numbers(folder):
+    """Everything that training measured, without times."""
+    lines = (folder / "training" / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def test_help_names_the_commands(monkeypatch, capsys):
+    assert call(monkeypatch, "--help") == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("train", "memory", "bench"))
+
+
+def test_train_writes_the_results_and_says_what_it_reached(place, monkeypatch, capsys):
+    assert call(monkeypatch, "train", "tiny.toml") == 0
+    folder = place / "runs" / "tiny"
+    assert load(folder / "experiment.toml") == load("tiny.toml")
+    names = {path.name for path in (folder / "training").iterdir()}
+    assert {"metrics.jsonl", "summary.json", "evidence.parquet", "tokenizer.json", "checkpoints"} <= names
+    assert {path.name for path in (folder / "training" / "checkpoints").iterdir()} == {"step-000002", "step-000004"}
+    out = capsys.readouterr().out
+    assert "unigram perplexity" in out
+    assert "validation perplexity" in out
+    assert call(monkeypatch, "train", "tiny.toml") == 0
+    assert "already complete" in capsys.readouterr().out
+    assert call(monkeypatch, "train", "tiny.toml", "--set", "training.steps=5") == 2
+    assert "training.steps was 4, is 5" in capsys.readouterr().err
+
+
+def test_interrupting_keeps_the_step_and_resume_repeats_the_uninterrupted_run(place, monkeypatch, capsys):
+    process = start("train", "tiny.toml", *LONG, "--out", "halves")
+    wait_for(place / "halves" / "training" / "checkpoints" / "step-000010", process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    message = process.stderr.read()
+    assert message.count("\n") == 1
+    assert "--resume" in message
+    assert not (place / "halves" / "training" / "summary.json").exists()
+    assert call(monkeypatch, "train", "tiny.toml", *LONG, "--out", "halves") == 2
+    assert "--resume" in capsys.readouterr().err
+    assert call(monkeypatch, "train", "tiny.toml", *LONG, "--out", "halves", "--resume") == 0
+    assert call(monkeypatch, "train", "tiny.toml", *LONG, "--out", "whole") == 0
+    assert numbers(place / "halves") == numbers(place / "whole")
+
+
+def test_a_killed_run_resumes_from_its_last_checkpoint(place, monkeypatch):
+    process = start("train", "tiny.toml", *LONG, "--out", "killed")
+    wait_for(place / "killed" / "training" / "checkpoints" / "step-000010", process)
+    process.kill()
+    process.wait()
+    assert call(monkeypatch, "train", "tiny.toml", *LONG, "--out", "killed", "--resume") == 0
+    assert [line["step"] for line in numbers(place / "killed") if "loss" in line] == list(range(1, 151))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("model.preset=llama-60", ["model.preset", "llama-60m"]),
+        ("model.vocab=500", ["model.vocab", "vocabulary"]),
+        ("model.heads=5", ["model.heads = 5", "hidden_size"]),
+        ("training.stepz=5", ["training.stepz", "steps"]),
+        ("training.steps=0", ["training.steps = 0", ">= 1"]),
+        ("training.precision=fp16", ["training.precision", "bf16"]),
+        ("training.accumulation=3", ["accumulation is 3", "divisor of 4"]),
+        ("training.warmup_steps=9", ["warmup_steps is 9", "steps is 4"]),
+        ("data.source=nowhere.txt", ["data.source", "nowhere.txt", ".parquet", "python-docs"]),
+        ("data.tokenizer=nowhere.json", ["data.tokenizer", "nowhere.json"]),
+        ("algorithm.learning_rate.fraction_of_admissible=0.5", ["training.learning_rate"]),
+        ("algorithm.subspace=eigen", ["algorithm.subspace", "eigen"]),
+        ("algorithm.density=1.5", ["algorithm.density = 1.5", "<= 1"]),
+        ("nonsense", ["--set nonsense", "KEY=VALUE"]),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(place, monkeypatch, capsys, change, words):
+    before = sorted(place.rglob("*"))
+    assert call(monkeypatch, "train", "tiny.toml", "--set", change) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert change == "nonsense" or message.startswith("tiny.toml: ")
+    assert [word for word in words if word not in message] == []
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize("table", ["model", "training"])
+def test_a_missing_table_is_named(place, monkeypatch, capsys, table):
+    begin = EXPERIMENT.index(f"[{table}]")
+    end = EXPERIMENT.find("[", begin + 1)
+    (place / "tiny.toml").write_text(EXPERIMENT[:begin] + (EXPERIMENT[end:] if end > 0 else ""))
+    assert call(monkeypatch, "train", "tiny.toml") == 2
+    assert capsys.readouterr().err.startswith(f"tiny.toml: {table}: is missing")
+    assert not (place / "runs").exists()
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("out", ["/proc/frugal", "tiny.toml/inside"])
+def test_a_folder_that_cannot_be_made_is_one_line(monkeypatch, capsys, out):
+    assert call(monkeypatch, "train", "tiny.toml", "--out", out) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert out in message
+
+
+@pytest.mark.usefixtures("place")
+def test_a_full_disk_is_one_line_and_the_run_can_go_on(monkeypatch, capsys):
+    import torch
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    save = torch.save
+    monkeypatch.setattr(torch, "save", full)
+    assert call(monkeypatch, "train", "tiny.toml") == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "No space left on device" in message
+    monkeypatch.setattr(torch, "save", save)
+    assert call(monkeypatch, "train", "tiny.toml") == 0
+
+
+def test_a_sweep_is_trained_cell_by_cell_on_request(place, monkeypatch):
+    (place / "tiny.toml").write_text(EXPERIMENT + '\n[sweep]\n"algorithm.density" = [0.25, 1.0]\n')
+    assert call(monkeypatch, "train", "tiny.toml", "--out", "one") == 0
+    assert (place / "one" / "training" / "summary.json").exists()
+    assert call(monkeypatch, "train", "tiny.toml", "--out", "all", "--sweep") == 0
+    found = {path.parent.name for path in (place / "all" / "training").glob("*/summary.json")}
+    assert found == {"density-0.25", "density-1.0"}
+
+
+@pytest.mark.usefixtures("place")
+def test_memory_prints_a_row_a_method(monkeypatch, capsys):
+    assert call(monkeypatch, "memory", "tiny.toml", "--set", "model.preset=llama-60m") == 0
+    out = capsys.readouterr().out
+    assert all(method in out for method in ("AdamW", "GaLore", "BAdam", "FRUGAL"))
+    assert call(monkeypatch, "memory", "tiny.toml", "--set", "model.heads=5") == 2
+
+
+@pytest.mark.usefixtures("place")
+def test_bench_prints_ratios_to_adamw(monkeypatch, capsys):
+    assert call(monkeypatch, "bench", "--preset", "llama-tiny", "--rounds", "2") == 0
+    assert "1.00" in capsys.readouterr().out
+    assert call(monkeypatch, "bench", "--preset", "llama-big") == 2
+    message = capsys.readouterr().err
+    assert message.startswith("--preset llama-big: allowed: llama-tiny, llama-9m")

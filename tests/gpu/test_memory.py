@@ -1,0 +1,101 @@
+import math
+
+import pytest
+import torch
+
+import frugal_theory as ft
+from frugal_gpu import Frugal
+from frugal_gpu.memory import memory_of, memory_table, state_bytes_held
+from frugal_gpu.model import SHAPES, Shape, build_model, meta_model
+from frugal_theory.config import Algorithm
+from frugal_theory.loading import parse
+
+REPORTED = {  # preset: GiB of state of AdamW, FRUGAL with density 0.25, FRUGAL with density 0
+    "llama-60m": ("0.43", "0.29", "0.24"),
+    "llama-130m": ("1.00", "0.52", "0.37"),
+    "llama-350m": ("2.74", "1.05", "0.49"),
+    "llama-1b": ("9.98", "3.23", "0.98"),
+}
+
+TINY = Shape(hidden_size=24, intermediate_size=40, layers=2, heads=2, vocabulary=300)
+
+
+@pytest.mark.parametrize("preset", REPORTED)
+def test_state_memory_is_the_papers(preset):
+    model = meta_model(SHAPES[preset])
+    found = tuple(f"{memory_of(model, Algorithm(density=density)).state / 2**30:.2f}" for density in (1.0, 0.25, 0.0))
+    assert found == REPORTED[preset]
+
+
+UNITS, BASES = ("columns", "rows", "randk", "coordinates"), ("random", "svd")
+
+
+@pytest.mark.parametrize(
+    ("subspace", "reading"), [*((u, r) for u in UNITS for r in ("reset", "decay", "hold")), *((b, "reset") for b in BASES)]
+)
+@pytest.mark.parametrize("rule", ["adamw", "lion", "sgdm"])
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+def test_formula_equals_the_bytes_held(subspace, rule, reading, density):
+    algorithm = Algorithm.model_validate(
+        {
+            "subspace": subspace,
+            "sampling": "fixed_size",
+            "state_full": rule,
+            "density": density,
+            "off_set_momentum": reading,
+            "norms": "split",
+            "embeddings": "state_free",
+        }
+    )
+    assert memory_of(build_model(TINY, 8), algorithm).state == held(algorithm)
+
+
+def test_drawn_coordinates_are_the_expectation_within_their_deviation():
+    algorithm = Algorithm.model_validate({"subspace": "coordinates", "state_full": "sgdm", "density": 0.3})
+    split = 2 * (4 * 24**2 + 3 * 24 * 40)
+    deviation = 4 * math.sqrt(split * 0.3 * 0.7)
+    assert abs(memory_of(build_model(TINY, 8), algorithm).state - held(algorithm)) < 4 * deviation
+
+
+def test_drawn_blocks_are_the_expectation_within_one_block():
+    algorithm = Algorithm(subspace="blocks", density=0.3)
+    largest = 2 * 4 * 24 * 40
+    assert abs(memory_of(build_model(TINY, 8), algorithm).state - held(algorithm)) <= largest
+
+
+def held(algorithm):
+    """Bytes that the optimizer really keeps after a step."""
+    model = build_model(TINY, 8)
+    optimizer = Frugal.from_config(model, algorithm)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    return state_bytes_held(optimizer)
+
+
+def test_adamw_everywhere_is_two_numbers_a_parameter():
+    model = build_model(TINY, 8)
+    optimizer = torch.optim.AdamW(model.parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    steps = 4 * len(list(model.parameters()))  # torch keeps a float32 count for each tensor
+    assert memory_of(model, Algorithm(density=1.0)).state == state_bytes_held(optimizer) - steps
+
+
+def test_table_names_the_neighbours_at_the_experiments_density():
+    experiment = parse('name = "m"\n[model]\npreset = "llama-60m"\n[algorithm]\ndensity = 0.25\nsubspace = "columns"\n')
+    adamw, galore, badam, frugal = memory_table(experiment)
+    assert [row.method.split(",")[0] for row in (adamw, galore, badam, frugal)] == ["AdamW", "GaLore", "BAdam", "FRUGAL"]
+    assert adamw.state == 2 * adamw.parameters
+    linear = 8 * (4 * 512**2 + 3 * 512 * 1376)
+    assert badam.gradients == adamw.gradients - 4 * 0.75 * linear
+    bases = 4 * 128 * 512 * 8 * 7  # rank 128 of the shorter side, 512, for seven matrices in eight layers
+    assert galore.state == badam.state + bases
+    assert frugal.selection == 4 * 8 * (6 * 128 + 344)  # int32 for a quarter of the columns: 512, and 1376 of down_proj
+    assert frugal.total == frugal.parameters + frugal.gradients + frugal.state + frugal.selection
+
+
+def test_a_model_is_needed():
+    with pytest.raises(ft.ExperimentError, match="model: is missing"):
+        memory_table(parse('name = "m"'))
