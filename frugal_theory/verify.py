@@ -20,7 +20,7 @@ from frugal_theory.problems import Noise, build_noise, build_problem
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
 from frugal_theory.verdict import Premise, Verdict
 
-__all__ = ["Study", "gather", "judge", "resolved", "setting_of", "simulate", "studies", "verify"]
+__all__ = ["Study", "bound", "gather", "judge", "resolved", "setting_of", "simulate", "studies", "verify"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -100,6 +100,19 @@ def simulate(experiment: Experiment, *, jobs: int = 1, progress: Callable[[int, 
     """
     setting = _resolve(experiment, setting_of(experiment), _theorems(experiment))
     return _run(experiment, setting, ("squared_gradient_norm",), jobs, progress)["squared_gradient_norm"]
+
+
+def bound(experiment: Experiment, theorem: str) -> Array:
+    """The right-hand side of a theorem for the experiment itself, K = 1 … steps, shape (steps,).
+
+    Raises ExperimentError for an unknown theorem, and ValueError naming the reason where it is not applicable.
+    """
+    named = experiment.model_copy(update={"verify": experiment.verify.model_copy(update={"theorems": (theorem,)})})
+    (chosen,) = _theorems(named)
+    (study,) = studies(experiment.model_copy(update={"sweep": {}, "cases": []}), [chosen])
+    if excuse := study.excuse(chosen):
+        raise ValueError(f"{theorem} is not applicable: {excuse}")
+    return chosen.bound(study.setting)
 
 
 def studies(experiment: Experiment, theorems: Sequence[Theorem] | None = None) -> list[Study]:
