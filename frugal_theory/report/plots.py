@@ -115,7 +115,7 @@ def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float
         band = line[(line["upper"] > line["lower"]) & (line["upper"] > 0)]
         if kind == "measured" and len(band):
             axes.fill_between(
-                band["step"], band["lower"].clip(lower=1e-300), band["upper"], color=colour, alpha=0.22, linewidth=0
+                band["step"], band["lower"].clip(lower=1e-300), band["upper"], color=colour, alpha=0.3, linewidth=0
             )
         end = line.iloc[-1]
         again = kind == "measured" and families[metric] != metrics.index(metric)
@@ -155,7 +155,7 @@ def _looks(kind: str, origin: str, explicit: bool, *, crowded: bool) -> dict[str
         return {"linestyle": "none", "marker": "o", "markersize": 5.5, "markerfacecolor": "none", "markeredgecolor": None}
     if origin == "worst_case":
         return {"linestyle": "-", "linewidth": 1.1, "marker": "s", "markersize": 3.5, "markeredgewidth": 0}
-    return {"linestyle": "-", "linewidth": 2.4}
+    return {"linestyle": "-", "linewidth": 1.9}
 
 
 def _line_label(line: pd.DataFrame, several: bool, rings: bool) -> str:
