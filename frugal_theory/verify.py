@@ -88,18 +88,24 @@ def resolved(experiment: Experiment) -> Experiment:
     A fraction is one of the smallest "largest admissible step" among the experiment's theorems that speak of its
     algorithm, or among all theorems if none of those does. Raises ExperimentError if there is no such theorem at all.
     """
-    setting = _resolve(experiment, setting_of(experiment), _theorems(experiment))
+    setting = _resolve(experiment, setting_of(experiment))
     algorithm = experiment.algorithm.model_copy(update={"learning_rate": setting.alpha})
     return experiment.model_copy(update={"algorithm": algorithm})
 
 
-def simulate(experiment: Experiment, *, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Evidence:
-    """Monte Carlo evidence of the experiment itself (not of its sweep): the running average of E‖gᵏ‖².
+def simulate(
+    experiment: Experiment,
+    *,
+    metric: str = "squared_gradient_norm",
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evidence:
+    """Monte Carlo evidence of the experiment itself (not of its sweep): the running average of E‖gᵏ‖², or of ``metric``.
 
-    Raises ExperimentError if the experiment has no [problem].
+    Raises ExperimentError if the experiment has no [problem], ValueError for an unknown metric.
     """
-    setting = _resolve(experiment, setting_of(experiment), _theorems(experiment))
-    return _run(experiment, setting, ("squared_gradient_norm",), jobs, progress)["squared_gradient_norm"]
+    setting = _resolve(experiment, setting_of(experiment))
+    return _run(experiment, setting, (metric,), jobs, progress)[metric]
 
 
 def bound(experiment: Experiment, theorem: str) -> Array:
@@ -107,8 +113,7 @@ def bound(experiment: Experiment, theorem: str) -> Array:
 
     Raises ExperimentError for an unknown theorem, and ValueError naming the reason where it is not applicable.
     """
-    named = experiment.model_copy(update={"verify": experiment.verify.model_copy(update={"theorems": (theorem,)})})
-    (chosen,) = _theorems(named)
+    chosen = _named(experiment, theorem)
     (study,) = studies(experiment.model_copy(update={"sweep": {}, "cases": []}), [chosen])
     if excuse := study.excuse(chosen):
         raise ValueError(f"{theorem} is not applicable: {excuse}")
@@ -120,7 +125,7 @@ def studies(experiment: Experiment, theorems: Sequence[Theorem] | None = None) -
     chosen = tuple(theorems) if theorems is not None else _theorems(experiment)
     result = []
     for cell in cells(experiment):
-        setting = _resolve(cell.experiment, setting_of(cell.experiment), chosen)
+        setting = _resolve(cell.experiment, setting_of(cell.experiment))
         result.append(Study(cell, setting, chosen, check_premises(setting, cell.experiment.seed)))
     return result
 
@@ -273,19 +278,23 @@ def _horizons(steps: int) -> Index:
 
 
 def _theorems(experiment: Experiment) -> tuple[Theorem, ...]:
-    unknown = [name for name in experiment.verify.theorems if name not in THEOREMS]
-    if unknown:
+    return tuple(_named(experiment, name) for name in experiment.verify.theorems)
+
+
+def _named(experiment: Experiment, name: str) -> Theorem:
+    if name not in THEOREMS:
         raise ExperimentError(
-            f'{experiment.name}: verify.theorems names "{unknown[0]}", which does not exist; allowed: {quoted(THEOREMS)}'
+            f'{experiment.name}: verify.theorems names "{name}", which does not exist; allowed: {quoted(THEOREMS)}'
         )
-    return tuple(THEOREMS[name] for name in experiment.verify.theorems)
+    return THEOREMS[name]
 
 
-def _resolve(experiment: Experiment, setting: Setting, theorems: Sequence[Theorem]) -> Setting:
+def _resolve(experiment: Experiment, setting: Setting) -> Setting:
+    """The setting with its learning rate in numbers: a function of the experiment alone, whatever is verified with it."""
     rate = experiment.algorithm.learning_rate
     if not isinstance(rate, FractionOfAdmissible):
         return setting
-    steps = _admissible(setting, theorems) or _admissible(setting, tuple(THEOREMS.values()))
+    steps = _admissible(setting, _theorems(experiment)) or _admissible(setting, tuple(THEOREMS.values()))
     if not steps:
         raise ExperimentError(
             f"{experiment.name}: algorithm.learning_rate is a fraction of the admissible step, and no theorem speaks of this "

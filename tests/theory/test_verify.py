@@ -220,3 +220,18 @@ def test_noise_without_a_fourth_moment_never_holds_by_monte_carlo(quadratic):
     assert "fourth moment" in verdict.reason
     noise["degrees_of_freedom"] = 5.0
     assert by_name(ft.verify(quadratic({"noise": noise, "algorithm.learning_rate": 0.005})))["run_length"].status == "holds"
+
+
+def test_bound_and_evidence_speak_of_one_run(quadratic):
+    """A fraction of the admissible step is the same number for simulate, bound and verify, whatever is asked for."""
+    experiment = quadratic({"algorithm.learning_rate": {"fraction_of_admissible": 0.5}})
+    verdict = by_name(ft.verify(experiment))["run_length"]
+    weighted = ft.simulate(experiment, metric="weighted_squared_gradient_norm")
+    assert ft.bound(experiment, "run_length")[verdict.step - 1] == verdict.bound
+    assert weighted.mean[verdict.step - 1] == verdict.measured
+    (alone,) = ft.verify(experiment, theorems=[RunLength()])
+    assert alone.learning_rate == verdict.learning_rate == ft.resolved(experiment).algorithm.learning_rate
+    with pytest.raises(ValueError, match="not applicable"):
+        ft.bound(experiment, "sgd")
+    with pytest.raises(ft.ExperimentError, match="does not exist"):
+        ft.bound(experiment, "sgdx")
