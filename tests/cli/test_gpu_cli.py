@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from frugal_gpu import cli
 from frugal_theory.loading import load
@@ -40,6 +41,16 @@ device = "cpu"
 """
 
 LONG = ["--set", "training.steps=150", "--set", "training.checkpoint_every=10", "--set", "training.evaluate_every=40"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    """Threads on a busy machine wait for each other far longer than such a small model computes."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -178,8 +189,6 @@ def test_a_folder_that_cannot_be_made_is_one_line(monkeypatch, capsys, out):
 
 @pytest.mark.usefixtures("place")
 def test_a_full_disk_is_one_line_and_the_run_can_go_on(monkeypatch, capsys):
-    import torch
-
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 

@@ -29,6 +29,15 @@ def source(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
+def _one_thread():
+    """Threads on a busy machine wait for each other far longer than such a small model computes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
 def _cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("FRUGAL_LAB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
