@@ -37,13 +37,15 @@ def save(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optim
     try:
         temporary.mkdir(parents=True)
         save_model(model, str(temporary / "model.safetensors"))
-        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+        with (temporary / "optimizer.pt").open("wb") as file:  # through a file of ours a full disk says so
+            torch.save(optimizer.state_dict(), file)
         (temporary / "state.json").write_text(json.dumps({"step": step, **state}, indent=2), encoding="utf-8")
         for path in temporary.iterdir():
             _flush(path)
     except (SafetensorError, RuntimeError, OSError) as error:  # the first two are what writers make of a full disk
+        reason = _reason(error)
         shutil.rmtree(temporary, ignore_errors=True)
-        raise ResultsError(f"{final}: cannot be written: {' '.join(str(error).split())[:200]}") from error
+        raise ResultsError(f"{final}: cannot be written: {reason}") from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -86,6 +88,16 @@ def read_state(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ExperimentError(f"{path}: state.json cannot be read ({error}); delete this folder") from error
     return state
+
+
+def _reason(error: Exception) -> str:
+    """The operating system's reason, which torch hides behind a message of its own; or the first words of the error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(error).split())[:200]
 
 
 def _all(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import logging
 import sys
 import sysconfig
 import warnings
@@ -159,6 +160,7 @@ def _c4(part: str) -> Iterator[str]:
     """C4's English part, streamed."""
     from datasets import load_dataset
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would announce each attempt to reach the network
     try:
         yield from _field(load_dataset(C4, "en", split=part, streaming=True), "text", "c4")
     except ExperimentError:

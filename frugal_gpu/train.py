@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +19,7 @@ from torch import nn
 
 from frugal_gpu import checkpoint
 from frugal_gpu.batches import PADDING, Packed, batch_indices
+from frugal_gpu.interruption import stop_requested
 from frugal_gpu.memory import state_bytes_held
 from frugal_gpu.metrics import Log, read_metrics, training_evidence
 from frugal_gpu.model import build_model, model_shape
@@ -67,9 +65,13 @@ class Run:
 
 
 def check(experiment: Experiment, folder: Path, resume: bool = False) -> None:
-    """Raise :class:`ExperimentError` where :func:`train` would before its first step, without writing anything."""
-    _, _, settings = _required(experiment)
-    find_run(folder, settings, resume)
+    """Raise :class:`ExperimentError` where :func:`train` would before its first step, without writing to ``folder``.
+
+    The text is tokenised, into the cache, for it too may turn out to be of no use.
+    """
+    training, _, settings = _required(experiment)
+    if find_run(folder, settings, resume) != "complete":
+        _corpus(experiment, training)
 
 
 def train(experiment: Experiment, folder: Path, resume: bool = False, progress: Progress | None = None) -> Outcome:
@@ -84,9 +86,9 @@ def train(experiment: Experiment, folder: Path, resume: bool = False, progress: 
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         return Outcome("already complete", training.steps, folder, summary)
     progress = progress or Progress()
+    run = _start(experiment, training, learning_rate)
     make_folder(folder)
     write_text(folder / "experiment.toml", dump(experiment))
-    run = _start(experiment, training, learning_rate)
     evaluated = run.corpus.validation.stream[: _evaluated(run) * training.sequence_length + 1]
     unigram = unigram_perplexity(run.corpus.train.stream, evaluated, run.corpus.vocabulary)
     write_text(folder / "tokenizer.json", run.corpus.tokenizer.read_text(encoding="utf-8"))
@@ -147,8 +149,9 @@ def _start(experiment: Experiment, training: Training, learning_rate: float) -> 
 
     model_table = experiment.model or config.Model()
     seed, shape = experiment.seed, model_shape(model_table)
-    needed = training.steps * training.batch_size * training.sequence_length
-    corpus = prepare(experiment.data, seed, shape.vocabulary, training.sequence_length, needed)
+    corpus = _corpus(experiment, training)
+    if training.threads is not None:
+        torch.set_num_threads(training.threads)
     accelerator = _accelerator(training)
     torch.manual_seed(seed)
     model = build_model(shape, training.sequence_length, model_table.initializer_range, training.activation_checkpointing).to(
@@ -159,6 +162,12 @@ def _start(experiment: Experiment, training: Training, learning_rate: float) -> 
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return Run(training, accelerator, model, wrapped, optimizer, corpus, seed)
+
+
+def _corpus(experiment: Experiment, training: Training) -> Corpus:
+    vocabulary = model_shape(experiment.model or config.Model()).vocabulary
+    needed = training.steps * training.batch_size * training.sequence_length
+    return prepare(experiment.data, experiment.seed, vocabulary, training.sequence_length, needed)
 
 
 def _accelerator(training: Training) -> Any:
@@ -342,24 +351,3 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {name: version(name) for name in ("frugal-lab", "torch", "transformers", "tokenizers", "accelerate")}
-
-
-@contextmanager
-def stop_requested() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets, so that the running step can end; the second one interrupts at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def request(*_: object) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

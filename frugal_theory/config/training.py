@@ -59,6 +59,7 @@ class Training(Part):
     ``batch_size`` counts the sequences of one step, over all devices and micro-batches: ``accumulation`` (micro-batches
     a step) and the number of devices change speed and memory, not the result. ``warmup_steps`` is a tenth of the run by
     default, ``final_learning_rate`` a share of the peak. ``evaluation_tokens`` caps the validation tokens of one evaluation.
+    ``threads`` of the CPU are torch's choice by default; a small model is fastest, and the same everywhere, on one.
     """
 
     steps: Count = 1000
@@ -72,6 +73,7 @@ class Training(Part):
     max_gradient_norm: Positive | None = None
     precision: Literal["float32", "bf16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Count | None = None
     evaluate_every: Count = 100
     evaluation_tokens: Count | None = None
     checkpoint_every: Count = 500
