@@ -74,6 +74,8 @@ def checked(group: Mapping[str, Any]) -> None:
         raise ValueError(f"Frugal: lr = {lr}: allowed: a finite number >= 0")
     if group["split"] not in SPLIT:
         raise ValueError(f'Frugal: split = {group["split"]!r}: allowed: True, "state_full", "state_free"')
+    if isinstance(group["seed"], int) and group["seed"] < 0:
+        raise ValueError(f"Frugal: seed = {group['seed']}: allowed: a whole number >= 0")
     rule = {key: group[key] for key in _RULE_KEYS.get(group["state_full"], ())}
     table = {key: group[key] for key in _ALGORITHM_KEYS}
     table["state_full"] = {"rule": group["state_full"], **rule}

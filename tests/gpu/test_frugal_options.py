@@ -37,6 +37,8 @@ def weights(*shapes: tuple[int, ...]) -> list[nn.Parameter]:
         ({"subspace": "svd", "off_set_momentum": "hold"}, ['off_set_momentum = "hold"', '"blocks"']),
         ({"order": "sideways"}, ["order = 'sideways'", "'mirror'"]),
         ({"sampling": "poisson"}, ["sampling = 'poisson'", "'fixed_size'"]),
+        ({"seed": -1}, ["seed = -1", ">= 0"]),
+        ({"seed": 0.5}, ["seed = 0.5", "integer"]),
         ({"split": "both"}, ["split = 'both'", '"state_free"']),
         ({"set": [1, 2]}, ["set = [...]", "blocks"]),
         ({"subspace": "coordinates", "set": [1, 1]}, ["twice"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,27 @@ def test_the_engines_agree_at_other_densities(subspace, density):
     problem = driven(30, seed=5)
     tolerance = FACTORISATION if subspace in BASIS_SUBSPACES else ROUNDING
     assert_same_path(torch_path(algorithm, problem), numpy_path(algorithm, problem), tolerance)
+
+
+@on_every_device
+@pytest.mark.parametrize("size", [0.0, 1e-11])
+def test_the_engines_agree_on_what_is_rounding(size, device):
+    """The gradient lies in the svd subspace but for a residual of this size: 0 must not become a step, 1e-11 must."""
+    rng = np.random.default_rng(3)
+    shapes = {"W": (6, 5), "V": (4, 8)}
+    problem = driven(20, seed=1, shapes=shapes)
+    inside = {
+        "W": rng.uniform(1, 2, (20, 6, 1)) * rng.uniform(1, 2, (1, 5)),
+        "V": rng.uniform(1, 2, (4, 1)) * rng.uniform(1, 2, (20, 1, 8)),
+    }
+    flat = {name: 0 * value for name, value in problem.left.items()}
+    problem = replace(problem, left=flat, push={name: inside[name] + size * problem.push[name] for name in shapes})
+    algorithm = experiment("svd", "sgdm", "signsgd", density=0.2, weight_decay=0.0, **{"state_free.lr_scale": 1.0}).algorithm
+    path = torch_path(algorithm, problem, device)
+    assert_same_path(path, numpy_path(algorithm, problem), FACTORISATION)
+    without = torch_path(experiment("svd", "sgdm", "none", density=0.2, weight_decay=0.0).algorithm, problem, device)
+    moved = max(np.abs(path[-1][name] - without[-1][name]).max() for name in shapes)
+    assert (moved == 0) if size == 0 else (moved > 0.03)
 
 
 def test_a_scheduler_is_a_learning_rate_by_step():
