@@ -23,3 +23,12 @@ FLOAT32 = 1e-5
 
 BFLOAT16 = 0.1
 """A short run in bfloat16 against float64: some dozens of roundings of 4e-3 that mostly cancel, relative."""
+
+ENUMERATION = 1e-12
+"""An exact recursion against the sum over every set and every noise: a few thousand roundings of 1e-16, relative."""
+
+LONG_RECURSION = 1e-11
+"""One exact recursion against another over hundreds of steps, or against its limit: their roundings add up, relative."""
+
+SOLVERS_AGREE = 1e-3
+"""A semidefinite program against a known value: the agreement that is asked of two solvers, relative."""

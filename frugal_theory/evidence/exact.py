@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
@@ -164,13 +164,13 @@ class _Model:
 
     def redrawn(self, metric: str) -> Array:
         """E of the metric for k = 1 … steps where sets are fixed, or drawn anew every period."""
-        gap = 1 if self.runs.law == "fixed" else min(self.algorithm.update_gap, self.steps)
-        inside, outside = np.ones((1, 1)), 1.0
-        if metric == "weighted_squared_gradient_norm":
-            leaks = [self.runs.leak(phase) for phase in range(gap)]
-            common = len(self.problem.shapes) == 1 and np.ndim(leaks[0]["x"]) == 0
-            inside = 1 - np.array([[leak["x"]] if common else self.flat(leak) for leak in leaks])
-            outside = self.runs.off_set_weight
+        gap = 1 if self.runs.law == "fixed" else self.algorithm.update_gap
+        plain = metric == "squared_gradient_norm"
+        beta, off = self.runs.beta, 1.0 if plain else self.runs.off_set_weight
+        weights: list[tuple[ArrayLike, ArrayLike]] = [(1.0, off)]
+        if leaky := not plain and self.runs.law == "redrawn" and beta > 0:
+            # E[β^r | j in the set] is β^(steps to the period's end) times a factor of the coordinate.
+            weights.append((self.leak(gap - 1) / beta, 0.0))
         variance, start, share = self.variance, self.start, self.flat(self.runs.share)
         if self.by_eigenvector and not self.problem.separable:
             vectors = self.problem.rotation
@@ -180,7 +180,7 @@ class _Model:
             share = np.zeros(self.dimension)
             leading = np.argsort(-self.problem.eigenvalues, kind="stable")[: budget(self.algorithm.density, self.dimension)]
             share[leading] = 1.0
-        return exact_diagonal.redrawn(
+        values = exact_diagonal.redrawn(
             self.problem.eigenvalues,
             variance,
             start,
@@ -188,9 +188,12 @@ class _Model:
             self.updates,
             steps=self.steps,
             update_gap=gap,
-            weight_inside=inside,
-            weight_outside=outside,
+            weights=weights,
         )
+        if not leaky:
+            return values[0]
+        with np.errstate(invalid="ignore"):  # ∞ − ∞ of a run that diverges
+            return exact_diagonal.clean(values[0] - beta ** (gap - np.arange(self.steps) % gap) * values[1])
 
     def scheduled(self, metric: str) -> Array:
         """E of the metric for k = 1 … steps along a known sequence of sets."""

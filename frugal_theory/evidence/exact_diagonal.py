@@ -10,7 +10,7 @@ G = p F_inᵀ + (1 − p) F_outᵀ (powers T), whatever the joint law of the coo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,9 +25,6 @@ Array = NDArray[np.float64]
 CHUNK = 1024
 """Coordinates that are worked on together: their tables fit a core's cache."""
 
-PHASES = 64
-"""Steps of a period that are tabulated together."""
-
 
 def redrawn(
     eigenvalues: ArrayLike,
@@ -38,32 +35,36 @@ def redrawn(
     *,
     steps: int,
     update_gap: int = 1,
-    weight_inside: ArrayLike = 1.0,
-    weight_outside: ArrayLike = 1.0,
+    weights: Sequence[tuple[ArrayLike, ArrayLike]] = ((1.0, 1.0),),
 ) -> Array:
-    """E Σ_j W_j (g_jᵏ)² for k = 1 … steps, shape (steps,), exact up to rounding.
+    """E Σ_j w_j (g_jᵏ)² for k = 1 … steps and each of the ``weights``, shape (weights, steps), exact up to rounding.
 
     ``eigenvalues`` λ_j, ``variance`` σ_j², ``start`` x_j¹ and ``probability`` p_j broadcast to shape (d,). Every
     ``update_gap`` steps coordinate j enters the momentum set with probability p_j, independently of the past; p_j of
-    0 and 1 make a fixed set. W_j is ``weight_inside`` in the set, which broadcasts to (update_gap, d), by the step
-    within the period, and ``weight_outside``, of shape (d,), off it. What grows beyond float64 becomes inf.
+    0 and 1 make a fixed set. Each of the weights is a pair that broadcasts to (d,): w_j in the set and off it. What
+    grows beyond float64 becomes inf.
 
-    The cost is far below one pass over the coordinates a step. With about √steps rows r_i, the metric after i steps as
-    a linear function of z, and about √steps vectors z_j, the moments at every √steps-th step, all values
-    r_i·z_j = E‖g‖² at step i + j√steps are one matrix product (Shanks' baby steps and giant steps).
+    The cost is that of a few passes over the coordinates a step, whatever the number of operations of the recursion:
+    with about √steps rows r_i, the metric i steps later as a linear function of z, and about √steps vectors z_j, the
+    moments at every √steps-th step, all values r_i·z_j are one matrix product (Shanks' baby steps and giant steps).
     """
     gap = min(update_gap, steps)
-    shape = np.broadcast_shapes(*(np.shape(a) for a in (eigenvalues, variance, start, probability)), (1,))
-    vectors = [np.broadcast_to(np.asarray(a, dtype=np.float64), shape) for a in (eigenvalues, variance, start, probability)]
-    inside = np.broadcast_to(np.asarray(weight_inside, dtype=np.float64), (update_gap, *shape))[:gap]
-    outside = np.broadcast_to(np.asarray(weight_outside, dtype=np.float64), shape)
-    total = np.zeros(steps)
+    given = [np.asarray(a, dtype=np.float64) for a in (eigenvalues, variance, start, probability)]
+    given += [np.asarray(a, dtype=np.float64) for pair in weights for a in pair]
+    shape = np.broadcast_shapes(*(a.shape for a in given), (1,))
+    vectors = [np.broadcast_to(a, shape) for a in given]
+    total = np.zeros((len(weights), steps))
     # One BLAS thread: the products are small, and no result may depend on the machine's load.
     with threadpool_limits(limits=1), np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, shape[0], CHUNK):
-            here = slice(first, first + CHUNK)
-            lam, sigma2, x, p = (v[here] for v in vectors)
-            total += _chunk(lam, sigma2, x, p, updates, steps, gap, inside[:, here], outside[here])
+            lam, sigma2, x, p, *w = (v[first : first + CHUNK] for v in vectors)
+            maps = _map(updates.inside, lam, sigma2), _map(updates.outside, lam, sigma2)
+            never, always = p == 0, p == 1  # 0 · ∞ must not arise from a branch that is never taken
+            maps = np.where(never, maps[1], maps[0]), np.where(always, maps[0], maps[1])
+            read_in = np.array([inside * p * lam**2 for inside in w[::2]])
+            read_out = np.array([outside * (1 - p) * lam**2 for outside in w[1::2]])
+            follow = _long_periods if gap**2 > steps else _short_periods
+            total += follow(*maps, p, _initial(x), read_in, read_out, steps, gap)
     return clean(total)
 
 
@@ -97,46 +98,65 @@ def clean(values: Array) -> Array:
     return np.where(np.logical_or.accumulate(~np.isfinite(values), axis=-1), np.inf, np.maximum(values, 0.0))
 
 
-def _chunk(
-    eigenvalues: Array,
-    variance: Array,
-    start: Array,
-    probability: Array,
-    updates: Updates,
-    steps: int,
-    gap: int,
-    weight_inside: Array,
-    weight_outside: Array,
+def _short_periods(
+    step_in: Array, step_out: Array, p: Array, z: Array, read_in: Array, read_out: Array, steps: int, gap: int
 ) -> Array:
-    """:func:`redrawn` for coordinates that fit the cache."""
-    step_in, step_out = (_map(branch, eigenvalues, variance) for branch in (updates.inside, updates.outside))
-    never, always = probability == 0, probability == 1  # 0 · ∞ must not arise from a branch that is never taken
-    step_in, step_out = np.where(never, step_out, step_in), np.where(always, step_in, step_out)
-    period = probability * _power(step_in, gap) + (1 - probability) * _power(step_out, gap)
+    """:func:`redrawn` in the cache, shape (weights, steps), for periods below √steps: a giant step is some periods.
 
+    ``step_in`` and ``step_out`` are maps, ``z`` the moments at the start, ``read_in`` and ``read_out``, shape
+    (weights, d), the factors of E x² in the set and off it.
+    """
     periods = max(1, round(np.sqrt(steps) / gap))
-    span = periods * gap
-    giant = _power(period, periods)
-    z = np.empty((-(-steps // span), 4, start.size))
-    z[0] = _initial(start)
-    for j in range(1, len(z)):
-        z[j] = _apply(giant, z[j - 1])
+    period = p * _power(step_in, gap) + (1 - p) * _power(step_out, gap)
+    rows = np.empty((periods, gap, *_rows(read_in).shape))
+    inside, outside = _rows(read_in), _rows(read_out)
+    for t in range(gap):
+        rows[0, t] = inside + outside
+        inside, outside = _compose(inside, step_in), _compose(outside, step_out)
+    for i in range(1, periods):
+        rows[i] = _compose(rows[i - 1], period)
+    giant, moments = _power(period, periods), [z]
+    for _ in range(1, -(-steps // (periods * gap))):
+        moments.append(_apply(giant, moments[-1]))
+    return _products(np.array(moments), rows.reshape(periods * gap, len(read_in), -1))[:, :steps]
 
-    values = np.empty((len(z), periods, gap))
-    row_in = np.zeros((4, start.size))
-    row_in[0] = eigenvalues**2
-    row_out = row_in.copy()
-    for first in range(0, gap, PHASES):
-        last = min(first + PHASES, gap)
-        rows = np.empty((periods, last - first, 4, start.size))
-        for t in range(first, last):
-            rows[0, t - first] = (weight_inside[t] * probability) * row_in + (weight_outside * (1 - probability)) * row_out
-            row_in, row_out = _compose(row_in, step_in), _compose(row_out, step_out)
-        for i in range(1, periods):
-            rows[i] = _compose(rows[i - 1], period)
-        product = z.reshape(len(z), -1) @ rows.reshape(periods * (last - first), -1).T
-        values[:, :, first:last] = product.reshape(len(z), periods, -1)
-    return values.reshape(-1)[:steps]
+
+def _long_periods(
+    step_in: Array, step_out: Array, p: Array, z: Array, read_in: Array, read_out: Array, steps: int, gap: int
+) -> Array:
+    """As :func:`_short_periods`, for periods above √steps: giant steps inside a period, in the set and off it apart."""
+    baby = max(1, round(np.sqrt(steps)))
+    giants = -(-gap // baby)
+    inside, outside = _rows(read_in), _rows(read_out)
+    rows = np.empty((baby, 2, *inside.shape))
+    for t in range(baby):
+        rows[t] = inside, outside
+        inside, outside = _compose(inside, step_in), _compose(outside, step_out)
+    period = p * _power(step_in, gap) + (1 - p) * _power(step_out, gap)
+    giant_in, giant_out = _power(step_in, baby), _power(step_out, baby)
+    moments = np.empty((-(-steps // gap), giants, 2, *z.shape))
+    for of_period in moments:
+        of_period[0] = z
+        for i in range(1, giants):
+            of_period[i] = _apply(giant_in, of_period[i - 1, 0]), _apply(giant_out, of_period[i - 1, 1])
+        z = _apply(period, z)
+    rows = np.moveaxis(rows, 1, 2).reshape(baby, len(read_in), -1)
+    values = _products(moments.reshape(len(moments) * giants, -1), rows)
+    return values.reshape(len(values), len(moments), -1)[:, :, :gap].reshape(len(values), -1)[:, :steps]
+
+
+def _rows(factors: Array) -> Array:
+    """The factors of E x² as rows, shape (weights, 4, d), that read the moments (E x², E xm, E m², 1)."""
+    rows = np.zeros((len(factors), 4, factors.shape[-1]))
+    rows[:, 0] = factors
+    return rows
+
+
+def _products(moments: Array, rows: Array) -> Array:
+    """r_i·z_j at step i + j·(number of rows), shape (weights, steps), from (giant, …) and (baby, weights, …)."""
+    baby, weights = rows.shape[:2]
+    product = moments.reshape(len(moments), -1) @ rows.reshape(baby * weights, -1).T
+    return np.moveaxis(product.reshape(-1, baby, weights), -1, 0).reshape(weights, -1)
 
 
 def _map(branch: Branch, eigenvalues: Array, variance: Array) -> Array:
