@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from frugal_theory.config import Case, Experiment, quoted
 
@@ -172,7 +173,10 @@ def _validate(table: dict[str, Any], source: str) -> Experiment:
     except ValidationError as error:
         errors = error.errors(include_url=False)
     first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
-    more = f" (and {len(errors) - 1} more)" if len({_key(e["loc"]) for e in errors}) > 1 else ""
+    whole = _key(first["loc"])
+    first = next((e for e in errors if _key(e["loc"]).startswith(f"{whole}[")), first)  # the entry of a list, not the list
+    others = {_key(e["loc"]) for e in errors} - {whole, _key(first["loc"])}
+    more = f" (and {len(others)} more)" if others else ""
     raise ExperimentError(f"{source}: {_explain(first, errors)}{more}") from None
 
 
@@ -248,7 +252,7 @@ def _explain(error: Any, errors: Sequence[Any]) -> str:
         tag = str(context["discriminator"]).strip("'")
         given = given.get(tag) if isinstance(given, Mapping) else given
         if kind == "union_tag_not_found":
-            allowed_tags = quoted(_tag(model) for model in _models_at(loc))
+            allowed_tags = quoted(_tag(model) for model in _models(_annotation_at(loc)))
             return f"{key}.{tag}: is missing; allowed: {allowed_tags}"
         tags = [t.strip().strip("'") for t in str(context["expected_tags"]).split(",")]
         close = difflib.get_close_matches(str(given), tags, n=1, cutoff=0.5)
@@ -265,15 +269,6 @@ def _explain(error: Any, errors: Sequence[Any]) -> str:
     return f"{key} = {_show(given)}: {_did_you_mean(close)}allowed: {wanted}"
 
 
-def _models_at(loc: tuple[int | str, ...]) -> list[type[BaseModel]]:
-    annotation: Any = Experiment
-    for step in loc:
-        fields = {n: f for m in _models(annotation) for n, f in m.model_fields.items()}
-        if step in fields:
-            annotation = fields[step].annotation
-    return _models(annotation)
-
-
 def _did_you_mean(close: Sequence[str]) -> str:
     return f'did you mean "{close[0]}"? ' if close else ""
 
@@ -283,17 +278,11 @@ def _show(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-_LIMITS = {
-    "greater_than": ("a number > {}", "gt"),
-    "greater_than_equal": ("a number >= {}", "ge"),
-    "less_than": ("a number < {}", "lt"),
-    "less_than_equal": ("a number <= {}", "le"),
-}
+_LIMITS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
+_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+_NUMBERS = {"float_type": "a number", "int_type": "a whole number", "int_from_float": "a whole number"}
 
 _TYPES = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
     "finite_number": "a finite number",
     "string_type": "a text in quotes",
     "bool_type": "true or false",
@@ -309,10 +298,54 @@ _TYPES = {
 
 def _wanted(error: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
-    if kind in _LIMITS:
-        text, name = _LIMITS[kind]
-        return text.format(f"{context[name]:g}")
+    if kind in _LIMITS or kind in _NUMBERS:
+        return _number(error)
     if kind == "literal_error":
         return str(context["expected"]).replace("'", '"')
     message = str(error["msg"])
     return _TYPES.get(kind, message[0].lower() + message[1:])
+
+
+def _number(error: Any) -> str:
+    """The whole range of the number that is wanted: "a number from 0 to 1", "a whole number >= 1"."""
+    kind, context = error["type"], error.get("ctx", {})
+    whole = kind in ("int_type", "int_from_float")
+    candidates = _ranges(_annotation_at(error["loc"]))
+    if kind in _LIMITS:
+        name = _LIMITS[kind]
+        candidates = [c for c in candidates if c[1].get(name) == context[name]] or [(float, {name: context[name]})]
+    else:
+        candidates = [c for c in candidates if c[0] is (int if whole else float)] or [(int if whole else float, {})]
+    number, limits = candidates[0]
+    noun = "a whole number" if number is int else "a number"
+    if limits.keys() == {"ge", "le"}:
+        return f"{noun} from {limits['ge']:g} to {limits['le']:g}"
+    return " and ".join([noun, *(f"{_SIGNS[name]} {limit:g}" for name, limit in limits.items())]).replace(" and ", " ", 1)
+
+
+def _ranges(annotation: Any, limits: Mapping[str, float] | None = None) -> list[tuple[type, dict[str, float]]]:
+    """Every kind of number inside an annotation, with its limits by name ("gt", "ge", "lt", "le")."""
+    limits = dict(limits or {})
+    if annotation in (int, float):
+        return [(annotation, limits)]
+    if typing.get_origin(annotation) is not Annotated:
+        return [found for part in typing.get_args(annotation) for found in _ranges(part, limits)]
+    inner, *metadata = typing.get_args(annotation)
+    for item in metadata:
+        for limit in item.metadata if isinstance(item, FieldInfo) else [item]:
+            limits |= {name: getattr(limit, name) for name in _SIGNS if getattr(limit, name, None) is not None}
+    return _ranges(inner, limits)
+
+
+def _annotation_at(loc: tuple[int | str, ...]) -> Any:
+    """The annotation, limits included, of the field that an error's location ends in."""
+    annotation: Any = Experiment
+    for step in loc:
+        fields = {name: field for model in _models(annotation) for name, field in model.model_fields.items()}
+        chosen = [model for model in _models(annotation) if step in (model.__name__, _tag(model))]
+        if chosen:
+            annotation = chosen[0]
+        elif step in fields:
+            field = fields[str(step)]
+            annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return annotation

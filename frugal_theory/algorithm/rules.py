@@ -8,15 +8,16 @@ quadratic in it and turn as (R∘R)v, both only when ``on_update = "project"``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory import config
 
-__all__ = ["AdamW", "Lion", "Sgdm", "StateFullRule", "Statistics", "state_free_update", "state_full_rule"]
+__all__ = ["RULES", "AdamW", "Lion", "Sgdm", "StateFullRule", "Statistics", "state_free_update", "state_full_rule"]
 
 Array = NDArray[np.float64]
 Statistics = dict[str, Array]
@@ -105,13 +106,17 @@ class Lion:
         return update, {"exp_avg": beta_2 * exp_avg + (1 - beta_2) * gradient}
 
 
+RULES: dict[str, Callable[[Any], StateFullRule]] = {
+    "sgdm": lambda table: Sgdm(table.beta),
+    "adamw": lambda table: AdamW(table.betas, table.eps),
+    "lion": lambda table: Lion(table.betas),
+}
+"""By name, what makes the rule of a ``state_full`` table."""
+
+
 def state_full_rule(rule: config.StateFull) -> StateFullRule:
     """The rule that a ``state_full`` table of the experiment file names."""
-    if isinstance(rule, config.Sgdm):
-        return Sgdm(rule.beta)
-    if isinstance(rule, config.AdamW):
-        return AdamW(rule.betas, rule.eps)
-    return Lion(rule.betas)
+    return RULES[rule.rule](rule)
 
 
 def state_free_update(rule: config.StateFree, gradient: Array) -> Array:

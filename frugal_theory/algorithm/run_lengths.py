@@ -7,23 +7,30 @@ to be looked up in the future: the next period's draw is independent of everythi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from frugal_theory.algorithm.selection import budget
-from frugal_theory.algorithm.subspaces import Basis, Mask, Shapes, choose_parts
+from frugal_theory.algorithm.selection import budget, selection_key, trial_keys
+from frugal_theory.algorithm.subspaces import Basis, Drawn, Mask, Scheduled, Shapes, choose_parts, members, unit_subspace
 from frugal_theory.config import UNIT_SUBSPACES, Algorithm, Sgdm
 
-__all__ = ["RunLengths", "run_lengths"]
+__all__ = ["RunLengths", "contradiction", "run_lengths"]
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
 
 NEGLIGIBLE = 1e-18
 """A leak below this share of a gradient is zero in float64."""
+
+DRAWN_COORDINATES, LEAST_DRAWS, MOST_DRAWS = 2**20, 256, 2**16
+"""Draws that a declared share is held against: so many coordinates in all, but not fewer and not more draws."""
+
+TAIL = 30.0
+"""A true share is contradicted with probability at most 2 exp(−30), about 10⁻¹³, by coordinate."""
 
 
 @dataclass(frozen=True)
@@ -120,48 +127,90 @@ class RunLengths:
 
 
 def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None = None) -> RunLengths | None:
-    """The law of the algorithm's momentum set; None if it depends on the noise (svd of the stochastic gradient)."""
+    """The law of the algorithm's momentum set; None if it depends on the noise (svd of the stochastic gradient), or if
+    it is unknown (an added subspace that does not declare its share)."""
     kind, density = algorithm.subspace, algorithm.density
+    units = unit_subspace(algorithm)
     if algorithm.set is not None or density in (0.0, 1.0):
         return RunLengths(algorithm, shapes, "fixed", _members(algorithm, shapes, 0))
-    if kind == "svd":
+    if kind == "svd" or (isinstance(units, Drawn) and units.share is None):
         return None
     if kind == "eigen":
         zeros = {name: np.zeros(shape) for name, shape in shapes.items()}
         parts = choose_parts(algorithm, shapes, 0, zeros, bases=bases)
         share = {name: _diagonal(part) for name, part in parts.items()}
         return RunLengths(algorithm, shapes, "fixed", share)
-    if kind == "blocks" and algorithm.order != "random":
+    if isinstance(units, Scheduled) or (kind == "blocks" and algorithm.order != "random"):
         return RunLengths(algorithm, shapes, "scheduled", _members(algorithm, shapes, 0))
-    law = "redrawn" if kind in UNIT_SUBSPACES else "turning"
-    return RunLengths(algorithm, shapes, law, _shares(algorithm, shapes))
+    if isinstance(units, Drawn) and units.share is not None:
+        share = {name: _checked_share(kind, units.share(shape, density), shape) for name, shape in shapes.items()}
+        return RunLengths(algorithm, shapes, "redrawn", share)
+    total = sum(math.prod(shape) for shape in shapes.values())
+    if kind == "blocks":  # see selection.circle: a block larger than the window is taken by windows inside it
+        window = budget(density, total)
+        share = {name: np.asarray(min(1.0, max(window, math.prod(shape)) / total)) for name, shape in shapes.items()}
+        return RunLengths(algorithm, shapes, "redrawn", share)
+    lengths = {name: min(shape, default=1) for name, shape in shapes.items()}  # of a random basis
+    share = {name: np.asarray(budget(density, length) / length) for name, length in lengths.items()}
+    return RunLengths(algorithm, shapes, "turning", share)
+
+
+def contradiction(algorithm: Algorithm, shapes: Shapes) -> str | None:
+    """What draws say against the law that an added subspace declares, as the end of a sentence; None if nothing.
+
+    The built-in subspaces are proven by the tests; one from outside is held against its own draws: the same arguments
+    must give the same set, trial 0 that of a single run, and the frequency of every coordinate must fit the share.
+    """
+    units = unit_subspace(algorithm)
+    if units is None or algorithm.subspace in UNIT_SUBSPACES or algorithm.set is not None or algorithm.density in (0.0, 1.0):
+        return None
+    for name, shape in shapes.items():
+        said = _against_units(units, selection_key(algorithm.seed or 0, name, 0), shape, algorithm.density)
+        if said is not None:
+            return f'subspace "{algorithm.subspace}" {said} (parameter {name})'
+    return None
+
+
+def _against_units(units: Drawn | Scheduled, key: int, shape: tuple[int, ...], density: float) -> str | None:
+    once, twice = ([members(units, key, period, shape, density) for period in range(4)] for _ in range(2))
+    if not all(np.array_equal(a, b) for a, b in zip(once, twice, strict=True)):
+        return "gives two sets for the same arguments"
+    if isinstance(units, Scheduled):
+        return None
+    trials = np.arange(min(MOST_DRAWS, max(LEAST_DRAWS, DRAWN_COORDINATES // max(1, math.prod(shape)))))
+    drawn = members(units, trial_keys(key, trials), 0, shape, density)
+    drawn = np.broadcast_to(drawn, (len(trials), *shape))
+    if not np.array_equal(drawn[0], np.broadcast_to(once[0], shape)):
+        return "gives trial 0 another set than a single run"
+    if units.share is None:
+        return None
+    share = np.broadcast_to(np.asarray(units.share(shape, density), dtype=float), shape)
+    frequency = drawn.mean(axis=0)
+    certain = (share == 0) | (share == 1)
+    spread = np.sqrt(2 * share * (1 - share) * TAIL / len(trials)) + TAIL / (3 * len(trials))  # Bernstein's inequality
+    beyond = np.abs(frequency - share) - np.where(certain, 0.0, spread)
+    if np.any(beyond > 0):
+        worst = np.unravel_index(int(np.argmax(beyond)), shape)
+        return f"declares the share {share[worst]:.4g} of a coordinate that {frequency[worst]:.4g} of its draws have"
+    return None
+
+
+def _checked_share(kind: str, share: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """The declared share as an array. Raises ValueError unless it is made of probabilities and fits the parameter."""
+    array = np.asarray(share, dtype=float)
+    fits = array.ndim <= len(shape) and all(a in (1, b) for a, b in zip(array.shape[::-1], shape[::-1], strict=False))
+    if not fits or not np.all((array >= 0) & (array <= 1)):
+        raise ValueError(
+            f'subspace "{kind}" declares the share {array} for a parameter of shape {shape}; '
+            "numbers from 0 to 1 that broadcast to that shape are allowed"
+        )
+    return array
 
 
 def _members(algorithm: Algorithm, shapes: Shapes, period: int) -> Arrays:
     """1.0 in the set and 0.0 off it, for selections that are not random."""
     parts = choose_parts(algorithm, shapes, period, {})
     return {name: part.inside.astype(float) for name, part in parts.items() if isinstance(part, Mask)}
-
-
-def _shares(algorithm: Algorithm, shapes: Shapes) -> Arrays:
-    """The probability of each coordinate to be in the set (the rank over the dimension for a random basis)."""
-    density, kind = algorithm.density, algorithm.subspace
-    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
-    total = sum(sizes.values())
-    shares = {}
-    for name, shape in shapes.items():
-        if kind == "coordinates" and algorithm.sampling == "independent":
-            share = density
-        elif kind == "blocks":  # see selection.circle: a block larger than the window is taken by windows inside it
-            share = max(budget(density, total), sizes[name]) / total
-        elif kind in ("columns", "rows") and len(shape) < 2:
-            share = 1.0
-        else:
-            count = {"columns": shape[-1:], "rows": shape[:1], "random": (min(shape, default=1),)}.get(kind, shape)
-            units = int(np.prod(count))
-            share = budget(density, units) / units
-        shares[name] = np.asarray(min(share, 1.0))
-    return shares
 
 
 def _diagonal(part: Mask | Basis) -> Array:

@@ -8,12 +8,12 @@ eigen); its state-full part is QᵀG or GQ, on the shorter side of the matrix. E
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from frugal_theory.algorithm.selection import (
     budget,
@@ -27,7 +27,19 @@ from frugal_theory.algorithm.selection import (
 )
 from frugal_theory.config import MATRIX_SUBSPACES, Algorithm
 
-__all__ = ["Basis", "Mask", "Part", "choose_parts", "orthonormal", "principal"]
+__all__ = [
+    "UNITS",
+    "Basis",
+    "Drawn",
+    "Mask",
+    "Part",
+    "Scheduled",
+    "choose_parts",
+    "members",
+    "orthonormal",
+    "principal",
+    "unit_subspace",
+]
 
 Array = NDArray[np.float64]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -103,6 +115,30 @@ class Basis:
 Part = Mask | Basis
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A unit subspace that is drawn anew every period, for every parameter by itself.
+
+    ``units(key, shape, density)`` gives booleans that broadcast against a parameter of that shape, true in the set. All
+    its randomness comes from ``key`` through the functions of :mod:`frugal_theory.algorithm.selection`: an int, or an
+    int64 array of shape (trials, 1), and then the result has a leading axis of trials. It does not see the period, so
+    the draws of different periods are independent.
+
+    ``share(shape, density)`` is the probability of each coordinate to be in the set; it broadcasts against the shape.
+    Without it the law of the set is unknown, and no theorem applies (premise P6).
+    """
+
+    units: Callable[[Any, tuple[int, ...], float], NDArray[np.bool_]]
+    share: Callable[[tuple[int, ...], float], ArrayLike] | None = None
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A unit subspace that follows a schedule: ``units(period, shape, density)`` as in :class:`Drawn`, nothing random."""
+
+    units: Callable[[int, tuple[int, ...], float], NDArray[np.bool_]]
+
+
 def choose_parts(
     algorithm: Algorithm,
     shapes: Shapes,
@@ -122,48 +158,111 @@ def choose_parts(
         value = selection_key(algorithm.seed or 0, name, period)
         return value if trials is None else trial_keys(value, trials)
 
-    def mask(inside: NDArray[np.bool_], shape: tuple[int, ...]) -> Mask:
-        leading_axes = inside.shape[:-1]
-        return Mask(inside.reshape(*leading_axes, *shape))
-
     density, kind = algorithm.density, algorithm.subspace
     if algorithm.set is not None:
-        total = sum(math.prod(shape) for shape in shapes.values())
-        member = np.zeros(total, dtype=bool)
-        member[list(algorithm.set)] = True
-        ends = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
-        return {name: mask(part, shape) for (name, shape), part in zip(shapes.items(), np.split(member, ends), strict=True)}
+        return _fixed_set(algorithm.set, shapes)
     if density in (0.0, 1.0):
         return {name: Mask(np.asarray(density == 1.0)) for name in shapes}
     if kind == "blocks":
         sizes = np.array([math.prod(shape) for shape in shapes.values()], dtype=np.int64)
         active = circle(key("blocks"), period, sizes, density, algorithm.order)
-        return {name: mask(active[..., i : i + 1], (1,) * len(shape)) for i, (name, shape) in enumerate(shapes.items())}
-
+        return {
+            name: Mask(_shaped(active[..., i : i + 1], (1,) * len(shape))) for i, (name, shape) in enumerate(shapes.items())
+        }
+    units = unit_subspace(algorithm)
     parts: dict[str, Part] = {}
     for name, shape in shapes.items():
-        size = math.prod(shape)
-        if len(shape) < 2 and kind in MATRIX_SUBSPACES:
+        if units is not None:
+            parts[name] = Mask(members(units, key(name), period, shape, density))
+        elif len(shape) < 2 and kind in MATRIX_SUBSPACES:
             parts[name] = Mask(np.asarray(True))
-        elif kind == "coordinates" and algorithm.sampling == "independent":
-            parts[name] = mask(independent_units(key(name), np.arange(size, dtype=np.int64), density), shape)
-        elif kind in ("coordinates", "randk"):
-            parts[name] = mask(_members(key(name), size, density), shape)
-        elif kind == "columns":
-            parts[name] = mask(_members(key(name), shape[-1], density), (1,) * (len(shape) - 1) + shape[-1:])
-        elif kind == "rows":
-            parts[name] = mask(_members(key(name), shape[0], density), shape[:1] + (1,) * (len(shape) - 1))
         else:
             parts[name] = _basis(kind, key(name), shape, density, gradients[name], (bases or {}).get(name))
     return parts
 
 
-def _members(key: Any, count: int, density: float) -> NDArray[np.bool_]:
-    """Booleans of a uniformly drawn set of round(density · count) units."""
+def unit_subspace(algorithm: Algorithm) -> Drawn | Scheduled | None:
+    """The algorithm's entry of ``UNITS``; None for blocks and for subspaces with a basis."""
+    drawn_by_number = algorithm.subspace == "coordinates" and algorithm.sampling == "fixed_size"
+    return UNITS.get("randk" if drawn_by_number else algorithm.subspace)
+
+
+def members(units: Drawn | Scheduled, key: Any, period: int, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
+    """Which units of one parameter are in the set: booleans that broadcast against (trials, *shape), or ``shape``.
+
+    Raises ValueError if the subspace gives anything else, or one set for all trials of a draw.
+    """
+    drawn = isinstance(units, Drawn)
+    inside = np.asarray(units.units(key, shape, density) if isinstance(units, Drawn) else units.units(period, shape, density))
+    trials = np.shape(key)[:-1] if drawn else ()
+    fits = inside.ndim == 0 or (inside.ndim == len(trials) + len(shape) and inside.shape[: len(trials)] == trials)
+    ends = zip(inside.shape[len(trials) :], shape, strict=False)
+    if inside.dtype != np.bool_ or not fits or any(size not in (1, whole) for size, whole in ends):
+        raise ValueError(
+            f"the units of a subspace are {inside.dtype} of shape {inside.shape}; booleans of shape {(*trials, *shape)} "
+            "are allowed, or with 1 in place of a size of the parameter, or a single one"
+        )
+    return inside
+
+
+def _fixed_set(chosen: tuple[int, ...], shapes: Shapes) -> dict[str, Part]:
+    """``set = [...]`` numbers the coordinates of all parameters one after another."""
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    member = np.zeros(sum(sizes), dtype=bool)
+    member[list(chosen)] = True
+    pieces = np.split(member, np.cumsum(sizes)[:-1])
+    return {name: Mask(piece.reshape(shape)) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+
+
+def _shaped(flat: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Booleans (..., units) in the parameter's own axes."""
+    return flat.reshape(flat.shape[:-1] + shape)
+
+
+def _coordinates(key: Any, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
+    """Every coordinate by itself, with probability ``density``."""
+    return _shaped(independent_units(key, np.arange(math.prod(shape), dtype=np.int64), density), shape)
+
+
+def _randk(key: Any, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
+    """round(density · d) coordinates."""
+    return _shaped(_subset(key, math.prod(shape), density), shape)
+
+
+def _columns(key: Any, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
+    """round(density · n) of the n columns; all of a vector."""
+    if len(shape) < 2:
+        return np.asarray(True)
+    return _shaped(_subset(key, shape[-1], density), (1,) * (len(shape) - 1) + shape[-1:])
+
+
+def _rows(key: Any, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
+    """round(density · m) of the m rows; all of a vector."""
+    if len(shape) < 2:
+        return np.asarray(True)
+    return _shaped(_subset(key, shape[0], density), shape[:1] + (1,) * (len(shape) - 1))
+
+
+def _subset(key: Any, count: int, density: float) -> NDArray[np.bool_]:
+    """Booleans (..., count) of a uniformly drawn set of round(density · count) units."""
     chosen = subset(key, count, budget(density, count))
     inside = np.zeros((*chosen.shape[:-1], count), dtype=bool)
     np.put_along_axis(inside, chosen, True, axis=-1)
     return inside
+
+
+def _share(density: float, count: int) -> float:
+    """The probability of each of ``count`` units when round(density · count) of them are drawn."""
+    return budget(density, count) / count
+
+
+UNITS: dict[str, Drawn | Scheduled] = {
+    "coordinates": Drawn(_coordinates, lambda _, density: density),
+    "randk": Drawn(_randk, lambda shape, density: _share(density, math.prod(shape))),
+    "columns": Drawn(_columns, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[-1])),
+    "rows": Drawn(_rows, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[0])),
+}
+"""Subspaces spanned by coordinates that every parameter chooses by itself. Blocks are chosen among parameters."""
 
 
 def _basis(kind: str, key: Any, shape: tuple[int, ...], density: float, gradient: Array, eigenvectors: Array | None) -> Part:

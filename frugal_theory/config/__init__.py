@@ -16,6 +16,8 @@ from frugal_theory.config.algorithm import (
     Sgdm,
     StateFree,
     StateFull,
+    state_full_tables,
+    subspaces,
 )
 from frugal_theory.config.experiment import (
     Case,
@@ -40,6 +42,8 @@ from frugal_theory.config.problem import (
     Quadratic,
     Start,
     StudentNoise,
+    Vector,
+    coordinates,
 )
 from frugal_theory.config.training import (
     Data,
@@ -77,6 +81,10 @@ __all__ = [
     "StateFull",
     "StudentNoise",
     "Training",
+    "Vector",
     "Verify",
+    "coordinates",
     "quoted",
+    "state_full_tables",
+    "subspaces",
 ]

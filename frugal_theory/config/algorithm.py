@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,6 +19,8 @@ __all__ = [
     "Sgdm",
     "StateFree",
     "StateFull",
+    "state_full_tables",
+    "subspaces",
 ]
 
 UNIT_SUBSPACES = ("coordinates", "blocks", "columns", "rows", "randk")
@@ -108,6 +110,16 @@ class Algorithm(Part):
         if self.off_set_momentum != "reset" and self.subspace in BASIS_SUBSPACES:
             raise ValueError(
                 f'off_set_momentum = "{self.off_set_momentum}" needs units that leave and enter: '
-                f'subspace is "{self.subspace}", {quoted(UNIT_SUBSPACES)} are allowed'
+                f'subspace is "{self.subspace}", {quoted(s for s in subspaces() if s not in BASIS_SUBSPACES)} are allowed'
             )
         return self
+
+
+def subspaces() -> tuple[str, ...]:
+    """Every name that ``algorithm.subspace`` may be, added ones included."""
+    return get_args(Algorithm.model_fields["subspace"].annotation)
+
+
+def state_full_tables() -> dict[str, type[Part]]:
+    """Every table that ``algorithm.state_full`` may be, added ones included, by the name of its rule."""
+    return {table.model_fields["rule"].default: table for table in get_args(Algorithm.model_fields["state_full"].annotation)}

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from frugal_theory.config.algorithm import MATRIX_SUBSPACES, Algorithm
+from frugal_theory.config.algorithm import MATRIX_SUBSPACES, Algorithm, subspaces
 from frugal_theory.config.parts import Count, Part, quoted
-from frugal_theory.config.problem import Logistic, Matrix, MinibatchNoise, Noise, Nonconvex, NoNoise, Problem, Quadratic
+from frugal_theory.config.problem import Matrix, MinibatchNoise, Noise, NoNoise, Problem, Quadratic, Vector, coordinates
 from frugal_theory.config.training import Data, Model, Training
 
 __all__ = ["Case", "Experiment", "Simulation", "Verify"]
@@ -68,35 +68,36 @@ class Experiment(Part):
 
 
 def _check_subspace(algorithm: Algorithm, problem: Any) -> None:
-    subspace, vector = algorithm.subspace, not isinstance(problem, Matrix)
+    """Combinations that cannot be run. What an added problem does not say (see ``coordinates``) is not checked."""
+    subspace, vector = algorithm.subspace, isinstance(problem, Vector)
     if vector and subspace in MATRIX_SUBSPACES:
-        allowed = quoted(("coordinates", "blocks", "randk", "random") + (("eigen",) if isinstance(problem, Quadratic) else ()))
+        quadratic = isinstance(problem, Quadratic)
+        allowed = quoted(s for s in subspaces() if s not in MATRIX_SUBSPACES and (s != "eigen" or quadratic))
         raise ValueError(
             f'algorithm.subspace = "{subspace}" needs a matrix, and problem.kind = "{problem.kind}" is a vector; '
             f'{allowed} are allowed, or problem.kind = "matrix"'
         )
     if subspace == "eigen" and not isinstance(problem, Quadratic):
         raise ValueError(f'algorithm.subspace = "eigen" needs problem.kind = "quadratic"; it is "{problem.kind}"')
-    if algorithm.set is not None:
-        dimension = problem.dimension if vector else problem.rows * problem.columns * (problem.layers or 1)
+    dimension = coordinates(problem)
+    if algorithm.set is not None and dimension is not None:
         outside = [j for j in algorithm.set if j >= dimension]
         if outside:
             raise ValueError(f"algorithm.set names coordinate {outside[0]}; the problem has coordinates 0 to {dimension - 1}")
-    if vector and problem.blocks is not None and problem.blocks > problem.dimension:
-        raise ValueError(f"problem.blocks = {problem.blocks} is more than the problem's dimension {problem.dimension}")
-    parts = problem.blocks if vector else problem.layers
+    key = "layers" if isinstance(problem, Matrix) else "blocks"
+    parts = getattr(problem, key, None)
+    if vector and parts is not None and dimension is not None and parts > dimension:
+        raise ValueError(f"problem.blocks = {parts} is more than the problem's dimension {dimension}")
     if subspace == "blocks" and parts == 1 and 0 < algorithm.density < 1:
-        raise ValueError(f'algorithm.subspace = "blocks" needs problem.{"blocks" if vector else "layers"} >= 2; it is 1')
+        raise ValueError(f'algorithm.subspace = "blocks" needs problem.{key} >= 2; it is 1')
 
 
 def _check_noise(noise: Any, problem: Any) -> None:
-    if isinstance(noise, MinibatchNoise) and not isinstance(problem, (Logistic, Nonconvex)):
+    if isinstance(noise, MinibatchNoise) and isinstance(problem, (Quadratic, Matrix)):
         raise ValueError(
             'noise.kind = "minibatch" needs a problem made of samples ("logistic", "nonconvex"); '
             f'problem.kind is "{problem.kind}"'
         )
-    sigma = getattr(noise, "sigma", None)
-    if isinstance(sigma, tuple):
-        dimension = problem.rows * problem.columns * (problem.layers or 1) if isinstance(problem, Matrix) else problem.dimension
-        if len(sigma) != dimension:
-            raise ValueError(f"noise.sigma has {len(sigma)} entries, the problem has {dimension} coordinates; they must agree")
+    sigma, dimension = getattr(noise, "sigma", None), coordinates(problem)
+    if isinstance(sigma, tuple) and dimension is not None and len(sigma) != dimension:
+        raise ValueError(f"noise.sigma has {len(sigma)} entries, the problem has {dimension} coordinates; they must agree")

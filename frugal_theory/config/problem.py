@@ -21,6 +21,8 @@ __all__ = [
     "Quadratic",
     "Start",
     "StudentNoise",
+    "Vector",
+    "coordinates",
 ]
 
 DIMENSIONS = {"breast-cancer": 30, "digits": 64}
@@ -29,7 +31,23 @@ DIMENSIONS = {"breast-cancer": 30, "digits": 64}
 Start = Literal["normal", "ones"] | Numbers
 
 
-class Quadratic(Part):
+class Vector(Part):
+    """A problem in one vector x: where x starts, and into how many blocks, each a parameter, it is cut.
+
+    Its tables also have a field or property ``dimension``.
+    """
+
+    start: Start = "normal"
+    blocks: Count | None = None
+
+    @model_validator(mode="after")
+    def _start_fits(self) -> Vector:
+        if isinstance(self.start, tuple) and len(self.start) != (dimension := coordinates(self)):
+            raise ValueError(f"start has {len(self.start)} entries, the problem has dimension {dimension}; they must agree")
+        return self
+
+
+class Quadratic(Vector):
     """f(x) = ½ Σ λ_i ⟨v_i, x⟩², V the identity or a random rotation."""
 
     kind: Literal["quadratic"] = "quadratic"
@@ -40,8 +58,6 @@ class Quadratic(Part):
     smoothness: Positive = 1.0
     eigenvalues: NonNegatives | None = None
     rotated: bool = False
-    start: Start = "normal"
-    blocks: Count | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -59,43 +75,28 @@ class Quadratic(Part):
                 )
             if max(self.eigenvalues) == 0:
                 raise ValueError("eigenvalues are all zero; at least one must be positive")
-        _check_start(self.start, self.dimension)
         return self
 
 
-class Logistic(Part):
+class Logistic(Vector):
     """ℓ2-regularised logistic regression on data that scikit-learn ships."""
 
     kind: Literal["logistic"] = "logistic"
     dataset: Literal["breast-cancer", "digits"] = "breast-cancer"
     l2: NonNegative = 0.01
-    start: Start = "normal"
-    blocks: Count | None = None
 
     @property
     def dimension(self) -> int:
         """Number of features."""
         return DIMENSIONS[self.dataset]
 
-    @model_validator(mode="after")
-    def _lengths(self) -> Logistic:
-        _check_start(self.start, self.dimension)
-        return self
 
-
-class Nonconvex(Part):
+class Nonconvex(Vector):
     """Robust regression with the Geman–McClure loss: smooth, not convex, globally Lipschitz gradient."""
 
     kind: Literal["nonconvex"] = "nonconvex"
     dimension: Count = 20
     samples: Count = 100
-    start: Start = "normal"
-    blocks: Count | None = None
-
-    @model_validator(mode="after")
-    def _lengths(self) -> Nonconvex:
-        _check_start(self.start, self.dimension)
-        return self
 
 
 class Matrix(Part):
@@ -143,6 +144,9 @@ class MinibatchNoise(Part):
 Noise = Annotated[NoNoise | GaussianNoise | StudentNoise | MinibatchNoise, Field(discriminator="kind")]
 
 
-def _check_start(start: object, dimension: int) -> None:
-    if isinstance(start, tuple) and len(start) != dimension:
-        raise ValueError(f"start has {len(start)} entries, the problem has dimension {dimension}; they must agree")
+def coordinates(problem: Any) -> int | None:
+    """How many coordinates a ``[problem]`` table has; None for an added one that does not say."""
+    if isinstance(problem, Matrix):
+        return problem.rows * problem.columns * (problem.layers or 1)
+    dimension: int | None = getattr(problem, "dimension", None)
+    return dimension

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from frugal_theory import config
@@ -17,6 +20,8 @@ from frugal_theory.problems.problem import FiniteSum, Noise, Problem
 from frugal_theory.problems.quadratic import Quadratic
 
 __all__ = [
+    "NOISES",
+    "PROBLEMS",
     "FiniteSum",
     "Gaussian",
     "Layer",
@@ -40,41 +45,58 @@ BLOCKS = 10
 LAYERS = 4
 """How many matrices subspace "blocks" is given, unless ``problem.layers`` says otherwise."""
 
+PROBLEMS: dict[str, Callable[[Any, int, np.random.Generator], Problem]] = {
+    "quadratic": quadratic.from_config,
+    "logistic": lambda table, blocks, _: logistic.from_config(table, blocks),
+    "nonconvex": nonconvex.from_config,
+    "matrix": matrix.from_config,
+}
+"""By kind, what makes the problem of a ``[problem]`` table, of so many blocks (or layers), with this generator."""
+
+NOISES: dict[str, Callable[[Any], Noise]] = {
+    "none": lambda _: NoNoise(),
+    "gaussian": lambda table: Gaussian(table.sigma),
+    "student-t": lambda table: StudentT(table.degrees_of_freedom, table.sigma),
+    "minibatch": lambda table: Minibatch(table.batch_size),
+}
+"""By kind, what makes the noise of a ``[noise]`` table."""
+
 
 def build_problem(experiment: config.Experiment) -> Problem:
     """The problem of the experiment's ``[problem]`` table; its random parts come from the seed's "problem" stream.
 
     ``build_problem(e).start(np.random.default_rng(stream(e.seed, "start")))`` is the experiment's x¹. Raises
-    ExperimentError without a ``[problem]`` table, and for subspace "eigen" with x cut into blocks.
+    ExperimentError without a ``[problem]`` table, for subspace "eigen" with x cut into blocks, and for mini-batch noise
+    without samples.
     """
     table = experiment.problem
     if table is None:
         raise ExperimentError(
             f'{experiment.name}: the experiment has no [problem] table; add one, for example kind = "quadratic"'
         )
-    by_block = experiment.algorithm.subspace == "blocks"
-    rng = np.random.default_rng(stream(experiment.seed, "problem"))
-    if isinstance(table, config.Matrix):
-        return matrix.from_config(table, table.layers or (LAYERS if by_block else 1), rng)
-    blocks = table.blocks or (min(table.dimension, BLOCKS) if by_block else 1)
-    if experiment.algorithm.subspace == "eigen" and blocks > 1:
+    parts = _parts(table, by_block=experiment.algorithm.subspace == "blocks")
+    if experiment.algorithm.subspace == "eigen" and parts > 1:
         raise ExperimentError(
-            f'{experiment.name}: problem.blocks = {blocks}: algorithm.subspace = "eigen" needs x as one parameter; 1 is allowed'
+            f'{experiment.name}: problem.blocks = {parts}: algorithm.subspace = "eigen" needs x as one parameter; 1 is allowed'
         )
-    if isinstance(table, config.Quadratic):
-        return quadratic.from_config(table, blocks, rng)
-    if isinstance(table, config.Logistic):
-        return logistic.from_config(table, blocks)
-    return nonconvex.from_config(table, blocks, rng)
+    problem = PROBLEMS[table.kind](table, parts, np.random.default_rng(stream(experiment.seed, "problem")))
+    if isinstance(experiment.noise, config.MinibatchNoise) and not isinstance(problem, FiniteSum):
+        raise ExperimentError(
+            f'{experiment.name}: noise.kind = "minibatch" needs a problem made of samples; '
+            f'problem.kind = "{table.kind}" has no samples, batch_gradient and sample_variance'
+        )
+    return problem
 
 
 def build_noise(experiment: config.Experiment) -> Noise:
     """The noise of the experiment's ``[noise]`` table. It holds no random state: draws come from the caller's generator."""
-    table = experiment.noise
-    if isinstance(table, config.GaussianNoise):
-        return Gaussian(table.sigma)
-    if isinstance(table, config.StudentNoise):
-        return StudentT(table.degrees_of_freedom, table.sigma)
-    if isinstance(table, config.MinibatchNoise):
-        return Minibatch(table.batch_size)
-    return NoNoise()
+    return NOISES[experiment.noise.kind](experiment.noise)
+
+
+def _parts(table: Any, by_block: bool) -> int:
+    """How many parameters the problem is to have: as the table says, or a few for subspace "blocks" and else one."""
+    if isinstance(table, config.Matrix):
+        return table.layers or (LAYERS if by_block else 1)
+    blocks: int | None = getattr(table, "blocks", None)
+    dimension = config.coordinates(table) or 1
+    return blocks or (min(dimension, BLOCKS) if by_block else 1)
