@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory import config
+from frugal_theory.problems.coordinates import dominating_diagonal
 from frugal_theory.problems.partition import Partition, starting_vector
 
 __all__ = ["Logistic", "largest_variance", "signed_features"]
@@ -51,6 +52,11 @@ class Logistic:
         self.smoothness: float = float(np.linalg.norm(self.signed_features, 2) ** 2 / (4 * self.samples) + self.l2)
         self._start = start
         self.infimum: float = self._lower_bound() if self.l2 > 0 else 0.0
+
+    def coordinate_smoothness(self) -> Arrays:
+        """L_j with 0 ⪯ ∇²f ⪯ ZᵀZ/(4n) + μI ⪯ diag(L_j)."""
+        largest = self.signed_features.T @ self.signed_features / (4 * self.samples)
+        return self.partition.split(dominating_diagonal(largest) + self.l2)
 
     def start(self, rng: np.random.Generator) -> Arrays:
         """x¹; the same vector whatever the blocks."""

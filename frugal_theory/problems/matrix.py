@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from frugal_theory import config
 from frugal_theory.algorithm.subspaces import orthonormal
+from frugal_theory.problems.coordinates import dominating_diagonal
 from frugal_theory.problems.partition import starting_vector
 
 __all__ = ["Layer", "Matrix"]
@@ -61,6 +62,13 @@ class Matrix:
         self.smoothness: float = max(float(np.linalg.norm(y.left, 2) * np.linalg.norm(y.right, 2)) ** 2 for y in layers)
         self.infimum: float = 0.0
         self._start = start
+
+    def coordinate_smoothness(self) -> Arrays:
+        """L_ij with (BBᵀ) ⊗ (AᵀA) ⪯ diag: products of diagonals over AᵀA and BBᵀ, as 0 ⪯ X ⪯ D, 0 ⪯ Y ⪯ E give X⊗Y ⪯ D⊗E."""
+        return {
+            name: np.outer(dominating_diagonal(y.left.T @ y.left), dominating_diagonal(y.right @ y.right.T))
+            for name, y in self.layers.items()
+        }
 
     def start(self, rng: np.random.Generator) -> Arrays:
         """W¹, the layers drawn in order."""

@@ -19,6 +19,8 @@ Arrays = dict[str, Array]
 class NoNoise:
     """The gradient itself: σ_j = 0."""
 
+    symmetric_unimodal = True
+
     def variance(self, problem: Problem) -> Arrays:
         """Zeros."""
         return {name: np.zeros(shape) for name, shape in problem.shapes.items()}
@@ -39,6 +41,8 @@ class Gaussian:
 
     ``sigma``: one number for all coordinates, or one for each, all parameters' coordinates in order.
     """
+
+    symmetric_unimodal = True
 
     def __init__(self, sigma: float | Sequence[float]) -> None:
         self.sigma = _scale(sigma)
@@ -65,6 +69,8 @@ class StudentT:
     σ_j is the scale. The variance is σ_j²ν/(ν − 2) for ν > 2 and infinite for ν <= 2, where P4 fails and no theorem
     here applies (for ν <= 1 there is no mean either). ``sigma`` as in :class:`Gaussian`; ``degrees_of_freedom``: ν > 0.
     """
+
+    symmetric_unimodal = True
 
     def __init__(self, degrees_of_freedom: float, sigma: float | Sequence[float]) -> None:
         if not degrees_of_freedom > 0:

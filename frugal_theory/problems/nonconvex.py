@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory import config
+from frugal_theory.problems.coordinates import dominating_diagonal
 from frugal_theory.problems.partition import Partition, starting_vector
 
 __all__ = ["LARGEST_SLOPE", "Nonconvex"]
@@ -49,6 +50,10 @@ class Nonconvex:
         self.smoothness: float = float(np.linalg.norm(self.features, 2) ** 2 / self.samples)
         self.infimum: float = 0.0
         self._start = start
+
+    def coordinate_smoothness(self) -> Arrays:
+        """L_j with −diag(L_j) ⪯ −AᵀA/(4n) ⪯ ∇²f ⪯ AᵀA/n ⪯ diag(L_j)."""
+        return self.partition.split(dominating_diagonal(self.features.T @ self.features / self.samples))
 
     def start(self, rng: np.random.Generator) -> Arrays:
         """x¹; the same vector whatever the blocks."""

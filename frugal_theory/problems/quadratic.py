@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from frugal_theory import config
 from frugal_theory.algorithm.subspaces import orthonormal
+from frugal_theory.problems.coordinates import dominating_diagonal
 from frugal_theory.problems.partition import Partition, starting_vector
 
 __all__ = ["Quadratic", "spectrum"]
@@ -70,6 +71,11 @@ class Quadratic:
             return np.diag(self.eigenvalues)
         matrix: Array = (self.rotation * self.eigenvalues) @ self.rotation.T
         return (matrix + matrix.T) / 2
+
+    def coordinate_smoothness(self) -> Arrays:
+        """L_j with ∇²f = A ⪯ diag(L_j): λ_j if A is diagonal, else from A's row sums."""
+        diagonal = self.eigenvalues if self._hessian is None else dominating_diagonal(self._hessian)
+        return self.partition.split(diagonal)
 
     def start(self, rng: np.random.Generator) -> Arrays:
         """x¹; the same vector whatever the blocks."""
