@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -149,7 +150,8 @@ def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
     from frugal_gpu.progress import Progress
     from frugal_gpu.train import train as run
 
-    console = Console()
+    main_process = os.environ.get("RANK", "0") == "0"  # set by torchrun and accelerate launch
+    console = Console(quiet=not main_process)
     outcome = run(experiment, folder, resume, Progress(console))
     if outcome.status == "interrupted":
         kept = f"step {outcome.step} is kept in {folder}" if outcome.step else "no step was finished"
@@ -164,8 +166,8 @@ def _print_outcome(console: Console, outcome: Outcome) -> None:
         console.print(f"{outcome.folder}: already complete; give another --out to train again", highlight=False, soft_wrap=True)
     unigram, final = summary["unigram_perplexity"], summary["final_validation_perplexity"]
     console.print(
-        f"validation perplexity {final:.2f}, from {summary['initial_validation_perplexity']:.2f} before the first step; "
-        f"unigram perplexity {unigram:.2f}, {unigram / final:.1f} times as much",
+        f"validation perplexity {final:.2f}, {summary['initial_validation_perplexity']:.2f} before the first step: "
+        f"{final / unigram:.2f} of the unigram perplexity {unigram:.2f}",
         highlight=False,
         soft_wrap=True,
     )

@@ -151,8 +151,11 @@ def _write_corpus(folder: Path, data: Data, seed: int, vocabulary: int, limit: i
                 )
         meta = {"vocabulary": size, "dtype": np.dtype(dtype).name}
         (temporary / "corpus.json").write_text(json.dumps(meta), encoding="utf-8")
-        if not folder.is_dir():  # another run may have been faster
+        try:
             os.replace(temporary, folder)
+        except OSError:
+            if not folder.is_dir():  # another run may have been faster
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

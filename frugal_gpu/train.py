@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
+import threading
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -85,21 +87,29 @@ def train(experiment: Experiment, folder: Path, resume: bool = False, progress: 
     if found == "complete":
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         return Outcome("already complete", training.steps, folder, summary)
-    progress = progress or Progress()
     run = _start(experiment, training, learning_rate)
+    step = _restore(run, folder, found)
+    if run.accelerator.is_main_process:
+        return _train(run, experiment, folder, settings, step, progress or Progress())
+    with tempfile.TemporaryDirectory() as scratch:  # the other processes of a distributed run leave nothing
+        return _train(run, experiment, Path(scratch), settings, step, Progress())
+
+
+def _train(run: Run, experiment: Experiment, folder: Path, settings: dict[str, Any], step: int, progress: Progress) -> Outcome:
+    """The steps after ``step``, with everything they leave in ``folder``."""
+    training = run.training
     make_folder(folder)
     write_text(folder / "experiment.toml", dump(experiment))
     evaluated = run.corpus.validation.stream[: _evaluated(run) * training.sequence_length + 1]
     unigram = unigram_perplexity(run.corpus.train.stream, evaluated, run.corpus.vocabulary)
     write_text(folder / "tokenizer.json", run.corpus.tokenizer.read_text(encoding="utf-8"))
-    step = _restore(run, folder, found)
     log = Log(folder / "metrics.jsonl", step)
     try:
         progress.start(_describe(run, unigram, step), training.steps, step, run.tokens, run.seconds)
         with stop_requested() as stop:
             if step == 0:
                 _log_evaluation(run, 0, log, progress)
-            while step < training.steps and not stop.is_set():
+            while step < training.steps and not _agreed(run, stop):
                 step += 1
                 _log_step(run, step, log, progress)
                 if step % training.evaluate_every == 0 or step == training.steps:
@@ -270,6 +280,14 @@ def perplexity(loss: float) -> float:
 
 
 # --- what is written --------------------------------------------------------------------------------------
+
+
+def _agreed(run: Run, stop: threading.Event) -> bool:
+    """Whether any process of the run was asked to stop: all of them end after the same step."""
+    if run.accelerator.num_processes == 1:
+        return stop.is_set()
+    flag = torch.tensor(float(stop.is_set()), device=run.accelerator.device)
+    return bool(run.accelerator.reduce(flag, "sum") > 0)
 
 
 def _log_step(run: Run, step: int, log: Log, progress: Progress) -> None:
