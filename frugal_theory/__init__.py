@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from frugal_theory.evidence.evidence import Evidence
     from frugal_theory.evidence.exact import exact
     from frugal_theory.evidence.worst_case import worst_case
+    from frugal_theory.extending import add_noise, add_problem, add_rule, add_subspace, add_theorem, extended
     from frugal_theory.problems import build_noise, build_problem
-    from frugal_theory.theorems import THEOREMS, Setting, register
+    from frugal_theory.theorems import THEOREMS, Setting
 
 __all__ = [
     "THEOREMS",
@@ -29,16 +30,21 @@ __all__ = [
     "Setting",
     "State",
     "Verdict",
+    "add_noise",
+    "add_problem",
+    "add_rule",
+    "add_subspace",
+    "add_theorem",
     "bound",
     "build_noise",
     "build_problem",
     "cells",
     "dump",
     "exact",
+    "extended",
     "init",
     "load",
     "parse",
-    "register",
     "resolved",
     "simulate",
     "step",
@@ -50,10 +56,15 @@ _LATER = {
     "Evidence": "evidence.evidence",
     "Setting": "theorems",
     "THEOREMS": "theorems",
+    "add_noise": "extending",
+    "add_problem": "extending",
+    "add_rule": "extending",
+    "add_subspace": "extending",
+    "add_theorem": "extending",
     "build_noise": "problems",
     "build_problem": "problems",
     "exact": "evidence.exact",
-    "register": "theorems",
+    "extended": "extending",
     "worst_case": "evidence.worst_case",
 }
 

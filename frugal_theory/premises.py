@@ -12,12 +12,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from frugal_theory.algorithm.run_lengths import contradiction
 from frugal_theory.algorithm.selection import stream
+from frugal_theory.problems.noise import Gaussian, Minibatch, NoNoise, StudentT
 from frugal_theory.problems.problem import Problem
 from frugal_theory.theorems.theorem import Setting
 from frugal_theory.verdict import Premise
 
-__all__ = ["check_premises", "largest_gradient_ratio"]
+__all__ = ["check_premises", "largest_gradient_ratio", "noise_contradictions"]
 
 Array = NDArray[np.float64]
 
@@ -27,14 +29,20 @@ PAIRS = 64
 RATIO_SLACK = 1e-9
 """Relative rounding allowed to a gradient ratio: cancellation in ∇f(x) − ∇f(y) at nearby points."""
 
+DRAWN_COORDINATES, LEAST_DRAWS, MOST_DRAWS = 2**18, 256, 2**14
+"""Draws that an added noise is held against: so many coordinates in all, but not fewer and not more draws."""
+
+NOISE_ERRORS = 8.0
+"""Standard errors that the sample moments of an added noise may be off, by coordinate."""
+
 
 def check_premises(setting: Setting, seed: int = 0) -> tuple[Premise, ...]:
     """P1 to P6 for one setting, in order."""
     return (
         _smooth(setting, seed),
         _bounded_below(setting),
-        _unbiased(setting),
-        _bounded_variance(setting),
+        _unbiased(setting, seed),
+        _bounded_variance(setting, seed),
         _independent(setting),
         _oblivious(setting),
     )
@@ -57,6 +65,31 @@ def largest_gradient_ratio(problem: Problem, seed: int = 0, pairs: int = PAIRS) 
     difference = {name: a - b for (name, a), b in zip(problem.gradient(x).items(), problem.gradient(y).values(), strict=True)}
     distance = _norms({name: x[name] - y[name] for name in x})
     return float(np.max(_norms(difference) / distance))
+
+
+def noise_contradictions(setting: Setting, seed: int = 0) -> tuple[str | None, str | None]:
+    """What draws at x¹ say against an added noise's mean and against the variance it declares; None for nothing.
+
+    The built-in noises are proven by the tests and are not drawn.
+    """
+    if isinstance(setting.noise, (NoNoise, Gaussian, StudentT, Minibatch)):
+        return None, None
+    start = setting.problem.start(np.random.default_rng(stream(seed, "start")))
+    draws = min(MOST_DRAWS, max(LEAST_DRAWS, DRAWN_COORDINATES // sum(value.size for value in start.values())))
+    x = {name: np.repeat(value[None], draws, axis=0) for name, value in start.items()}
+    gradient = setting.problem.gradient(x)
+    copy = {name: value.copy() for name, value in gradient.items()}  # a noise may write to what it is given
+    drawn = setting.noise.sample(np.random.default_rng(stream(seed, "noise")), setting.problem, x, copy)
+    biased = loud = None
+    for name, value in gradient.items():
+        noise = drawn[name] - value
+        mean, second = noise.mean(axis=0), (noise**2).mean(axis=0)
+        if np.any(np.abs(mean) > NOISE_ERRORS * np.sqrt(second / draws) + RATIO_SLACK * np.abs(value[0])):
+            biased = f"the mean of {draws} draws of {_noise(setting)} at x¹ is off by {np.max(np.abs(mean)):.4g} ({name})"
+        spread = NOISE_ERRORS * np.sqrt((noise**4).mean(axis=0) / draws)
+        if np.any(second - spread > setting.variance[name] * (1 + RATIO_SLACK) + (RATIO_SLACK * value[0]) ** 2):
+            loud = f"draws of {_noise(setting)} at x¹ have a larger variance than the noise declares ({name})"
+    return biased, loud
 
 
 def _norms(arrays: Mapping[str, Array]) -> Array:
@@ -83,18 +116,23 @@ def _bounded_below(setting: Setting) -> Premise:
     return Premise("P2", "f is bounded below", held, how)
 
 
-def _unbiased(setting: Setting) -> Premise:
+def _unbiased(setting: Setting, seed: int) -> Premise:
     statement = "the stochastic gradient is unbiased"
     if getattr(setting.noise, "degrees_of_freedom", math.inf) <= 1:
         return Premise("P3", statement, False, f"{_noise(setting)} has no mean with at most 1 degree of freedom")
+    if against := noise_contradictions(setting, seed)[0]:
+        return Premise("P3", statement, False, against)
     return Premise("P3", statement, True, f"{_noise(setting)} has mean zero by construction")
 
 
-def _bounded_variance(setting: Setting) -> Premise:
+def _bounded_variance(setting: Setting, seed: int) -> Premise:
     total = setting.total_variance
-    held = math.isfinite(total)
-    how = f"σ² = {total:.4g}" if held else f"{_noise(setting)} has infinite variance"
-    return Premise("P4", "the variance of every coordinate is bounded", held, how)
+    statement = "the variance of every coordinate is bounded"
+    if not math.isfinite(total):
+        return Premise("P4", statement, False, f"{_noise(setting)} has infinite variance")
+    if against := noise_contradictions(setting, seed)[1]:
+        return Premise("P4", statement, False, against)
+    return Premise("P4", statement, True, f"σ² = {total:.4g}")
 
 
 def _independent(setting: Setting) -> Premise:
@@ -104,7 +142,12 @@ def _independent(setting: Setting) -> Premise:
 def _oblivious(setting: Setting) -> Premise:
     statement = "the selection does not depend on the noise"
     if setting.runs is None:
-        return Premise("P6", statement, False, "svd selects by the current stochastic gradient")
+        kind = setting.algorithm.subspace
+        unknown = f'subspace "{kind}" is not known to be oblivious: it does not declare its share'
+        how = "svd selects by the current stochastic gradient" if kind == "svd" else unknown
+        return Premise("P6", statement, False, how)
+    if against := contradiction(setting.algorithm, setting.problem.shapes):
+        return Premise("P6", statement, False, against)
     laws = {
         "fixed": "the set never changes",
         "redrawn": "the set is drawn from a stream of its own",

@@ -29,7 +29,7 @@ from frugal_theory.evidence.linear import Updates, momentum, updates
 from frugal_theory.evidence.monte_carlo import Moments
 from frugal_theory.loading import ExperimentError
 from frugal_theory.problems import build_noise, build_problem
-from frugal_theory.problems.noise import Minibatch
+from frugal_theory.problems.noise import Gaussian, NoNoise, StudentT
 from frugal_theory.problems.problem import Noise, Problem
 from frugal_theory.problems.quadratic import Quadratic
 
@@ -116,8 +116,9 @@ def expectations(
 def _model(problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float, steps: int, seed: int) -> _Model:
     if not isinstance(problem, Quadratic):
         raise ValueError(f'the problem is {type(problem).__name__}; problem.kind = "quadratic" is allowed')
-    if isinstance(noise, Minibatch):
-        raise ValueError('noise.kind = "minibatch" is not additive; "none", "gaussian", "student-t" are allowed')
+    if not isinstance(noise, (NoNoise, Gaussian, StudentT)):
+        kind = type(noise).__name__
+        raise ValueError(f'{kind} noise is not known to be additive; noise.kind "none", "gaussian", "student-t" are allowed')
     bases = problem.bases if algorithm.subspace == "eigen" and algorithm.set is None else None
     runs = run_lengths(algorithm, problem.shapes, bases)
     linear = updates(learning_rate, *momentum(algorithm, runs), algorithm.weight_decay)
@@ -215,7 +216,7 @@ class _Model:
         algorithm, shapes = self.algorithm, self.problem.shapes
         if self.runs.law in ("fixed", "scheduled"):
             return lambda period: exact_dense.known(self.members(period))
-        if self.runs.law == "turning" or algorithm.update_gap > 1 or algorithm.subspace == "blocks":
+        if self.runs.law == "turning" or algorithm.update_gap > 1 or algorithm.subspace not in ("coordinates", "randk"):
             return None
         if algorithm.subspace == "coordinates" and algorithm.sampling == "independent":
             law = exact_dense.independent(self.flat(self.runs.share))

@@ -128,7 +128,10 @@ def _in_order(
         return
     from joblib import Parallel, delayed
 
-    yield from Parallel(n_jobs=jobs, return_as="generator")(delayed(run)(batch) for batch in work)
+    from frugal_theory.extending import carry
+
+    elsewhere = delayed(carry(run))
+    yield from Parallel(n_jobs=jobs, return_as="generator")(elsewhere(batch) for batch in work)
 
 
 def _run_batch(

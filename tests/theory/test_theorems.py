@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from frugal_theory.theorems import THEOREMS, RunLength, Sgd, Sgdm, Theorem52, register
+from frugal_theory.extending import add_theorem
+from frugal_theory.theorems import THEOREMS, RunLength, Sgd, Sgdm, Theorem52
 from frugal_theory.theorems.theorem import published_step
 from frugal_theory.verify import setting_of
 from tests.tolerances import ROUNDING
@@ -161,4 +162,4 @@ def test_every_theorem_documents_itself(name):
 
 def test_names_of_theorems_are_unique():
     with pytest.raises(ValueError, match="exists already"):
-        register(Sgd())
+        add_theorem(Sgd())
