@@ -13,6 +13,7 @@ from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible, quoted
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.metrics import Metric
 from frugal_theory.evidence.monte_carlo import monte_carlo
 from frugal_theory.loading import Cell, ExperimentError, cells
 from frugal_theory.premises import check_premises
@@ -47,6 +48,12 @@ class Study:
         """The metrics that the theorems need, the squared gradient norm always among them."""
         needed = [t.metric for t in self.theorems if self.excuse(t) is None]
         return tuple(dict.fromkeys(["squared_gradient_norm", *needed]))
+
+    @property
+    def measures(self) -> dict[str, Metric]:
+        """The metrics that depend on the setting, by name: those that a theorem brings with it (``measure``)."""
+        own = [t for t in self.theorems if hasattr(t, "measure") and self.excuse(t) is None]
+        return {t.metric: t.measure(self.setting) for t in own}
 
     def excuse(self, theorem: Theorem) -> str | None:
         """Why the theorem is not applicable, or None: the algorithm, then a premise, then the step size."""
@@ -132,7 +139,7 @@ def studies(experiment: Experiment, theorems: Sequence[Theorem] | None = None) -
 
 def gather(study: Study, *, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> dict[str, Evidence]:
     """Monte Carlo evidence for every metric that the study's theorems need."""
-    return _run(study.cell.experiment, study.setting, study.metrics, jobs, progress)
+    return _run(study.cell.experiment, study.setting, study.metrics, jobs, progress, study.measures)
 
 
 def verify(
@@ -208,7 +215,7 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
     slack = bound * (1 + ROUNDING)
     if np.any(lower > slack) or not np.all(np.isfinite(mean)):
         return _violated(verdict, found, at, mean, lower, upper, bound)
-    if found.source == "monte_carlo" and _no_fourth_moment(setting.noise):
+    if found.source == "monte_carlo" and theorem.metric != "gradient_one_norm" and _no_fourth_moment(setting.noise):
         reason = (
             "The noise has no fourth moment, so no interval around a Monte Carlo average of ‖g‖² is valid; "
             f"the average itself is at {100 * mean[worst] / bound[worst]:.3g} % of the bound."
@@ -317,6 +324,7 @@ def _run(
     metrics: Sequence[str],
     jobs: int,
     progress: Callable[[int, int], None] | None,
+    measures: Mapping[str, Metric] | None = None,
 ) -> dict[str, Evidence]:
     return monte_carlo(
         setting.problem,
@@ -327,6 +335,7 @@ def _run(
         trials=experiment.simulation.trials,
         seed=experiment.seed,
         metrics=metrics,
+        measures=measures,
         confidence=experiment.verify.confidence,
         jobs=jobs,
         progress=progress,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,14 @@ from numpy.typing import NDArray
 from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.algorithm.subspaces import Mask, Part
 
-__all__ = ["METRICS", "Metric", "squared_gradient_norm", "weighted_squared_gradient_norm"]
+__all__ = [
+    "METRICS",
+    "HybridNorm",
+    "Metric",
+    "gradient_one_norm",
+    "squared_gradient_norm",
+    "weighted_squared_gradient_norm",
+]
 
 Array = NDArray[np.float64]
 
@@ -53,13 +61,55 @@ def weighted_squared_gradient_norm(
     return total
 
 
+def gradient_one_norm(
+    gradients: Mapping[str, Array],
+    parts: Mapping[str, Part],  # noqa: ARG001
+    runs: RunLengths | None,  # noqa: ARG001
+    step: int,  # noqa: ARG001
+) -> Array:
+    """‖g‖₁."""
+    return sum((_flat(np.abs(g)).sum(axis=1) for g in gradients.values()), start=np.zeros(()))
+
+
+@dataclass(frozen=True)
+class HybridNorm:
+    """φ Σ_{j∈J} W g_j² + κ Σ_{j∉J} |g_j| of the hybrid theorem: a metric that depends on the setting.
+
+    ``phi``: φ. ``scale``: κ, the state-free ``lr_scale``.
+    """
+
+    phi: float
+    scale: float
+
+    def __call__(self, gradients: Mapping[str, Array], parts: Mapping[str, Part], runs: RunLengths | None, step: int) -> Array:
+        """The metric, shape (trials,), at the 0-based step. Raises ValueError unless J is an oblivious set of coordinates."""
+        if runs is None:
+            raise ValueError("the hybrid norm needs an oblivious selection; svd of the stochastic gradient is none")
+        total = np.zeros(())
+        leak = runs.leak(step)
+        for name, gradient in gradients.items():
+            part = parts[name]
+            if not isinstance(part, Mask):
+                raise ValueError("the hybrid norm needs a set of coordinates; a basis is none")
+            inside = self.phi * (1 - leak[name]) * gradient**2
+            total = total + _flat(np.where(part.inside, inside, self.scale * np.abs(gradient))).sum(axis=1)
+        return total
+
+
 METRICS: dict[str, Metric] = {
     "squared_gradient_norm": squared_gradient_norm,
     "weighted_squared_gradient_norm": weighted_squared_gradient_norm,
+    "gradient_one_norm": gradient_one_norm,
 }
+"""The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
 
 
 def _squares(gradient: Array) -> Array:
     """Σ g² over everything but the trial axis."""
-    flat = gradient.reshape(gradient.shape[0], -1)
+    flat = _flat(gradient)
     return np.einsum("ti,ti->t", flat, flat)
+
+
+def _flat(gradient: Array) -> Array:
+    """Shape (trials, coordinates)."""
+    return gradient.reshape(gradient.shape[0], -1)

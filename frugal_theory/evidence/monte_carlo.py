@@ -19,7 +19,7 @@ from frugal_theory.algorithm.selection import stream
 from frugal_theory.algorithm.step import init, step
 from frugal_theory.config import Algorithm
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.evidence.metrics import METRICS
+from frugal_theory.evidence.metrics import METRICS, Metric
 from frugal_theory.problems.problem import Noise, Problem
 
 __all__ = ["batches", "is_deterministic", "monte_carlo"]
@@ -75,6 +75,7 @@ def monte_carlo(
     trials: int,
     seed: int = 0,
     metrics: Sequence[str] = ("squared_gradient_norm",),
+    measures: Mapping[str, Metric] | None = None,
     confidence: float = 0.99,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -82,17 +83,20 @@ def monte_carlo(
     """Run ``trials`` trials of ``steps`` steps and return, for every metric, the running average with its interval.
 
     ``jobs`` processes share the batches; ``progress(done, total)`` is called as trials finish. A run without any
-    randomness needs one trial, and has no interval. Raises ValueError for an unknown metric.
+    randomness needs one trial, and has no interval. ``measures`` are metrics that depend on the setting, by name. Raises
+    ValueError for an unknown metric.
     """
-    unknown = [name for name in metrics if name not in METRICS]
+    known: Mapping[str, Metric] = {**METRICS, **(measures or {})}
+    unknown = [name for name in metrics if name not in known]
     if unknown:
-        raise ValueError(f"unknown metric {unknown[0]!r}; known are {', '.join(METRICS)}")
+        raise ValueError(f"unknown metric {unknown[0]!r}; known are {', '.join(known)}")
+    chosen = {name: known[name] for name in metrics}
     exact = is_deterministic(problem, noise, algorithm)
     trials = 1 if exact else trials
     work = batches(problem, trials)
 
     def run(batch: NDArray[np.int64]) -> dict[str, Moments]:
-        return _run_batch(problem, noise, algorithm, learning_rate, steps, seed, metrics, batch)
+        return _run_batch(problem, noise, algorithm, learning_rate, steps, seed, chosen, batch)
 
     merged: dict[str, Moments] = {}
     done = 0
@@ -141,7 +145,7 @@ def _run_batch(
     learning_rate: float,
     steps: int,
     seed: int,
-    metrics: Sequence[str],
+    metrics: Mapping[str, Metric],
     batch: NDArray[np.int64],
 ) -> dict[str, Moments]:
     """Moments of the running averages of one batch. One BLAS thread, so that no result depends on the machine's load."""
@@ -159,7 +163,7 @@ def _averages(
     learning_rate: float,
     steps: int,
     seed: int,
-    metrics: Sequence[str],
+    metrics: Mapping[str, Metric],
     batch: NDArray[np.int64],
 ) -> dict[str, Array]:
     """Running averages (1/k) Σ_{i≤k} of every metric for every trial of the batch; shape (trials, steps)."""
@@ -174,8 +178,8 @@ def _averages(
         gradient = problem.gradient(x)
         stochastic = noise.sample(rng, problem, x, gradient)
         x, state = step(algorithm, x, stochastic, state, learning_rate)
-        for name in metrics:
-            values[name][:, k] = METRICS[name](gradient, state.parts, runs, k)
+        for name, metric in metrics.items():
+            values[name][:, k] = metric(gradient, state.parts, runs, k)
     counts = np.arange(1, steps + 1)
     return {name: np.cumsum(value, axis=1) / counts for name, value in values.items()}
 

@@ -91,7 +91,11 @@ class Theorem(Protocol):
     explicit: bool
     """Whether every constant of the bound is known. If not, its verdict is at best "shape only"."""
     metric: str
-    """The name of the metric it bounds, a key of ``frugal_theory.evidence.metrics.METRICS``."""
+    """The name of the metric it bounds, a key of ``frugal_theory.evidence.metrics.METRICS``.
+
+    A metric of the theorem's own, which may depend on the setting, has a name of its own here, and the theorem has a
+    fourth method, ``measure(setting) -> Metric``, that returns it.
+    """
 
     def covers(self, setting: Setting) -> str | None:
         """None if the theorem speaks of the setting's algorithm; otherwise why not, as the end of a sentence."""

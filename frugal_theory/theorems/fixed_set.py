@@ -1,0 +1,35 @@
+"""Corollary of the run-length theorem: a momentum set that never changes."""
+
+from __future__ import annotations
+
+from frugal_theory.theorems.run_length import RunLength
+from frugal_theory.theorems.theorem import Setting
+
+__all__ = ["FixedSet"]
+
+
+class FixedSet(RunLength):
+    """J_k = J for all k: nothing leaks, W = 1, and the run-length theorem bounds the plain norm::
+
+        avg E‖gᵏ‖² ≤ [ Δ/(Kα) + (Lα/2)( σ² + (√2 β/(1+β)) Σ_{j∈J} σ_j² ) ] / (1 − Lα(1/2 + √2 β/(1−β)))
+
+    No factor 1/(1−β) multiplies the noise. J is any fixed set of coordinates or of orthogonal directions (subspace
+    "eigen"). J = ∅ is SGD, J = [d] is SGDM.
+    """
+
+    name = "fixed_set"
+    title = "Corollary: a fixed momentum set"
+    statement = (
+        "avg E‖gᵏ‖² ≤ [Δ/(Kα) + (Lα/2)(σ² + √2β/(1+β) Σ_{j∈J}σ_j²)] / (1 − Lα(1/2 + √2β/(1−β)))"
+        "   for J_k = J, Lα(1/2 + √2β/(1−β)) < 1"
+    )
+    metric = "squared_gradient_norm"
+
+    def covers(self, setting: Setting) -> str | None:
+        """A set that never changes; off it SGD with the step α itself."""
+        runs, free = setting.runs, setting.algorithm.state_free
+        if runs is not None and runs.law != "fixed":
+            return "the momentum set changes"
+        if runs is not None and not runs.full and (free.rule != "sgd" or free.lr_scale != 1):
+            return f'the state-free rule is "{free.rule}" with lr_scale {free.lr_scale:g}, not "sgd" with 1'
+        return super().covers(setting)

@@ -1,0 +1,30 @@
+"""Corollary of the run-length theorem: oblivious orthogonal subspaces, turned every T steps."""
+
+from __future__ import annotations
+
+from frugal_theory.theorems.run_length import RunLength
+from frugal_theory.theorems.theorem import Setting
+
+__all__ = ["OrthogonalSubspaces"]
+
+
+class OrthogonalSubspaces(RunLength):
+    """Random projections Π_k held for T steps and reset, of a share ρ of the space: W = I − β^r Π_k as an operator, and::
+
+        avg E⟨gᵏ, Wᵏgᵏ⟩ ≤ [ Δ/(Kα) + (Lασ²/2)( 1 − ρ + ρ(1 + √2 β/(1+β)) avg (1 − β^r)² ) ] / (1 − Lα(1/2 + √2 β/(1−β)))
+
+    because E tr(WΣW) = σ²(1 − ρ) + ρσ²(1 − β^r)² for a projector with E Π = ρI. r runs T, T−1 … 1 in every period.
+    """
+
+    name = "orthogonal_subspaces"
+    title = "Corollary: oblivious orthogonal subspaces"
+    statement = (
+        "avg E⟨gᵏ, Wᵏgᵏ⟩ ≤ [Δ/(Kα) + (Lασ²/2)(1 − ρ + ρ(1 + √2β/(1+β)) avg (1 − β^r)²)] / (1 − Lα(1/2 + √2β/(1−β)))"
+        "   for W = I − β^rΠ, r = T … 1"
+    )
+
+    def covers(self, setting: Setting) -> str | None:
+        """A random basis, drawn anew every period, its state reset."""
+        if setting.runs is not None and setting.runs.law != "turning":
+            return f'subspace "{setting.algorithm.subspace}" is not a basis that is drawn anew'
+        return super().covers(setting)

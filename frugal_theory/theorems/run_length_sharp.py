@@ -1,0 +1,66 @@
+"""The run-length theorem without its √2: momentum bounded step by step, the free constants at their best."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from frugal_theory.theorems.averages import known_law, running
+from frugal_theory.theorems.run_length import RunLength
+from frugal_theory.theorems.theorem import Array, Setting
+
+__all__ = ["RunLengthSharp", "smallest_bound"]
+
+GAINS = np.geomspace(1, 16, 33)
+"""Gradient weights Γ that are tried. Every one gives a valid bound; the smallest of them is reported."""
+
+
+class RunLengthSharp(RunLength):
+    """The bound of ``docs/theory.md``, section "Sharper constants", proved there. For Lα(1+β)/(2(1−β)) < 1::
+
+        avg E‖gᵏ‖²_W ≤ [ Δ/(Kα) + (Lα/2)( avg E Σ_j W²σ_j² + β avg E Σ_{j∈J} W²σ_j² ) ] / (1 − Lα(1+β)/(2(1−β)))
+
+    This is the member Γ = 1, η = Lαβ/(1−β) of a family of bounds with two free constants: Γ ≥ 1 is the weight of past
+    gradients in E m², η Young's. The reported bound takes the best η exactly and the best Γ of a grid, for every K.
+    """
+
+    name = "run_length_sharp"
+    title = "Run-length theorem, sharp constants"
+    statement = (
+        "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + β avg Σ_J W²σ²)] / (1 − Lα(1+β)/(2(1−β)))"
+        "   for Lα(1+β)/(2(1−β)) < 1, or better (Γ, η at their best)"
+    )
+
+    def largest_step(self, setting: Setting) -> tuple[float, bool]:
+        """2(1−β)/(L(1+β)), itself not admitted."""
+        return 2 * (1 - setting.beta) / (setting.smoothness * (1 + setting.beta)), False
+
+    def bound(self, setting: Setting) -> Array:
+        """The right-hand side, shape (steps,)."""
+        alpha, beta, smoothness = setting.alpha, setting.beta, setting.smoothness
+        everything, on_set = (running(noise) for noise in known_law(setting).noise(setting.variance, setting.steps))
+        plain = setting.gap / (setting.horizons * alpha) + smoothness * alpha / 2 * everything
+        lag = (smoothness * alpha * beta / (1 - beta)) ** 2
+        noise = (1 - beta) ** 2 / (1 - decay(beta, GAINS))
+        return smallest_bound(plain, lag / 2 * noise[:, None] * on_set, lag * GAINS[:, None], 1 - smoothness * alpha / 2)
+
+
+def decay(beta: float, gain: Array) -> Array:
+    """θ in [β², β] with (1−β)²θ/((θ−β²)(1−θ)) = Γ; Γ = 1 gives β."""
+    total = 1 + beta**2 - (1 - beta) ** 2 / gain
+    return (total - np.sqrt(np.maximum(total**2 - 4 * beta**2, 0))) / 2
+
+
+def smallest_bound(plain: Array, noise: Array, lag: Array, room: float) -> Array:
+    """min over η > 0 and the first axis of (A + B/η) / (φ₀ − η/2 − E/(2η)), shape (steps,); inf where none is admitted.
+
+    ``plain``: A, shape (steps,). ``noise``: B, shape (constants, steps). ``lag``: E, shape (constants, 1). ``room``: φ₀.
+    The best η solves Aη²/2 + Bη = AE/2 + Bφ₀. Without lag (β = 0) this is A/φ₀.
+    """
+    if not np.any(lag):
+        return plain / room
+    with np.errstate(divide="ignore", invalid="ignore"):
+        eta = (np.sqrt(noise**2 + plain**2 * lag + 2 * plain * noise * room) - noise) / plain
+        eta = np.where(plain > 0, eta, np.sqrt(lag))
+        value = (plain * eta + noise) / (room * eta - eta**2 / 2 - lag / 2)
+    found: Array = np.where(lag < room**2, value, np.inf).min(axis=0)
+    return found

@@ -1,0 +1,58 @@
+"""signSGD on a function that is smooth coordinate by coordinate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from frugal_theory.problems.coordinates import coordinate_smoothness
+from frugal_theory.theorems.theorem import Array, Setting
+
+__all__ = ["SignSgd", "total_deviation"]
+
+
+class SignSgd:
+    """avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2) Σ L_j + 2 Σσ_j for every α > 0.
+
+    Bernstein, Wang, Azizzadenesheli & Anandkumar 2018, "signSGD", the one-step argument of Theorem 1 with a constant
+    step; f(y) ≤ f(x) + ⟨∇f(x), y − x⟩ + ½ Σ L_j(y_j − x_j)². A state-free ``lr_scale`` κ makes the step ακ. The last
+    term does not shrink with α: a sign is wrong with probability at most σ_j/|g_j|, and no step size changes that.
+    """
+
+    name = "signsgd"
+    title = "signSGD"
+    source = "Bernstein et al. 2018, one-step argument of Theorem 1 (as remembered)"
+    statement = "avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2)ΣL_j + 2Σσ_j   for α > 0"
+    explicit = True
+    metric = "gradient_one_norm"
+
+    def covers(self, setting: Setting) -> str | None:
+        """signSGD: an empty momentum set and the state-free rule signsgd."""
+        algorithm, runs = setting.algorithm, setting.runs
+        if algorithm.weight_decay:
+            return f"weight_decay = {algorithm.weight_decay:g} changes the objective"
+        if runs is None or not runs.empty:
+            return f"the algorithm is not signSGD (state-full {algorithm.state_full.rule} with density {algorithm.density:g})"
+        free = algorithm.state_free
+        if free.rule != "signsgd" or free.lr_scale == 0:
+            return f'the state-free rule is "{free.rule}" with lr_scale {free.lr_scale:g}, not "signsgd"'
+        return None
+
+    def largest_step(self, setting: Setting) -> tuple[float, bool]:  # noqa: ARG002
+        """Any step is admitted."""
+        return float("inf"), False
+
+    def noise_factor(self, setting: Setting) -> float:  # noqa: ARG002
+        """What multiplies Σσ_j."""
+        return 2.0
+
+    def bound(self, setting: Setting) -> Array:
+        """The right-hand side, shape (steps,)."""
+        alpha = setting.alpha * setting.algorithm.state_free.lr_scale
+        curvature = float(sum(np.sum(diagonal) for diagonal in coordinate_smoothness(setting.problem).values()))
+        floor = alpha / 2 * curvature + self.noise_factor(setting) * total_deviation(setting)
+        return setting.gap / (setting.horizons * alpha) + floor
+
+
+def total_deviation(setting: Setting) -> float:
+    """Σσ_j."""
+    return float(sum(np.sum(np.sqrt(variance)) for variance in setting.variance.values()))
