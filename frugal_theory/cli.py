@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from frugal_theory.verdict import Verdict
     from frugal_theory.verify import Study
 
-__all__ = ["app", "main", "print_verdicts", "verdict_sentence"]
+__all__ = ["app", "main", "print_summary", "print_verdicts", "verdict_sentence"]
 
 app = typer.Typer(
     help="Simulate the FRUGAL algorithm family and judge convergence theorems.",
@@ -120,7 +121,11 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results
         path = write_report(folder)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
-    Console().print(f"Report: {path}", highlight=False, soft_wrap=True)
+    console = Console()
+    verdicts = folder / "theory" / "verdicts.json"
+    if verdicts.exists():
+        print_summary(console, json.loads(verdicts.read_text(encoding="utf-8")))
+    console.print(f"Report: {path}", highlight=False, soft_wrap=True)
 
 
 def _gather(experiment: Experiment, out: Path | None, jobs: int) -> tuple[Path, list[Study], list[dict[str, Evidence]]]:
@@ -212,6 +217,23 @@ def print_verdicts(console: Console, ready: Sequence[Study], verdicts: Sequence[
         for verdict in verdicts:
             if verdict.cell is study.cell.settings and verdict.status in ("violated", "inconclusive"):
                 console.print(f"  {verdict.theorem}: {verdict.reason}", style=STYLES[verdict.status], highlight=False)
+
+
+def print_summary(console: Console, records: Sequence[dict[str, Any]]) -> None:
+    """A row a cell, a column a theorem: the mark of each verdict and how much of the bound was measured."""
+    names = list(dict.fromkeys(record["theorem"] for record in records))
+    table = Table("", *names, box=None, pad_edge=False, header_style="bold")
+    for label in dict.fromkeys(record["label"] for record in records):
+        row = {record["theorem"]: record for record in records if record["label"] == label}
+        table.add_row(label, *(_mark(row[name]) for name in names))
+    console.print(table)
+    console.print("  ".join(f"[{STYLES[status]}]{mark}[/] {status}" for status, mark in MARKS.items()), highlight=False)
+
+
+def _mark(record: dict[str, Any]) -> str:
+    status, share = record["status"], record["tightness"]
+    number = f" {100 * share:.0f} %" if isinstance(share, float) else ""
+    return f"[{STYLES[status]}]{MARKS[status]}{number}[/]"
 
 
 def verdict_sentence(verdicts: Sequence[Verdict], confidence: float) -> str:
