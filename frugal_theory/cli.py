@@ -113,6 +113,20 @@ def theorems() -> None:
 
 
 @app.command()
+def proofs() -> None:
+    """Derive every identity and inequality of the proofs in docs/theory.md with SymPy. Exit status 1 if one fails."""
+    from frugal_theory.proofs import prove_all
+
+    console = Console()
+    found = prove_all()
+    for proof in found:
+        mark, failed = ("✓", "") if proof.checked else ("✗", f"  not derived: {', '.join(proof.failed)}")
+        console.print(f"{mark} {proof.name}: {proof.statement}{failed}", highlight=False, markup=False)
+    if not all(proof.checked for proof in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder, e.g. runs/demo.")]) -> None:
     """Write report.html: the measured metric under its bounds, the training curve, the verdicts, the experiment."""
     from frugal_theory.report import write_report

@@ -1,0 +1,66 @@
+"""SymPy derivations of every identity and inequality that the proofs in ``docs/theory.md`` rest on.
+
+Each ``prove_…`` function takes the claims as keywords, by default those of the page, and returns a :class:`Proof`. A
+claim that is false, by a sign or a constant, gives ``checked = False``. Nothing is sampled: equalities simplify to 0,
+sums are proved by induction, and inequalities reduce to polynomials without a real root where they must not have one.
+"""
+
+from collections.abc import Callable
+
+from frugal_theory.proofs.constants import (
+    prove_against_liu_et_al,
+    prove_optimal_eta,
+    prove_published_step_implies_ours,
+    prove_sharp_constants,
+)
+from frugal_theory.proofs.momentum import (
+    prove_geometric_sums,
+    prove_momentum_second_moment,
+    prove_run_length_moments,
+    prove_short_run_limit,
+    prove_z_recursion,
+)
+from frugal_theory.proofs.proof import Proof
+from frugal_theory.proofs.quadratics import prove_interpolated_rate, prove_stationary_form
+from frugal_theory.proofs.signs import prove_hybrid_balance, prove_sign_loss
+
+__all__ = [
+    "PROOFS",
+    "Proof",
+    "prove_against_liu_et_al",
+    "prove_all",
+    "prove_geometric_sums",
+    "prove_hybrid_balance",
+    "prove_interpolated_rate",
+    "prove_momentum_second_moment",
+    "prove_optimal_eta",
+    "prove_published_step_implies_ours",
+    "prove_run_length_moments",
+    "prove_sharp_constants",
+    "prove_short_run_limit",
+    "prove_sign_loss",
+    "prove_stationary_form",
+    "prove_z_recursion",
+]
+
+PROOFS: tuple[Callable[[], Proof], ...] = (
+    prove_z_recursion,
+    prove_geometric_sums,
+    prove_momentum_second_moment,
+    prove_optimal_eta,
+    prove_published_step_implies_ours,
+    prove_against_liu_et_al,
+    prove_run_length_moments,
+    prove_sharp_constants,
+    prove_short_run_limit,
+    prove_sign_loss,
+    prove_hybrid_balance,
+    prove_stationary_form,
+    prove_interpolated_rate,
+)
+"""Every derivation, in the order of ``docs/theory.md``."""
+
+
+def prove_all() -> list[Proof]:
+    """All of them, with the claims of ``docs/theory.md``."""
+    return [prove() for prove in PROOFS]
