@@ -97,7 +97,7 @@ class Frugal(torch.optim.Optimizer):
             "set": None if set is None else tuple(set),
             "sampling": sampling,
             "order": order,
-            "state_full": state_full,
+            "state_full": {"rule": state_full} if param_groups.is_added(state_full) else state_full,
             "state_free": state_free,
             "state_free_lr_scale": state_free_lr_scale,
             "betas": betas,

@@ -13,15 +13,14 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
+from frugal_gpu.optim.rules import RULES
 from frugal_theory import config
 
-__all__ = ["SPLIT", "checked", "model_groups", "options", "rule_defaults"]
+__all__ = ["SPLIT", "checked", "is_added", "model_groups", "options", "rule_defaults"]
 
 SPLIT = (True, "state_full", "state_free")
 """What a group's ``split`` may be: split by the subspace, or state-full or state-free as a whole."""
 
-_RULE_KEYS = {"sgdm": ("beta",), "adamw": ("betas", "eps"), "lion": ("betas",)}
-_RULES = {"sgdm": config.Sgdm, "adamw": config.AdamW, "lion": config.Lion}
 _ALGORITHM_KEYS = (
     "density",
     "update_gap",
@@ -64,7 +63,13 @@ def flat(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def rule_defaults(rule: Any) -> dict[str, Any]:
     """The hyperparameters that a state-full rule has when none are given; nothing for an unknown rule."""
-    return _RULES[rule]().model_dump(exclude={"rule"}) if rule in _RULES else {}
+    tables = config.state_full_tables()
+    return tables[rule]().model_dump(exclude={"rule"}) if isinstance(rule, str) and rule in tables else {}
+
+
+def is_added(rule: Any) -> bool:
+    """Whether this is the name of a rule that was added, and so has no arguments of its own in ``Frugal``."""
+    return isinstance(rule, str) and rule in config.state_full_tables() and rule not in ("sgdm", "adamw", "lion")
 
 
 def checked(group: Mapping[str, Any]) -> None:
@@ -76,11 +81,15 @@ def checked(group: Mapping[str, Any]) -> None:
         raise ValueError(f'Frugal: split = {group["split"]!r}: allowed: True, "state_full", "state_free"')
     if isinstance(group["seed"], int) and group["seed"] < 0:
         raise ValueError(f"Frugal: seed = {group['seed']}: allowed: a whole number >= 0")
-    rule = {key: group[key] for key in _RULE_KEYS.get(group["state_full"], ())}
+    rule = {key: group[key] for key in rule_defaults(group["state_full"])}
     table = {key: group[key] for key in _ALGORITHM_KEYS}
     table["state_full"] = {"rule": group["state_full"], **rule}
     table["state_free"] = {"rule": group["state_free"], "lr_scale": group["state_free_lr_scale"]}
     _algorithm(table)
+    if group["state_full"] not in RULES:
+        raise ValueError(
+            f"Frugal: state_full = {group['state_full']!r} has no PyTorch rule; frugal_gpu.optim.rules.add_rule adds it"
+        )
     if group["set"] is not None and group["split"] not in ("state_full", "state_free"):
         total = sum(parameter.numel() for parameter in group["params"])
         outside = [j for j in group["set"] if j >= total]
@@ -95,7 +104,7 @@ def _algorithm(table: Mapping[str, Any]) -> config.Algorithm:
         return config.Algorithm.model_validate(table)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in _RULES)
+    where = ".".join(str(part) for part in first["loc"] if part not in config.state_full_tables())
     if not where:  # the message of a check across several options says it all
         raise ValueError(f"Frugal: {first['msg'].removeprefix('Value error, ')}")
     raise ValueError(f"Frugal: {where} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")

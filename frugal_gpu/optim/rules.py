@@ -6,14 +6,17 @@ statistics. Nothing here knows about subspaces: a tensor is whatever part of a g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["AdamW", "Lion", "Sgdm", "StateFullRule", "state_free_update", "state_full_rule"]
+from frugal_theory.config import state_full_tables
+from frugal_theory.extending import remember
+
+__all__ = ["RULES", "AdamW", "Lion", "Sgdm", "StateFullRule", "add_rule", "state_free_update", "state_full_rule"]
 
 Tensors = list[Tensor]
 Counts = list[int] | list[Tensor]
@@ -118,13 +121,29 @@ def _bias_correction(beta: float, counts: Counts) -> Any:
     return corrections
 
 
+RULES: dict[str, Callable[[Mapping[str, Any]], StateFullRule]] = {
+    "sgdm": lambda group: Sgdm(group["beta"]),
+    "adamw": lambda group: AdamW(group["betas"], group["eps"]),
+    "lion": lambda group: Lion(group["betas"]),
+}
+"""By name, what makes a state-full rule of a parameter group, which has the keys of the rule's table."""
+
+
 def state_full_rule(group: Mapping[str, Any]) -> StateFullRule:
     """The state-full rule that a parameter group names, with the group's present hyperparameters."""
-    if group["state_full"] == "sgdm":
-        return Sgdm(group["beta"])
-    if group["state_full"] == "adamw":
-        return AdamW(group["betas"], group["eps"])
-    return Lion(group["betas"])
+    return RULES[group["state_full"]](group)
+
+
+def add_rule(name: str, rule: Callable[[Mapping[str, Any]], StateFullRule]) -> None:
+    """Add the PyTorch twin of a rule that ``frugal_theory.add_rule`` has added: what makes it of a parameter group.
+
+    Raises ValueError if there is no such rule, or if it has a twin already.
+    """
+    if name in RULES or name not in state_full_tables():
+        known = "has a PyTorch twin already" if name in RULES else "is unknown; frugal_theory.add_rule adds its table"
+        raise ValueError(f'the state-full rule "{name}" {known}')
+    RULES[name] = rule
+    remember(lambda: RULES.pop(name))
 
 
 def state_free_update(rule: str, lr_scale: float, gradients: Tensors) -> Sequence[Tensor]:

@@ -26,8 +26,8 @@ from frugal_theory.algorithm.selection import (
     subset,
     uniform_bits,
 )
-from frugal_theory.algorithm.subspaces import ROUNDING
-from frugal_theory.config import BASIS_SUBSPACES, MATRIX_SUBSPACES
+from frugal_theory.algorithm.subspaces import ROUNDING, UNITS, members
+from frugal_theory.config import BASIS_SUBSPACES, MATRIX_SUBSPACES, UNIT_SUBSPACES
 
 __all__ = [
     "Basis",
@@ -233,7 +233,7 @@ def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str
         off: Part = OffBlock() if group["off_set_momentum"] == "decay" else Free()
         return [Full() if inside else off for inside in active]
     return [
-        _choose_part(group, selection_key(group["seed"], name, period), parameter)
+        _choose_part(group, selection_key(group["seed"], name, period), period, parameter)
         for name, parameter in zip(names, parameters, strict=True)
     ]
 
@@ -248,9 +248,13 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _choose_part(group: Mapping[str, Any], key: int, parameter: Tensor) -> Part:
+def _choose_part(group: Mapping[str, Any], key: int, period: int, parameter: Tensor) -> Part:
     kind, density, shape = group["subspace"], group["density"], matrix_shape(parameter)
     units = _UNITS[group["off_set_momentum"]]
+    if kind in UNITS and kind not in UNIT_SUBSPACES:  # an added one: its NumPy code, and an index of coordinates
+        inside = np.broadcast_to(members(UNITS[kind], key, period, tuple(parameter.shape), density), parameter.shape)
+        index = torch.from_numpy(np.flatnonzero(inside)).to(parameter.device)
+        return units(_short(index, parameter.numel()), 0, (parameter.numel(),))
     if len(shape) == 1 and kind in MATRIX_SUBSPACES:
         return Full()
     if kind in BASIS_SUBSPACES:
@@ -264,8 +268,8 @@ def _choose_part(group: Mapping[str, Any], key: int, parameter: Tensor) -> Part:
     flat = (parameter.numel(),)
     if kind == "coordinates" and group["sampling"] == "independent":
         every = torch.arange(flat[0], device=parameter.device)
-        inside: Tensor = independent_units(key, every, density)
-        return units(_short(inside.nonzero().squeeze(1), flat[0]), 0, flat)
+        drawn: Tensor = independent_units(key, every, density)
+        return units(_short(drawn.nonzero().squeeze(1), flat[0]), 0, flat)
     return units(_drawn(key, flat[0], density, parameter.device), 0, flat)
 
 
