@@ -36,13 +36,9 @@ _ALGORITHM_KEYS = (
 
 
 def options(algorithm: config.Algorithm) -> dict[str, Any]:
-    """An algorithm as the flat options of a group; the learning rate is left out."""
+    """An algorithm as arguments of ``Frugal``, its rules as tables; the learning rate is left out."""
     table = algorithm.model_dump(include=set(_ALGORITHM_KEYS))
-    return {
-        **table,
-        **flat({"state_full": algorithm.state_full, "state_free": algorithm.state_free}),
-        "seed": algorithm.seed or 0,
-    }
+    return {**table, "state_full": algorithm.state_full, "state_free": algorithm.state_free, "seed": algorithm.seed or 0}
 
 
 def flat(given: Mapping[str, Any]) -> dict[str, Any]:
