@@ -151,21 +151,18 @@ def _gather(experiment: Experiment, out: Path | None, jobs: int) -> tuple[Path, 
     folder = out or Path("runs") / experiment.name
     make_folder(folder)
     evidence: list[dict[str, Evidence]] = []
-    with _progress(len(ready)) as track:
-        for study in ready:
-            found = load_cell(folder, study)
-            if found is None:
-                try:
+    try:
+        with _progress(len(ready)) as track:
+            for study in ready:
+                found = load_cell(folder, study)
+                if found is None:
                     found = gather(study, jobs=jobs, progress=track(study.cell.label or experiment.name))
-                except KeyboardInterrupt:
-                    print(
-                        f"interrupted: {len(evidence)} of {len(ready)} cells are kept in {folder}; "
-                        "the same command continues with the rest",
-                        file=sys.stderr,
-                    )
-                    raise SystemExit(130) from None
-                save_cell(folder, study, found)
-            evidence.append(found)
+                    save_cell(folder, study, found)
+                evidence.append(found)
+    except KeyboardInterrupt:
+        kept = f"{len(evidence)} of {len(ready)} cells are kept in {folder}"
+        print(f"interrupted: {kept}; the same command continues with the rest", file=sys.stderr)
+        raise SystemExit(130) from None
     return folder, ready, evidence
 
 

@@ -152,7 +152,7 @@ def test_an_interrupted_run_keeps_its_cells_and_continues(folder):
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "continues" in stderr
-    assert "1 of 2 cells" in stderr
+    assert "of 2 cells are kept" in stderr
     assert not (folder / "out" / "theory" / "verdicts.json").exists()
     (kept,) = cells.glob("*.npz")
     stamp = os.stat(kept).st_mtime_ns
