@@ -32,3 +32,9 @@ LONG_RECURSION = 1e-11
 
 SOLVERS_AGREE = 1e-3
 """A semidefinite program against a known value: the agreement that is asked of two solvers, relative."""
+
+PRINTED = 5e-3
+"""A number of docs/theory.md that is printed with three significant digits, relative."""
+
+DOUBLE_ROOT = 1e-6
+"""A root that is double, or nearly: a rounding of 1e-16 moves it by its square root, and conditioning by ten more."""

@@ -35,21 +35,18 @@ def prove_stationary_form(momentum: Any = None, plain: Any = None) -> Proof:
     )
 
 
-def prove_interpolated_rate(
-    lower: Any = None, upper: Any = None, mixed: Any = None, ends: tuple[Any, Any] | None = None
-) -> Proof:
+def prove_interpolated_rate(lower: Any = None, upper: Any = None, mixed: Any = None) -> Proof:
     """The closed form of ``best_rate``: Schur–Cohn conditions at radius r are easiest at β = r², where they are linear.
 
     ``lower``, ``upper``: between them α(1−β)λ must lie for both roots of z² − (1+β−α(1−β)λ)z + β to be in |z| ≤ r.
-    ``mixed``: δ that solves κδ² = 2 − δ. ``ends``: the roots at α(1−β)λ = lower and upper, at β = r²: r and −r.
+    ``mixed``: δ that solves κδ² = 2 − δ.
     """
     r, u, kappa, z = sp.symbols("r u kappa z", positive=True)
     lower = (1 - r) * (1 - BETA / r) if lower is None else lower
     upper = (1 + r) * (1 + BETA / r) if upper is None else upper
     mixed = (sp.sqrt(1 + 8 * kappa) - 1) / (2 * kappa) if mixed is None else mixed
-    right, left = (r, -r) if ends is None else ends
     polynomial = z**2 - (1 + BETA - u) * z + BETA
-    at_right, at_left = polynomial.subs(z, right), polynomial.subs(z, left)
+    at_right, at_left = polynomial.subs(z, r), polynomial.subs(z, -r)
     easier = [sp.diff(bound / (1 - BETA), BETA) for bound in (lower, upper)]
     return Proof.of(
         "interpolated_rate",
