@@ -16,6 +16,7 @@ __all__ = [
     "METRICS",
     "HybridNorm",
     "Metric",
+    "SignNorm",
     "gradient_one_norm",
     "squared_gradient_norm",
     "weighted_squared_gradient_norm",
@@ -93,6 +94,33 @@ class HybridNorm:
                 raise ValueError("the hybrid norm needs a set of coordinates; a basis is none")
             inside = self.phi * (1 - leak[name]) * gradient**2
             total = total + _flat(np.where(part.inside, inside, self.scale * np.abs(gradient))).sum(axis=1)
+        return total
+
+
+@dataclass(frozen=True)
+class SignNorm:
+    """Σ |g_j| h(|g_j|/σ_j), h(t) = t/√3 for t ≤ 2/√3 and 1 − 4/(9t²) beyond: what signs keep under symmetric unimodal noise.
+
+    ``deviation``: σ_j by parameter and coordinate; h = 1 where it is 0.
+    """
+
+    deviation: Mapping[str, Array]
+
+    def __call__(
+        self,
+        gradients: Mapping[str, Array],
+        parts: Mapping[str, Part],  # noqa: ARG002
+        runs: RunLengths | None,  # noqa: ARG002
+        step: int,  # noqa: ARG002
+    ) -> Array:
+        """The metric, shape (trials,)."""
+        total = np.zeros(())
+        for name, gradient in gradients.items():
+            sigma, size = self.deviation[name], np.abs(gradient)
+            near = size <= 2 / np.sqrt(3) * sigma
+            kept = np.where(near, size**2 / (np.sqrt(3) * np.where(sigma > 0, sigma, 1.0)), 0.0)
+            beyond = size - 4 * sigma**2 / (9 * np.where(near, 1.0, size))
+            total = total + _flat(np.where(near, kept, beyond)).sum(axis=1)
         return total
 
 

@@ -14,6 +14,7 @@ __all__ = ["prove_hybrid_balance", "prove_sign_loss"]
 def prove_sign_loss(general: Any = 1, unimodal: Any = None) -> Proof:
     """2|g|·P(the sign is wrong) ≤ cσ. With t = |g|/σ: P ≤ 1/(1+t²) (Cantelli), c = 1; for symmetric unimodal noise
     P ≤ 1/2 − t/(2√3) for t ≤ 2/√3 and P ≤ 2/(9t²) beyond (Gauss), c = √3/4. Both are least possible in this argument.
+    What Gauss's bound keeps of |g| is |g|h(t), h = t/√3 and 1 − 4/(9t²).
 
     ``general``, ``unimodal``: c.
     """
@@ -27,6 +28,7 @@ def prove_sign_loss(general: Any = 1, unimodal: Any = None) -> Proof:
         "2t/(1+t²) ≤ 1, attained at t = 1;  t − t²/√3 ≤ √3/4, attained at t = √3/2;  4/(9t) ≤ √3/4 for t ≥ 2/√3",
         cantelli=equal(cantelli * (1 + t**2), (t - 1) ** 2),
         gauss_near=equal(unimodal - near, (t - sp.sqrt(3) / 2) ** 2 / sp.sqrt(3)),
+        gauss_kept=equal((t - near) / t, t / sp.sqrt(3)) and equal((t - far) / t, 1 - 4 / (9 * t**2)),
         gauss_far=bool(unimodal - far.subs(t, 2 / sp.sqrt(3)) > 0) and equal(sp.diff(far, t) * t**2, -sp.Rational(4, 9)),
     )
 

@@ -14,6 +14,7 @@ from frugal_theory.theorems.sgdm import Sgdm
 from frugal_theory.theorems.short_runs import ShortRuns
 from frugal_theory.theorems.signsgd import SignSgd
 from frugal_theory.theorems.signsgd_sharp import SignSgdSharp
+from frugal_theory.theorems.signsgd_symmetric import SignSgdSymmetric
 from frugal_theory.theorems.theorem import Setting, Theorem
 from frugal_theory.theorems.theorem_5_2 import Theorem52
 
@@ -34,6 +35,7 @@ __all__ = [
     "ShortRuns",
     "SignSgd",
     "SignSgdSharp",
+    "SignSgdSymmetric",
     "Theorem",
     "Theorem52",
 ]
@@ -52,6 +54,7 @@ _ALL: tuple[Theorem, ...] = (
     RunLengthByCoordinate(),
     SignSgd(),
     SignSgdSharp(),
+    SignSgdSymmetric(),
     Hybrid(),
     HybridSharp(),
 )

@@ -10,6 +10,8 @@ import pytest
 from scipy import stats
 
 import frugal_theory as ft
+from frugal_theory.evidence.metrics import SignNorm
+from frugal_theory.evidence.monte_carlo import monte_carlo
 from frugal_theory.problems import build_problem
 from frugal_theory.problems.coordinates import coordinate_smoothness, dominating_diagonal
 from frugal_theory.theorems import THEOREMS, SignSgd, SignSgdSharp
@@ -18,6 +20,8 @@ from frugal_theory.verify import setting_of
 from tests.tolerances import FACTORISATION, ROUNDING
 
 SIGN = {"algorithm.density": 0.0, "algorithm.state_free.rule": "signsgd", "algorithm.learning_rate": 0.01}
+UNIT_LAWS = [stats.norm(), stats.t(3, scale=3**-0.5), stats.uniform(-(3**0.5), 2 * 3**0.5), stats.laplace(0, 0.5**0.5)]
+"""Symmetric unimodal laws of variance 1."""
 THEOREM_NAMES = {"verify.theorems": ["signsgd", "signsgd_sharp"]}
 
 
@@ -61,14 +65,58 @@ def test_heavy_tails_need_no_fourth_moment_for_the_one_norm(quadratic):
     assert {v.status for v in ft.verify(quadratic(SIGN | THEOREM_NAMES | {"noise": noise}))} == {"holds"}
 
 
-def test_a_smaller_step_does_not_lower_the_noise_floor(quadratic):
-    """On ½x² with Gaussian noise the measured floor stays a constant share of σ as α shrinks a hundredfold."""
-    floors = []
-    for alpha in (1.0, 0.01):
-        problem = {"kind": "quadratic", "eigenvalues": [1.0], "start": [0.0]}
-        s = replace(setting_of(quadratic(SIGN | {"problem": problem, "noise.sigma": 1.0})), learning_rate=alpha)
-        floors.append(SignSgd().bound(s)[-1] - alpha / 2)
-    np.testing.assert_allclose(floors, 2.0, rtol=ROUNDING)
+class Coin:
+    """g ± σ with equal probability: symmetric, not unimodal."""
+
+    def variance(self, problem):
+        return {name: np.ones(shape) for name, shape in problem.shapes.items()}
+
+    def sample(self, rng, problem, x, gradient):  # noqa: ARG002
+        return {name: g + rng.choice([-1.0, 1.0], size=g.shape) for name, g in gradient.items()}
+
+
+def average_one_norm(quadratic, noise, alpha):
+    problem = build_problem(quadratic({"problem": {"kind": "quadratic", "eigenvalues": [1.0], "start": [0.5]}}))
+    algorithm = quadratic(SIGN).algorithm
+    found = monte_carlo(
+        problem, noise, algorithm, learning_rate=alpha, steps=int(20 / alpha), trials=64, metrics=("gradient_one_norm",)
+    )
+    return found["gradient_one_norm"].mean[-1]
+
+
+def test_the_noise_floor_is_real_for_a_coin_and_not_for_gaussian_noise(quadratic):
+    """A hundredth of the step leaves E|g| where it was under a coin's noise, and lowers it under Gaussian noise."""
+    large, small = (average_one_norm(quadratic, Coin(), alpha) for alpha in (0.2, 0.01))
+    assert 0.3 < small <= SignSgdSharp().noise_factor(replace(setting_of(quadratic(SIGN)), noise=Coin()))
+    assert large > 0.3
+    large, small = (
+        average_one_norm(quadratic, ft.build_noise(quadratic({"noise.sigma": 1.0})), alpha) for alpha in (0.2, 0.01)
+    )
+    assert small < 0.5 * large
+
+
+def test_the_sign_norm_is_its_definition():
+    sigma = np.array([0.0, 1.0, 1.0, 2.0])
+    gradient = np.array([[-3.0, 0.5, -4.0, 2.0 * 2 / np.sqrt(3)]])
+    expected = 3 + 0.25 / np.sqrt(3) + 4 * (1 - 4 / (9 * 16)) + 2.0 * 2 / np.sqrt(3) * 2 / 3
+    np.testing.assert_allclose(SignNorm({"x": sigma})({"x": gradient}, {}, None, 0), expected, rtol=ROUNDING)
+
+
+@pytest.mark.parametrize("alpha", [0.003, 0.1, 3.0])
+def test_the_floorless_bound_holds(quadratic, alpha):
+    overrides = SIGN | {"algorithm.learning_rate": alpha, "noise.sigma": 2.0, "verify.theorems": ["signsgd_symmetric"]}
+    (verdict,) = ft.verify(quadratic(overrides))
+    assert verdict.status == "holds"
+    coin = replace(setting_of(quadratic(overrides)), noise=Coin())
+    assert "symmetric" in THEOREMS["signsgd_symmetric"].covers(coin)
+
+
+@pytest.mark.parametrize("law", UNIT_LAWS, ids=lambda law: law.dist.name)
+def test_gauss_keeps_at_least_h(law):
+    """1 − 2P(wrong) ≥ h(t) for unit variance laws that are symmetric and unimodal."""
+    t = np.linspace(1e-3, 6, 2000)
+    h = np.where(t <= 2 / np.sqrt(3), t / np.sqrt(3), 1 - 4 / (9 * t**2))
+    assert np.all(1 - 2 * law.cdf(-t) >= h - ROUNDING)
 
 
 def two_point_loss(t: float, q: float) -> float:
@@ -83,9 +131,7 @@ def test_the_general_constant_holds_for_every_two_point_law_and_is_attained():
     assert two_point_loss(1 - 1e-9, 0.5) == pytest.approx(1, abs=1e-8)
 
 
-@pytest.mark.parametrize(
-    "law", [stats.norm(), stats.t(3, scale=3**-0.5), stats.uniform(-(3**0.5), 2 * 3**0.5), stats.laplace(0, 0.5**0.5)]
-)
+@pytest.mark.parametrize("law", UNIT_LAWS, ids=lambda law: law.dist.name)
 def test_the_unimodal_constant_holds_for_symmetric_unimodal_laws(law):
     assert law.std() == pytest.approx(1)
     t = np.linspace(1e-3, 6, 2000)

@@ -1,0 +1,45 @@
+"""signSGD under symmetric unimodal noise: no noise floor, in a norm that is quadratic near zero."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from frugal_theory.evidence.metrics import Metric, SignNorm
+from frugal_theory.problems.coordinates import coordinate_smoothness
+from frugal_theory.theorems.signsgd import SignSgd
+from frugal_theory.theorems.theorem import Array, Setting
+
+__all__ = ["SignSgdSymmetric"]
+
+
+class SignSgdSymmetric(SignSgd):
+    """avg E Σ_j |g_j| h(|g_j|/σ_j) ≤ Δ/(Kα) + (α/2) Σ L_j for every α > 0 and symmetric unimodal noise::
+
+        h(t) = t/√3 for t ≤ 2/√3, 1 − 4/(9t²) beyond (1 for σ_j = 0)
+
+    Proved in ``docs/theory.md``, section "signSGD": E[g_j sign g̃_j] ≥ |g_j| h(|g_j|/σ_j) by Gauss's inequality. The right
+    side vanishes with α and K: for such noise the floor of the ℓ1 bounds is theirs, not the algorithm's. After
+    Bernstein et al. 2018, who treat this noise with a mixed norm of the same kind.
+    """
+
+    name = "signsgd_symmetric"
+    title = "signSGD under symmetric unimodal noise"
+    source = "proved here (docs/theory.md), after Bernstein et al. 2018"
+    statement = "avg E Σ|g_j|h(|g_j|/σ_j) ≤ Δ/(Kα) + (α/2)ΣL_j   for α > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"
+    metric = "sign_norm"
+
+    def covers(self, setting: Setting) -> str | None:
+        """signSGD with noise that says that it is symmetric and unimodal."""
+        if not getattr(setting.noise, "symmetric_unimodal", False):
+            return "the noise is not known to be symmetric and unimodal"
+        return super().covers(setting)
+
+    def measure(self, setting: Setting) -> Metric:
+        """Σ |g_j| h(|g_j|/σ_j)."""
+        return SignNorm({name: np.sqrt(variance) for name, variance in setting.variance.items()})
+
+    def bound(self, setting: Setting) -> Array:
+        """The right-hand side, shape (steps,)."""
+        alpha = setting.alpha * setting.algorithm.state_free.lr_scale
+        curvature = float(sum(np.sum(diagonal) for diagonal in coordinate_smoothness(setting.problem).values()))
+        return setting.gap / (setting.horizons * alpha) + alpha / 2 * curvature
