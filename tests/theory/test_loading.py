@@ -22,7 +22,10 @@ REFUSED = {
     "wrong type": ('[algorithm]\ndensity = "half"', ['algorithm.density = "half": allowed: a number from 0 to 1']),
     "float for an integer": ("[algorithm]\nupdate_gap = 1.5", ["algorithm.update_gap = 1.5: allowed: a whole number >= 1"]),
     "density out of range": ("[algorithm]\ndensity = 1.5", ["algorithm.density = 1.5: allowed: a number from 0 to 1"]),
-    "beta out of range": ('[algorithm]\nstate_full = { rule = "sgdm", beta = 1.0 }', ["algorithm.state_full.beta = 1.0: allowed: a number >= 0 and < 1"]),
+    "beta out of range": (
+        '[algorithm]\nstate_full = { rule = "sgdm", beta = 1.0 }',
+        ["algorithm.state_full.beta = 1.0: allowed: a number >= 0 and < 1"],
+    ),
     "one beta of two": (
         '[algorithm]\nstate_full = { rule = "lion", betas = [0.9, 1.0] }',
         ["algorithm.state_full.betas[1] = 1.0: allowed: a number >= 0 and < 1"],
@@ -139,9 +142,12 @@ def test_without_sweep_there_is_one_cell_the_experiment_itself():
 
 def test_dump_and_parse_are_inverse():
     text = HEAD + (
-        'seed = 3\n[algorithm]\nlearning_rate = { fraction_of_admissible = 0.5 }\nstate_full = { rule = "lion", betas = [0.9, 0.95] }\n'
-        '[problem]\nkind = "quadratic"\neigenvalues = [1.0, 0.25]\nstart = [1.0, -2.0]\n[noise]\nkind = "student-t"\nsigma = [0.1, 0.2]\n'
-        '[sweep]\n"simulation.steps" = [5, 6]\n[[cases]]\nname = "a"\n[[cases]]\nname = "b"\nnoise = { kind = "none" }\n[training]\nsteps = 5\n'
+        "seed = 3\n[algorithm]\nlearning_rate = { fraction_of_admissible = 0.5 }\n"
+        'state_full = { rule = "lion", betas = [0.9, 0.95] }\n'
+        '[problem]\nkind = "quadratic"\neigenvalues = [1.0, 0.25]\nstart = [1.0, -2.0]\n'
+        '[noise]\nkind = "student-t"\nsigma = [0.1, 0.2]\n'
+        '[sweep]\n"simulation.steps" = [5, 6]\n[[cases]]\nname = "a"\n'
+        '[[cases]]\nname = "b"\nnoise = { kind = "none" }\n[training]\nsteps = 5\n'
     )
     experiment = parse(text)
     assert parse(dump(experiment)) == experiment
