@@ -76,11 +76,13 @@ def gradient_one_norm(
 class HybridNorm:
     """φ Σ_{j∈J} W g_j² + κ Σ_{j∉J} |g_j| of the hybrid theorem: a metric that depends on the setting.
 
-    ``phi``: φ. ``scale``: κ, the state-free ``lr_scale``.
+    ``phi``: φ. ``scale``: κ, the state-free ``lr_scale``. ``deviation``: σ_j by parameter and coordinate, to have
+    |g_j| h(|g_j|/σ_j) in place of |g_j|, h as in :class:`SignNorm`.
     """
 
     phi: float
     scale: float
+    deviation: Mapping[str, Array] | None = None
 
     def __call__(self, gradients: Mapping[str, Array], parts: Mapping[str, Part], runs: RunLengths | None, step: int) -> Array:
         """The metric, shape (trials,), at the 0-based step. Raises ValueError unless J is an oblivious set of coordinates."""
@@ -93,7 +95,8 @@ class HybridNorm:
             if not isinstance(part, Mask):
                 raise ValueError("the hybrid norm needs a set of coordinates; a basis is none")
             inside = self.phi * (1 - leak[name]) * gradient**2
-            total = total + _flat(np.where(part.inside, inside, self.scale * np.abs(gradient))).sum(axis=1)
+            size = np.abs(gradient) if self.deviation is None else _kept_by_signs(gradient, self.deviation[name])
+            total = total + _flat(np.where(part.inside, inside, self.scale * size)).sum(axis=1)
         return total
 
 
@@ -114,14 +117,8 @@ class SignNorm:
         step: int,  # noqa: ARG002
     ) -> Array:
         """The metric, shape (trials,)."""
-        total = np.zeros(())
-        for name, gradient in gradients.items():
-            sigma, size = self.deviation[name], np.abs(gradient)
-            near = size <= 2 / np.sqrt(3) * sigma
-            kept = np.where(near, size**2 / (np.sqrt(3) * np.where(sigma > 0, sigma, 1.0)), 0.0)
-            beyond = size - 4 * sigma**2 / (9 * np.where(near, 1.0, size))
-            total = total + _flat(np.where(near, kept, beyond)).sum(axis=1)
-        return total
+        sizes = (_kept_by_signs(gradient, self.deviation[name]) for name, gradient in gradients.items())
+        return sum((_flat(size).sum(axis=1) for size in sizes), start=np.zeros(()))
 
 
 METRICS: dict[str, Metric] = {
@@ -141,3 +138,11 @@ def _squares(gradient: Array) -> Array:
 def _flat(gradient: Array) -> Array:
     """Shape (trials, coordinates)."""
     return gradient.reshape(gradient.shape[0], -1)
+
+
+def _kept_by_signs(gradient: Array, sigma: Array) -> Array:
+    """|g| h(|g|/σ), elementwise."""
+    size = np.abs(gradient)
+    near = size <= 2 / np.sqrt(3) * sigma
+    kept = np.where(near, size**2 / (np.sqrt(3) * np.where(sigma > 0, sigma, 1.0)), 0.0)
+    return np.where(near, kept, size - 4 * sigma**2 / (9 * np.where(near, 1.0, size)))

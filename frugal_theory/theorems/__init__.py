@@ -4,6 +4,7 @@ from frugal_theory.theorems.fixed_set import FixedSet
 from frugal_theory.theorems.held_sets import HeldSets
 from frugal_theory.theorems.hybrid import Hybrid
 from frugal_theory.theorems.hybrid_sharp import HybridSharp
+from frugal_theory.theorems.hybrid_symmetric import HybridSymmetric
 from frugal_theory.theorems.independent_sampling import IndependentSampling
 from frugal_theory.theorems.orthogonal_subspaces import OrthogonalSubspaces
 from frugal_theory.theorems.run_length import RunLength
@@ -24,6 +25,7 @@ __all__ = [
     "HeldSets",
     "Hybrid",
     "HybridSharp",
+    "HybridSymmetric",
     "IndependentSampling",
     "OrthogonalSubspaces",
     "RunLength",
@@ -57,6 +59,7 @@ _ALL: tuple[Theorem, ...] = (
     SignSgdSymmetric(),
     Hybrid(),
     HybridSharp(),
+    HybridSymmetric(),
 )
 
 THEOREMS: dict[str, Theorem] = {theorem.name: theorem for theorem in _ALL}

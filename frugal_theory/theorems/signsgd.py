@@ -15,8 +15,8 @@ class SignSgd:
 
     Bernstein, Wang, Azizzadenesheli & Anandkumar 2018, "signSGD", the one-step argument of Theorem 1 with a constant
     step; f(y) ≤ f(x) + ⟨∇f(x), y − x⟩ + ½ Σ L_j(y_j − x_j)². A state-free ``lr_scale`` κ makes the step ακ. The last
-    term does not shrink with α: a sign is wrong with probability at most σ_j/|g_j|, whatever the step. For noise whose
-    median is not its mean that is real; for symmetric unimodal noise it is not (``signsgd_symmetric``).
+    term does not shrink with α: a sign is wrong with probability at most σ_j/|g_j|, whatever the step. For noise that
+    is skewed or has two modes that can be real; for symmetric unimodal noise it is not (``signsgd_symmetric``).
     """
 
     name = "signsgd"

@@ -16,6 +16,7 @@ from tests.tolerances import ROUNDING
 
 SIGN = {"algorithm.state_free.rule": "signsgd"}
 BOTH = {"verify.theorems": ["hybrid", "hybrid_sharp"]}
+ALL = {"verify.theorems": ["hybrid", "hybrid_sharp", "hybrid_symmetric"]}
 
 
 def by_name(verdicts):
@@ -84,8 +85,8 @@ def test_the_metric_weighs_squares_on_the_set_and_moduli_off_it(quadratic):
 
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("gap", [1, 7])
-def test_both_hold(quadratic, density, gap):
-    overrides = SIGN | BOTH | {"algorithm.density": density, "algorithm.update_gap": gap}
+def test_all_hold(quadratic, density, gap):
+    overrides = SIGN | ALL | {"algorithm.density": density, "algorithm.update_gap": gap}
     overrides["algorithm.learning_rate"] = {"fraction_of_admissible": 0.9}
     verdicts = by_name(ft.verify(quadratic(overrides | {"problem.rotated": True})))
     assert {v.status for v in verdicts.values()} == {"holds"}
@@ -101,6 +102,23 @@ def test_blocks_and_matrices(quadratic):
     overrides = SIGN | BOTH | {"problem": {"kind": "matrix"}, "algorithm.learning_rate": {"fraction_of_admissible": 0.9}}
     for subspace in ("columns", "blocks", "randk"):
         assert {v.status for v in ft.verify(quadratic(overrides | {"algorithm.subspace": subspace}))} == {"holds"}
+
+
+def test_symmetric_unimodal_noise_has_no_floor(quadratic):
+    s = setting(quadratic(SIGN | {"algorithm.set": [0, 3], "noise.sigma": 1.0}), 0.004)
+    symmetric, sharp = THEOREMS["hybrid_symmetric"], THEOREMS["hybrid_sharp"]
+    np.testing.assert_allclose(sharp.bound(s) - symmetric.bound(s), np.sqrt(3) / 4 * 10, rtol=1e3 * ROUNDING)
+    parts = ft.step(s.algorithm, {"x": np.zeros((1, 12))}, {"x": np.zeros((1, 12))}, ft.init(trials=np.arange(1)), 0.1)[1].parts
+    gradient = np.linspace(-3, 3, 12)[None]
+    smaller = symmetric.measure(s)({"x": gradient}, parts, s.runs, 0)
+    size = np.abs(gradient[0])
+    h = np.where(size <= 2 / np.sqrt(3), size / np.sqrt(3), 1 - 4 / (9 * size**2))
+    outside = ~np.isin(np.arange(12), (0, 3))
+    lost = sharp.measure(s)({"x": gradient}, parts, s.runs, 0) - smaller
+    np.testing.assert_allclose(lost, np.sum((size * (1 - h))[outside]), rtol=1e3 * ROUNDING)
+    assert lost <= np.sqrt(3) / 4 * 10
+    skewed = replace(s, noise=object())
+    assert "symmetric" in symmetric.covers(skewed)
 
 
 class FreeSigns(Hybrid):

@@ -1,0 +1,46 @@
+"""The hybrid theorem under symmetric unimodal noise: no noise floor off the set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from frugal_theory.evidence.metrics import HybridNorm, Metric
+from frugal_theory.theorems.hybrid_sharp import HybridSharp
+from frugal_theory.theorems.theorem import Setting
+
+__all__ = ["HybridSymmetric"]
+
+
+class HybridSymmetric(HybridSharp):
+    """In the symbols of :class:`HybridSharp`, with h of ``signsgd_symmetric``, for symmetric unimodal noise::
+
+        avg E[ φ Σ_{j∈J_k} W g_j² + κ Σ_{j∉J_k} |g_j| h(|g_j|/σ_j) ]
+            ≤ Δ/(Kα) + (Lα/2)( (1+β) avg E Σ_{j∈J_k} W²σ_j² + κ²/(1−β) avg E d_k )
+
+    Everything but the transient vanishes with α. Proved in ``docs/theory.md``, section "The hybrid theorem".
+    """
+
+    name = "hybrid_symmetric"
+    title = "Hybrid theorem under symmetric unimodal noise"
+    statement = (
+        "avg E[φΣ_J W g² + κΣ_{∉J}|g|h(|g|/σ)] ≤ Δ/(Kα) + (Lα/2)((1+β) avg Σ_J W²σ² + κ²/(1−β) avg d_k)"
+        "   for φ = 1 − (Lα/2)(1+β)/(1−β) > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"
+    )
+    metric = "hybrid_norm_symmetric"
+
+    def covers(self, setting: Setting) -> str | None:
+        """As the hybrid theorem, with noise that says that it is symmetric and unimodal."""
+        if not getattr(setting.noise, "symmetric_unimodal", False):
+            return "the noise is not known to be symmetric and unimodal"
+        return super().covers(setting)
+
+    def factors(self, setting: Setting) -> tuple[float, float, float]:
+        """As in the sharp form, without the floor."""
+        on_noise, curvature, _ = super().factors(setting)
+        return on_noise, curvature, 0.0
+
+    def measure(self, setting: Setting) -> Metric:
+        """φ Σ_J W g² + κ Σ_{∉J} |g| h(|g|/σ)."""
+        phi = 1 - setting.smoothness * setting.alpha * self.divisor(setting.beta)
+        deviation = {name: np.sqrt(variance) for name, variance in setting.variance.items()}
+        return HybridNorm(phi, setting.algorithm.state_free.lr_scale, deviation)
