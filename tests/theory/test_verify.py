@@ -98,12 +98,26 @@ def test_a_bound_below_its_tight_value_is_violated(quadratic):
     assert "above the bound" in false.reason
 
 
+NONCONVEX = {"problem": {"kind": "nonconvex"}, "algorithm.density": 0.0, "algorithm.learning_rate": 0.5, "noise.sigma": 1.0}
+
+
 def test_a_bound_within_the_interval_is_inconclusive(quadratic):
-    few = quadratic(TIGHT | {"simulation": {"steps": 30, "trials": 4}})
+    few = quadratic(NONCONVEX | {"simulation": {"steps": 30, "trials": 4}})
     measured = ft.verify(few, theorems=[Sgd()])[0].tightness
     (verdict,) = ft.verify(few, theorems=[Tightened(measured)])
     assert verdict.status == "inconclusive"
     assert "trials would settle it" in verdict.reason or "reaches" in verdict.reason
+
+
+def test_what_monte_carlo_leaves_open_is_settled_by_the_exact_expectation(quadratic):
+    """Four trials cannot tell 98 % from 102 % of the true ratio; on a quadratic the exact expectation can."""
+    few = quadratic(TIGHT | {"simulation": {"steps": 30, "trials": 4}})
+    evidence = ft.exact(few)
+    ratio = float(np.max(evidence.mean / ft.bound(few, "sgd")))
+    above, below = ft.verify(few, theorems=[Tightened(1.02 * ratio), Tightened(0.98 * ratio)])
+    assert (above.status, above.source) == ("holds", "exact")
+    assert (below.status, below.source) == ("violated", "exact")
+    assert above.lower == above.measured == above.upper
 
 
 def test_premises_that_fail_are_named(quadratic):
@@ -215,11 +229,14 @@ def test_your_own_theorem_needs_no_registration(quadratic):
 def test_noise_without_a_fourth_moment_never_holds_by_monte_carlo(quadratic):
     """Student-t with 3 degrees of freedom: P4 is met, but an average of ‖g‖² has no valid interval."""
     noise = {"kind": "student-t", "degrees_of_freedom": 3.0}
-    verdict = by_name(ft.verify(quadratic({"noise": noise, "algorithm.learning_rate": 0.005})))["run_length"]
-    assert verdict.status == "inconclusive"
-    assert "fourth moment" in verdict.reason
+    base = {"noise": noise, "algorithm.learning_rate": 0.005}
+    open_ = by_name(ft.verify(quadratic(base | {"problem": {"kind": "nonconvex"}})))["run_length"]
+    assert open_.status == "inconclusive"
+    assert "fourth moment" in open_.reason
+    exact = by_name(ft.verify(quadratic(base)))["run_length"]
+    assert (exact.status, exact.source) == ("holds", "exact"), "on a quadratic the expectation needs two moments only"
     noise["degrees_of_freedom"] = 5.0
-    assert by_name(ft.verify(quadratic({"noise": noise, "algorithm.learning_rate": 0.005})))["run_length"].status == "holds"
+    assert by_name(ft.verify(quadratic(base)))["run_length"].source == "monte_carlo"
 
 
 def test_bound_and_evidence_speak_of_one_run(quadratic):

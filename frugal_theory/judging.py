@@ -1,0 +1,185 @@
+"""Judging: a bound held against its evidence at a few horizons, with one error level for everything that is judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.problems.problem import Noise
+from frugal_theory.theorems import Theorem
+from frugal_theory.verdict import Verdict
+
+if TYPE_CHECKING:
+    from frugal_theory.verify import Study
+
+__all__ = ["judge"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+HORIZONS = 16
+"""Horizons k, spread evenly in log k, at which a bound is held against its evidence."""
+
+ROUNDING = 1e-9
+"""Relative rounding of a sum over thousands of steps: a bound that is attained exactly must not look violated."""
+
+
+def judge(ready: Sequence[Study], evidence: Sequence[Mapping[str, Evidence]], confidence: float) -> list[Verdict]:
+    """Verdicts of all studies, from their evidence, with one error level for the whole family (Bonferroni).
+
+    What Monte Carlo leaves open is settled by the exact expectation where there is one (Algorithm 2 on a quadratic).
+    """
+    comparisons = sum(1 for study in ready for theorem in study.theorems if study.excuse(theorem) is None)
+    horizons = max((len(_horizons(study.setting.steps)) for study in ready), default=1)
+    single = 1 - (1 - confidence) / max(1, comparisons * horizons)
+    return [
+        _settled(study, theorem, found, single, confidence)
+        for study, found in zip(ready, evidence, strict=True)
+        for theorem in study.theorems
+    ]
+
+
+def _settled(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], single: float, family: float) -> Verdict:
+    """The verdict by the evidence at hand, or by the exact expectation if that leaves it open."""
+    verdict = _verdict(study, theorem, evidence, single, family)
+    if verdict.status != "inconclusive" or verdict.source != "monte_carlo":
+        return verdict
+    exact = _exact(study, theorem.metric, single)
+    return verdict if exact is None else _verdict(study, theorem, {theorem.metric: exact}, single, family)
+
+
+def _exact(study: Study, metric: str, confidence: float) -> Evidence | None:
+    """The exact expectation of the metric, or None where there is no way to it."""
+    from frugal_theory.evidence.exact import METRICS, expectations
+
+    if metric not in METRICS:
+        return None
+    setting, experiment = study.setting, study.cell.experiment
+    try:
+        return expectations(
+            setting.problem,
+            setting.noise,
+            setting.algorithm,
+            learning_rate=setting.alpha,
+            steps=setting.steps,
+            trials=experiment.simulation.trials,
+            seed=experiment.seed,
+            metrics=[metric],
+            confidence=confidence,
+        )[metric]
+    except ValueError:  # not Algorithm 2 on a quadratic with additive noise
+        return None
+
+
+def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], single: float, family: float) -> Verdict:
+    setting = study.setting
+    blank = Verdict(
+        theorem.name,
+        "not applicable",
+        "",
+        learning_rate=setting.alpha,
+        premises=study.premises,
+        cell=study.cell.settings,
+        metric=theorem.metric,
+    )
+    if theorem.covers(setting) is None and setting.runs is not None:
+        blank = replace(blank, largest_step=theorem.largest_step(setting)[0])
+    if excuse := study.excuse(theorem):
+        return replace(blank, reason=excuse[0].upper() + excuse[1:] + ".")
+
+    found, bound = evidence[theorem.metric], theorem.bound(setting)
+    lower, upper = found.interval(single)
+    at = _horizons(setting.steps) - 1
+    mean, lower, upper, bound = found.mean[at], lower[at], upper[at], bound[at]
+    worst = int(np.argmax(np.nan_to_num(mean / bound, nan=np.inf)))
+    verdict = replace(
+        blank,
+        measured=float(mean[worst]),
+        bound=float(bound[worst]),
+        margin=float(bound[worst] - mean[worst]),
+        tightness=float(mean[worst] / bound[worst]),
+        lower=float(lower[worst]),
+        upper=float(upper[worst]),
+        step=int(found.steps[at][worst]),
+        confidence=family,
+        source=found.source,
+        trials=found.trials,
+    )
+    if not theorem.explicit:
+        return _shape_only(verdict, float(np.max(upper / bound)), float(np.max(mean / bound)))
+    slack = bound * (1 + ROUNDING)
+    if np.any(lower > slack) or not np.all(np.isfinite(mean)):
+        return _violated(verdict, found, at, mean, lower, upper, bound)
+    if found.source == "monte_carlo" and theorem.metric != "gradient_one_norm" and _no_fourth_moment(setting.noise):
+        reason = (
+            "The noise has no fourth moment, so no interval around a Monte Carlo average of ‖g‖² is valid; "
+            f"the average itself is at {100 * mean[worst] / bound[worst]:.3g} % of the bound."
+        )
+        return replace(verdict, status="inconclusive", reason=reason, lower=None, upper=None)
+    if np.all(upper <= slack):
+        reason = (
+            f"At {len(at)} horizons up to k = {setting.steps} the average stays below the bound; "
+            f"closest at k = {verdict.step}, at {100 * mean[worst] / bound[worst]:.3g} % of it."
+        )
+        return replace(verdict, status="holds", reason=reason)
+    return _inconclusive(verdict, found, at, mean, upper, bound)
+
+
+def _shape_only(verdict: Verdict, constant: float, estimate: float) -> Verdict:
+    reason = (
+        f"The constant is hidden in O(·), so this cannot hold or fail; the evidence implies a constant of {estimate:.3g}"
+        + (f" (at most {constant:.3g})." if math.isfinite(constant) and constant > estimate * 1.001 else ".")
+    )
+    return replace(verdict, status="shape only", reason=reason, implied_constant=constant, margin=None)
+
+
+def _violated(verdict: Verdict, found: Evidence, at: Index, mean: Array, lower: Array, upper: Array, bound: Array) -> Verdict:
+    worst = int(np.argmax(np.nan_to_num(lower / bound, nan=np.inf)))
+    reason = f"At k = {found.steps[at][worst]} the average is {mean[worst]:.4g}, above the bound {bound[worst]:.4g}."
+    return replace(
+        verdict,
+        status="violated",
+        reason=reason,
+        measured=float(mean[worst]),
+        bound=float(bound[worst]),
+        margin=float(bound[worst] - mean[worst]),
+        tightness=float(mean[worst] / bound[worst]),
+        lower=float(lower[worst]),
+        upper=float(upper[worst]),
+        step=int(found.steps[at][worst]),
+    )
+
+
+def _inconclusive(verdict: Verdict, found: Evidence, at: Index, mean: Array, upper: Array, bound: Array) -> Verdict:
+    open_at = int(np.argmax(upper / bound))
+    reason = (
+        f"At k = {found.steps[at][open_at]} the interval around {mean[open_at]:.4g} reaches {upper[open_at]:.4g}, "
+        f"past the bound {bound[open_at]:.4g}"
+    )
+    needed = _trials_needed(found.trials, mean[open_at], upper[open_at], bound[open_at])
+    more = f"; about {needed} trials would settle it." if needed is not None else "."
+    return replace(verdict, status="inconclusive", reason=reason + more)
+
+
+def _no_fourth_moment(noise: Noise) -> bool:
+    """Whether ‖g‖² has no variance: Student-t noise with at most 4 degrees of freedom."""
+    return bool(getattr(noise, "degrees_of_freedom", math.inf) <= 4)
+
+
+def _trials_needed(trials: int, mean: float, upper: float, bound: float) -> int | None:
+    """Trials at which the interval's half width, shrinking as 1/√n, would clear the bound."""
+    width, room = upper - mean, abs(bound - mean)
+    if not (math.isfinite(width) and width > 0 and room > 0):
+        return None
+    needed = trials * (width / room) ** 2
+    return math.ceil(needed) if needed < 1e12 else None
+
+
+def _horizons(steps: int) -> Index:
+    return np.unique(np.round(np.geomspace(1, steps, HORIZONS)).astype(np.int64))
