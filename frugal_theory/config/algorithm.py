@@ -94,7 +94,7 @@ class Algorithm(Part):
     embeddings: Literal["state_full", "split", "state_free"] = "state_full"
     norms: Literal["state_full", "split", "state_free"] = "state_full"
     output: Literal["state_full", "split", "state_free"] = "state_full"
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
 
     _tables = field_validator("state_full", "state_free", mode="before")(_rule_table)
 
