@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from frugal_gpu.optim.param_groups import flat
+from frugal_gpu.optim.rules import StateFullRule, state_full_rule
 from frugal_theory.algorithm.selection import budget
 from frugal_theory.config import BASIS_SUBSPACES, MATRIX_SUBSPACES, AdamW, Algorithm, Experiment, StateFree
 from frugal_theory.loading import ExperimentError
@@ -21,8 +23,6 @@ from frugal_theory.loading import ExperimentError
 __all__ = ["Memory", "memory_of", "memory_table", "state_bytes_held"]
 
 FLOAT32 = 4
-STATISTICS = {"adamw": 2, "lion": 1, "sgdm": 1}
-"""Statistics that a state-full rule keeps for every number it updates."""
 
 ALL_STATE_FULL = {"density": 1.0, "embeddings": "state_full", "norms": "state_full", "output": "state_full", "set": None}
 INDEX = 4
@@ -75,7 +75,7 @@ def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL") ->
     state = selection = idle = 0.0
     for parameter, split in _treatments(model, algorithm):
         if split == "state_full":
-            state += STATISTICS[algorithm.state_full.rule] * parameter.numel()
+            state += _statistics(_rule(algorithm)) * parameter.numel()
         elif split is True:
             state += _state_numbers(tuple(parameter.shape), algorithm)
             selection += _indices(tuple(parameter.shape), algorithm)
@@ -103,10 +103,19 @@ def _treatments(model: nn.Module, algorithm: Algorithm) -> Iterator[tuple[nn.Par
             yield parameter, group["split"]
 
 
+def _rule(algorithm: Algorithm) -> StateFullRule:
+    return state_full_rule(flat({"state_full": algorithm.state_full}))
+
+
+def _statistics(rule: StateFullRule) -> int:
+    """Statistics that a state-full rule keeps for every number it updates."""
+    return len(rule.vectors + rule.squares)
+
+
 def _state_numbers(shape: tuple[int, ...], algorithm: Algorithm) -> float:
     """How many numbers the state of one split parameter holds."""
     size, density, kind = math.prod(shape), algorithm.density, algorithm.subspace
-    statistics = STATISTICS[algorithm.state_full.rule]
+    statistics = _statistics(_rule(algorithm))
     if density == 0:
         return 0.0
     if algorithm.off_set_momentum == "decay" or density == 1 or (len(shape) == 1 and kind in MATRIX_SUBSPACES):
@@ -118,7 +127,7 @@ def _state_numbers(shape: tuple[int, ...], algorithm: Algorithm) -> float:
         return statistics * size * (1 if hold else density)
     units, inside = _units(shape, algorithm)
     kept = units if hold else inside
-    counts = kept if algorithm.state_full.rule == "adamw" else 0
+    counts = kept if _rule(algorithm).counts else 0
     return statistics * kept * size / units + counts
 
 
