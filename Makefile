@@ -24,8 +24,12 @@ demo: $(STAMP)  ## verify the theorems, train a small LLaMA with the same algori
 	$(BIN)/frugal-gpu train simulations/demo.toml
 	$(BIN)/frugal-theory report runs/demo
 
+# One arithmetic thread a process: the tests run side by side, and small matrices gain nothing from more.
+test test-slow: export OMP_NUM_THREADS = 1
+test test-slow: export OPENBLAS_NUM_THREADS = 1
+
 test: $(STAMP)  ## all tests but the slow studies
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-slow: $(STAMP)  ## the slow studies
 	$(BIN)/python -m pytest -m slow
