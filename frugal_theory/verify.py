@@ -126,9 +126,10 @@ def studies(experiment: Experiment, theorems: Sequence[Theorem] | None = None) -
     """Every cell of the experiment made ready; nothing is simulated yet."""
     chosen = tuple(theorems) if theorems is not None else _theorems(experiment)
     result = []
+    tested: dict[bytes, tuple[Premise, ...]] = {}
     for cell in cells(experiment):
         setting = _resolve(cell.experiment, setting_of(cell.experiment))
-        result.append(Study(cell, setting, chosen, check_premises(setting, cell.experiment.seed)))
+        result.append(Study(cell, setting, chosen, check_premises(setting, cell.experiment.seed, known=tested)))
     return result
 
 

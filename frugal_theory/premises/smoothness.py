@@ -1,0 +1,154 @@
+"""P1 and P2 by search: pairs of points whose gradient ratio exceeds L, points whose value is below f*.
+
+Every number that can refuse a premise comes from points that can be evaluated again, so nothing true is refused except
+by rounding, which ``RATIO_SLACK`` allows for. A search that finds nothing proves nothing; where L is an eigenvalue of
+the Hessian along the way, it finds it to within a per cent (docs/premises.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.algorithm.selection import stream
+from frugal_theory.premises.flat import gradient_rows, parameters, rows
+from frugal_theory.problems.problem import Problem
+
+__all__ = ["Search", "largest_gradient_ratio", "search"]
+
+Array = NDArray[np.float64]
+
+PAIRS = 64
+"""Random pairs of points that L is held against."""
+
+RATIO_SLACK = 1e-9
+"""Relative rounding allowed to a gradient ratio: cancellation in ∇f(x) − ∇f(y) at nearby points."""
+
+DISTANCE = 1e-3
+"""Half the distance of the pairs that measure curvature, as a share of 1 + ‖x‖."""
+
+DESCENT = (4, 20, 100)
+"""Steps of accelerated descent after which curvature is measured: from the start towards the optimum."""
+
+ITERATIONS, CLIMBS, CANDIDATES = 12, 6, 8
+"""Power iterations at every point; then rounds of local ascent, each with so many candidates around the best point."""
+
+LANCZOS_SPACE = 20
+"""Dimension of the Krylov space of the Lanczos estimate."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the search found: ``ratio``, the largest gradient ratio of any pair; ``lanczos``, the estimate of |λ|_max of the
+    Hessian at the steepest point (nan without one); ``lowest``, the least value of f seen."""
+
+    ratio: float
+    lanczos: float
+    lowest: float
+
+
+def largest_gradient_ratio(problem: Problem, seed: int = 0, pairs: int = PAIRS) -> float:
+    """The largest ‖∇f(x) − ∇f(y)‖ / ‖x − y‖ over random pairs at distances from 10⁻³ to 10² around the start."""
+    rng = np.random.default_rng(stream(seed, "problem"))
+    start = _start(problem, seed)
+    scales = np.geomspace(1e-3, 1e2, pairs)[:, None]
+    x = start + scales * rng.standard_normal((pairs, start.size))
+    y = x + scales * rng.standard_normal((pairs, start.size))
+    difference = gradient_rows(problem, x) - gradient_rows(problem, y)
+    return float(np.max(_norms(difference) / _norms(x - y)))
+
+
+def search(problem: Problem, smoothness: float, seed: int = 0) -> Search:
+    """Random pairs, then power iteration at points between the start, the optimum and far away, then local ascent.
+
+    ``smoothness`` sets the step of the descent only. The pair of every measurement is x ± h v, with v turned towards the
+    steepest direction by power iteration on gradient differences.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(entropy=stream(seed, "problem").entropy, spawn_key=(0, 1)))
+    points = _points(problem, _start(problem, seed), smoothness, rng)
+    x, direction, found = _steepest(problem, points, rng.standard_normal(points.shape), ITERATIONS)
+    for round_ in range(CLIMBS):
+        scale = (1 + np.linalg.norm(x)) / math.sqrt(x.size) * 0.5**round_
+        around = x + scale * rng.standard_normal((CANDIDATES, x.size))
+        turned = direction + 0.1 * rng.standard_normal(around.shape) / math.sqrt(x.size)
+        candidate, its_direction, its_ratio = _steepest(problem, around, turned, 3)
+        if its_ratio > found:
+            x, direction, found = candidate, its_direction, its_ratio
+    lanczos, vector = _lanczos(problem, x, direction)
+    if vector is not None:
+        found = max(found, float(_stretch(problem, x[None], vector[None])[1][0]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        lowest = float(np.fmin.reduce(np.ravel(problem.value(parameters(problem, np.vstack([points, x]))))))
+    return Search(max(found, largest_gradient_ratio(problem, seed)), lanczos, lowest)
+
+
+def _start(problem: Problem, seed: int) -> Array:
+    return rows(problem, problem.start(np.random.default_rng(stream(seed, "start"))))
+
+
+def _points(problem: Problem, start: Array, smoothness: float, rng: np.random.Generator) -> Array:
+    """Start, towards the optimum (Nesterov's method with step 1/L), between the two, the origin, and far away; (points, d)."""
+    x, ahead, path = start, start, [start]
+    for step in range(1, DESCENT[-1] + 1):
+        new = ahead - gradient_rows(problem, ahead) / smoothness
+        if not np.isfinite(new).all():
+            break
+        x, ahead = new, new + step / (step + 3) * (new - x)
+        if step in DESCENT:
+            path.append(x)
+    far = [start + scale * rng.standard_normal(start.size) for scale in (3.0, 30.0)]
+    return np.array([*path, (start + path[-1]) / 2, np.zeros_like(start), *far])
+
+
+def _stretch(problem: Problem, x: Array, direction: Array) -> tuple[Array, Array]:
+    """Unit vectors along ∇f(x + hv) − ∇f(x − hv), and its length over 2h, row by row, for unit v along ``direction``."""
+    unit = direction / _norms(direction)[:, None]
+    half = DISTANCE * (1 + _norms(x))[:, None]
+    above, below = x + half * unit, x - half * unit
+    difference = gradient_rows(problem, above) - gradient_rows(problem, below)
+    length = _norms(difference)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        turned = np.where(length[:, None] > 0, difference / length[:, None], unit)
+    return turned, length / _norms(above - below)
+
+
+def _steepest(problem: Problem, x: Array, direction: Array, iterations: int) -> tuple[Array, Array, float]:
+    """Power iteration at every row of x side by side; the steepest row, its direction and its largest gradient ratio."""
+    best = np.zeros(len(x))
+    for _ in range(iterations):
+        turned, ratio = _stretch(problem, x, direction)
+        direction = np.where(np.isfinite(turned).all(axis=1, keepdims=True), turned, direction)
+        best = np.fmax(best, ratio)
+    row = int(np.argmax(best))
+    return x[row], direction[row], float(best[row])
+
+
+def _lanczos(problem: Problem, x: Array, direction: Array) -> tuple[float, Array | None]:
+    """|λ|_max of the Hessian at x and its eigenvector by Lanczos on gradient differences; (nan, None) if that fails."""
+    if x.size < 3:
+        return math.nan, None
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+
+    half = DISTANCE * (1 + float(np.linalg.norm(x)))
+
+    def product(vector: Array) -> Array:
+        vector = vector.ravel()
+        scale = half / max(float(np.linalg.norm(vector)), 1e-300)
+        both = gradient_rows(problem, np.array([x + scale * vector, x - scale * vector]))
+        result: Array = (both[0] - both[1]) / (2 * scale)
+        return result
+
+    operator = LinearOperator((x.size, x.size), matvec=product, dtype=np.float64)
+    try:
+        values, vectors = eigsh(operator, k=1, which="LM", v0=direction, ncv=min(x.size, LANCZOS_SPACE), maxiter=5, tol=1e-3)
+    except (ArpackError, ValueError, np.linalg.LinAlgError):
+        return math.nan, None
+    return float(abs(values[0])), vectors[:, 0]
+
+
+def _norms(vectors: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
