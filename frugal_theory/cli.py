@@ -126,6 +126,19 @@ def proofs() -> None:
         raise typer.Exit(1)
 
 
+@app.command(name="self-test")
+def self_test(
+    budget: Annotated[float, typer.Option("--budget", help="Multiplies the number of trials.")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the noise and of the sets.")] = 0,
+    everything: Annotated[bool, typer.Option("--all", help="Show the true counterparts too.")] = False,
+) -> None:
+    """Plant false theorems and faulty engines. Exit status 1 unless all are caught and nothing true raises an alarm."""
+    from frugal_theory.self_test.command import run
+
+    if not run(budget, seed, everything=everything):
+        raise typer.Exit(1)
+
+
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder, e.g. runs/demo.")]) -> None:
     """Write report.html: the measured metric under its bounds, the training curve, the verdicts, the experiment."""
