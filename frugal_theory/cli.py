@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from frugal_theory.loading import ExperimentError, load, parse_overrides
@@ -40,6 +40,9 @@ Settings = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Results folder (default: runs/NAME).")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes that share the work (default: one per core).")]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", metavar="ADDRESS", help="Use this Dask cluster, e.g. tcp://127.0.0.1:8786.")
+]
 
 CORES = os.cpu_count() or 1
 MARKS = {"holds": "✓", "violated": "✗", "inconclusive": "?", "shape only": "~", "not applicable": "–"}
@@ -67,12 +70,14 @@ def main() -> None:
 
 
 @app.command()
-def verify(experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES) -> None:
+def verify(
+    experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES, cluster: Cluster = None
+) -> None:
     """Judge the experiment's theorems in every cell of its sweep. Exit status 1 if one is violated."""
     from frugal_theory.verify import judge
 
     loaded = load(experiment, parse_overrides(settings or []))
-    folder, ready, evidence = _gather(loaded, out, jobs)
+    folder, ready, evidence = _gather(loaded, out, jobs, cluster)
     verdicts = judge(ready, evidence, loaded.verify.confidence)
     _finish(folder, loaded, ready, evidence, verdicts)
     console = Console()
@@ -84,10 +89,12 @@ def verify(experiment: ExperimentFile, settings: Settings = None, out: Out = Non
 
 
 @app.command()
-def simulate(experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES) -> None:
+def simulate(
+    experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES, cluster: Cluster = None
+) -> None:
     """Gather Monte Carlo evidence for every cell of the experiment, without judging anything."""
     loaded = load(experiment, parse_overrides(settings or []))
-    folder, ready, evidence = _gather(loaded, out, jobs)
+    folder, ready, evidence = _gather(loaded, out, jobs, cluster)
     _finish(folder, loaded, ready, evidence, None)
     console = Console()
     table = Table("cell", "learning rate", "average ‖g‖² up to the last step", "interval", box=None, pad_edge=False)
@@ -155,28 +162,32 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results
     console.print(f"Report: {path}", highlight=False, soft_wrap=True)
 
 
-def _gather(experiment: Experiment, out: Path | None, jobs: int) -> tuple[Path, list[Study], list[dict[str, Evidence]]]:
+def _gather(
+    experiment: Experiment, out: Path | None, jobs: int, cluster: str | None
+) -> tuple[Path, list[Study], list[dict[str, Evidence]]]:
     """Folder, studies and evidence of every cell; cells that an interrupted run finished are taken from it."""
+    from frugal_theory.evidence.workers import ClusterError
     from frugal_theory.results import load_cell, make_folder, save_cell
-    from frugal_theory.verify import gather, studies
+    from frugal_theory.verify import gather_all, studies
 
     ready = studies(experiment)
     folder = out or Path("runs") / experiment.name
     make_folder(folder)
-    evidence: list[dict[str, Evidence]] = []
+    evidence = [load_cell(folder, study) for study in ready]
+    missing = [number for number, found in enumerate(evidence) if found is None]
     try:
-        with _progress(len(ready)) as track:
-            for study in ready:
-                found = load_cell(folder, study)
-                if found is None:
-                    found = gather(study, jobs=jobs, progress=track(study.cell.label or experiment.name))
-                    save_cell(folder, study, found)
-                evidence.append(found)
+        with _progress(ready, experiment.name) as progress:
+            work = gather_all([ready[number] for number in missing], jobs=jobs, cluster=cluster, progress=progress)
+            for number, found in zip(missing, work, strict=True):
+                save_cell(folder, ready[number], found)
+                evidence[number] = found
+    except ClusterError as error:
+        raise ExperimentError(str(error)) from error
     except KeyboardInterrupt:
-        kept = f"{len(evidence)} of {len(ready)} cells are kept in {folder}"
+        kept = f"{sum(found is not None for found in evidence)} of {len(ready)} cells are kept in {folder}"
         print(f"interrupted: {kept}; the same command continues with the rest", file=sys.stderr)
         raise SystemExit(130) from None
-    return folder, ready, evidence
+    return folder, ready, [found for found in evidence if found is not None]
 
 
 def _finish(
@@ -193,27 +204,23 @@ def _finish(
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+def _progress(ready: Sequence[Study], name: str) -> Iterator[Callable[[Study, int, int], None]]:
     """A progress bar a cell on a terminal, a line a cell elsewhere; both on stderr."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
+    labels = {id(study): f"[{i}/{len(ready)}] {study.cell.label or name}" for i, study in enumerate(ready, start=1)}
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
-        count = 0
+        tasks: dict[int, TaskID] = {}
 
-        def track(label: str) -> Callable[[int, int], None]:
-            nonlocal count
-            count += 1
-            number = count
-            task = bars.add_task(f"[{number}/{total}] {label}", total=None)
+        def update(study: Study, done: int, trials: int) -> None:
+            label = labels[id(study)]
+            if id(study) not in tasks:
+                tasks[id(study)] = bars.add_task(label, total=trials)
+            bars.update(tasks[id(study)], completed=done)
+            if done >= trials and not console.is_terminal:
+                print(f"{label}: {trials} trials", file=sys.stderr, flush=True)
 
-            def update(done: int, trials: int) -> None:
-                bars.update(task, completed=done, total=trials)
-                if done >= trials and not console.is_terminal:
-                    print(f"[{number}/{total}] {label}: {trials} trials", file=sys.stderr, flush=True)
-
-            return update
-
-        yield track
+        yield update
 
 
 def print_verdicts(console: Console, ready: Sequence[Study], verdicts: Sequence[Verdict]) -> None:

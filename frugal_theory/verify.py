@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from frugal_theory.algorithm.selection import stream
 from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible, quoted
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.metrics import Metric
-from frugal_theory.evidence.monte_carlo import monte_carlo
+from frugal_theory.evidence.monte_carlo import Simulation, run, simulation
 from frugal_theory.judging import judge
 from frugal_theory.loading import Cell, ExperimentError, cells
 from frugal_theory.premises import check_premises
@@ -22,7 +22,7 @@ from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
 from frugal_theory.verdict import Premise, Verdict
 
-__all__ = ["Study", "bound", "gather", "judge", "resolved", "setting_of", "simulate", "studies", "verify"]
+__all__ = ["Study", "bound", "gather", "gather_all", "judge", "resolved", "setting_of", "simulate", "studies", "verify"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -100,14 +100,18 @@ def simulate(
     *,
     metric: str = "squared_gradient_norm",
     jobs: int = 1,
+    cluster: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evidence:
     """Monte Carlo evidence of the experiment itself (not of its sweep): the running average of E‖gᵏ‖², or of ``metric``.
 
-    Raises ExperimentError if the experiment has no [problem], ValueError for an unknown metric.
+    ``jobs`` processes share the work, or the workers of the Dask ``cluster`` with that address; the result is the same bit
+    for bit. Raises ExperimentError if the experiment has no [problem], ValueError for an unknown metric.
     """
     setting = _resolve(experiment, setting_of(experiment))
-    return _run(experiment, setting, (metric,), jobs, progress)[metric]
+    report = None if progress is None else (lambda _, done, total: progress(done, total))
+    work = _simulation(experiment, setting, (metric,))
+    return next(run([work], jobs=jobs, cluster=cluster, progress=report))[metric]
 
 
 def bound(experiment: Experiment, theorem: str) -> Array:
@@ -133,9 +137,25 @@ def studies(experiment: Experiment, theorems: Sequence[Theorem] | None = None) -
     return result
 
 
-def gather(study: Study, *, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> dict[str, Evidence]:
+def gather(study: Study, *, jobs: int = 1) -> dict[str, Evidence]:
     """Monte Carlo evidence for every metric that the study's theorems need."""
-    return _run(study.cell.experiment, study.setting, study.metrics, jobs, progress, study.measures)
+    return next(gather_all([study], jobs=jobs))
+
+
+def gather_all(
+    ready: Sequence[Study],
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    progress: Callable[[Study, int, int], None] | None = None,
+) -> Iterator[dict[str, Evidence]]:
+    """The evidence of every study, in order, each as soon as it is complete; all cores, or workers, are busy throughout.
+
+    ``progress(study, done, total)`` is called as trials finish.
+    """
+    work = [_simulation(study.cell.experiment, study.setting, study.metrics, study.measures) for study in ready]
+    report = None if progress is None else (lambda number, done, total: progress(ready[number], done, total))
+    return run(work, jobs=jobs, cluster=cluster, progress=report)
 
 
 def verify(
@@ -143,20 +163,19 @@ def verify(
     *,
     theorems: Sequence[Theorem] | None = None,
     jobs: int = 1,
+    cluster: str | None = None,
     progress: Progress | None = None,
 ) -> list[Verdict]:
     """Judge every theorem in every cell of the experiment by Monte Carlo.
 
     All verdicts together are wrong with probability at most 1 − ``experiment.verify.confidence``. ``theorems``
-    replaces those that the file names. ``progress(cell, done, total)`` is called as trials finish.
+    replaces those that the file names. ``jobs`` processes share the work, or the workers of the Dask ``cluster`` with that
+    address. ``progress(cell, done, total)`` is called as trials finish.
     Raises ExperimentError for an experiment that cannot be run.
     """
     ready = studies(experiment, theorems)
-    evidence = []
-    for study in ready:
-        label = study.cell.label
-        report = None if progress is None else (lambda done, total, label=label: progress(label, done, total))
-        evidence.append(gather(study, jobs=jobs, progress=report))
+    report = None if progress is None else (lambda study, done, total: progress(study.cell.label, done, total))
+    evidence = list(gather_all(ready, jobs=jobs, cluster=cluster, progress=report))
     return judge(ready, evidence, experiment.verify.confidence)
 
 
@@ -194,15 +213,10 @@ def _admissible(setting: Setting, theorems: Sequence[Theorem]) -> list[float]:
     return [step for step in steps if math.isfinite(step)]
 
 
-def _run(
-    experiment: Experiment,
-    setting: Setting,
-    metrics: Sequence[str],
-    jobs: int,
-    progress: Callable[[int, int], None] | None,
-    measures: Mapping[str, Metric] | None = None,
-) -> dict[str, Evidence]:
-    return monte_carlo(
+def _simulation(
+    experiment: Experiment, setting: Setting, metrics: Sequence[str], measures: Mapping[str, Metric] | None = None
+) -> Simulation:
+    return simulation(
         setting.problem,
         setting.noise,
         setting.algorithm,
@@ -213,6 +227,4 @@ def _run(
         metrics=metrics,
         measures=measures,
         confidence=experiment.verify.confidence,
-        jobs=jobs,
-        progress=progress,
     )

@@ -8,8 +8,10 @@ the work is cut up, and memory grows with a batch × steps, not with trials × s
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +20,13 @@ from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.algorithm.step import init, step
 from frugal_theory.config import Algorithm
+from frugal_theory.evidence import separable
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.metrics import METRICS, Metric
+from frugal_theory.evidence.workers import in_order, one_blas_thread
 from frugal_theory.problems.problem import Noise, Problem
 
-__all__ = ["batches", "is_deterministic", "monte_carlo"]
+__all__ = ["Simulation", "batches", "is_deterministic", "monte_carlo", "run", "simulation"]
 
 Array = NDArray[np.float64]
 
@@ -31,6 +35,9 @@ BATCH = 32
 
 BATCH_COORDINATES = 2**17
 """… the number of coordinates, over all of them, that still fits a core's cache."""
+
+WORTH_COMPILING = 2e7
+"""Coordinate updates from which on the fast path is used: NumPy needs about a second for these, numba to get going, too."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,61 @@ class Moments:
         return Moments(n, mean, second, third)
 
 
-def monte_carlo(
+@dataclass(frozen=True)
+class Simulation:
+    """What one cell of a sweep has to run: ``trials`` trials of ``steps`` steps, in :attr:`batches`.
+
+    ``metrics``: by name, squared_gradient_norm and the like. ``compiled``: whether the fast path runs it
+    (:mod:`frugal_theory.evidence.separable`); decided once, so that it does not depend on who runs which batch.
+    """
+
+    problem: Problem
+    noise: Noise
+    algorithm: Algorithm
+    learning_rate: float
+    steps: int
+    trials: int
+    seed: int
+    metrics: Mapping[str, Metric]
+    confidence: float
+    exact: bool
+    compiled: bool
+
+    @property
+    def batches(self) -> list[NDArray[np.int64]]:
+        """The trial numbers of every batch."""
+        return batches(self.problem, self.trials)
+
+    @property
+    def updates(self) -> float:
+        """Coordinate updates in all."""
+        return float(self.steps) * self.trials * _dimension(self.problem)
+
+    def run(self, batch: NDArray[np.int64]) -> dict[str, Moments]:
+        """Moments of the running averages of one batch, by metric."""
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is a result, not an error
+            counts = np.arange(1, self.steps + 1)
+            return {name: Moments.of(np.cumsum(value, axis=1) / counts) for name, value in _values(self, batch).items()}
+
+    def evidence(self, moments: Mapping[str, Moments]) -> dict[str, Evidence]:
+        """The evidence of all batches' moments."""
+        return {name: _evidence(name, found, self.exact, self.confidence) for name, found in moments.items()}
+
+    def seconds(self) -> float:
+        """About how long this takes on one core: from a few steps of the first batch, less what a batch costs anyway."""
+        if self.compiled:
+            return 1e-8 * self.updates
+        once = self._timed(1)
+        step = once if once > 0.1 else max(0.0, self._timed(9) - self._timed(1)) / 8
+        return step * self.steps * len(self.batches)
+
+    def _timed(self, steps: int) -> float:
+        began = time.perf_counter()
+        replace(self, steps=steps).run(self.batches[0])
+        return time.perf_counter() - began
+
+
+def simulation(
     problem: Problem,
     noise: Noise,
     algorithm: Algorithm,
@@ -77,14 +138,10 @@ def monte_carlo(
     metrics: Sequence[str] = ("squared_gradient_norm",),
     measures: Mapping[str, Metric] | None = None,
     confidence: float = 0.99,
-    jobs: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Evidence]:
-    """Run ``trials`` trials of ``steps`` steps and return, for every metric, the running average with its interval.
+) -> Simulation:
+    """A simulation made ready. ``measures`` are metrics that depend on the setting, by name.
 
-    ``jobs`` processes share the batches; ``progress(done, total)`` is called as trials finish. A run without any
-    randomness needs one trial, and has no interval. ``measures`` are metrics that depend on the setting, by name. Raises
-    ValueError for an unknown metric.
+    A run without any randomness needs one trial. Raises ValueError for an unknown metric.
     """
     known: Mapping[str, Metric] = {**METRICS, **(measures or {})}
     unknown = [name for name in metrics if name not in known]
@@ -93,26 +150,67 @@ def monte_carlo(
     chosen = {name: known[name] for name in metrics}
     exact = is_deterministic(problem, noise, algorithm)
     trials = 1 if exact else trials
-    work = batches(problem, trials)
+    large = float(steps) * trials * _dimension(problem) >= WORTH_COMPILING
+    fast = large and separable.applies(problem, noise, algorithm, chosen) and separable.compiled()
+    return Simulation(problem, noise, algorithm, learning_rate, steps, trials, seed, chosen, confidence, exact, fast)
 
-    def run(batch: NDArray[np.int64]) -> dict[str, Moments]:
-        return _run_batch(problem, noise, algorithm, learning_rate, steps, seed, chosen, batch)
 
-    merged: dict[str, Moments] = {}
-    done = 0
-    for result in _in_order(run, work, jobs):
-        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is a result, not an error
-            merged = {name: merged[name].merge(result[name]) if merged else result[name] for name in metrics}
-        done = min(merged[metrics[0]].count, trials)
-        if progress is not None:
-            progress(done, trials)
-    return {name: _evidence(name, moments, exact, confidence) for name, moments in merged.items()}
+def run(
+    simulations: Sequence[Simulation],
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    progress: Callable[[int, int, int], None] | None = None,
+) -> Iterator[dict[str, Evidence]]:
+    """The evidence of every simulation, in order, as soon as it and those before it are complete.
+
+    ``jobs`` processes of this machine, or the workers of the Dask ``cluster`` at that address, share the batches of all
+    simulations. ``progress(number, done, total)`` is called as trials of simulation ``number`` finish. Raises
+    :class:`~frugal_theory.evidence.workers.ClusterError` for a cluster that cannot be used.
+    """
+    tasks = [(simulation, batch) for simulation in simulations for batch in simulation.batches]
+    results = in_order(
+        Simulation.run,
+        tasks,
+        jobs=jobs,
+        cluster=cluster,
+        threads=all(simulation.compiled for simulation in simulations),
+        seconds=(simulation.seconds() for simulation in simulations),
+    )
+    for number, simulation in enumerate(simulations):
+        merged: dict[str, Moments] = {}
+        for _ in simulation.batches:
+            result = next(results)
+            with np.errstate(over="ignore", invalid="ignore"):
+                merged = {name: merged[name].merge(found) if merged else found for name, found in result.items()}
+            if progress is not None:
+                progress(number, next(iter(merged.values())).count, simulation.trials)
+        yield simulation.evidence(merged)
+
+
+def monte_carlo(
+    problem: Problem,
+    noise: Noise,
+    algorithm: Algorithm,
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> dict[str, Evidence]:
+    """Run one simulation and return, for every metric, the running average with its interval.
+
+    ``settings`` are those of :func:`simulation`; ``jobs`` and ``cluster`` as in :func:`run`. ``progress(done, total)``
+    is called as trials finish.
+    """
+    report = None if progress is None else (lambda _, done, total: progress(done, total))
+    (found,) = run([simulation(problem, noise, algorithm, **settings)], jobs=jobs, cluster=cluster, progress=report)
+    return found
 
 
 def batches(problem: Problem, trials: int) -> list[NDArray[np.int64]]:
     """The trial numbers of every batch: a function of the problem's size and the number of trials only."""
-    dimension = sum(math.prod(shape) for shape in problem.shapes.values())
-    size = max(1, min(BATCH, BATCH_COORDINATES // dimension))
+    size = max(1, min(BATCH, BATCH_COORDINATES // _dimension(problem)))
     return [np.arange(first, min(first + size, trials)) for first in range(0, trials, size)]
 
 
@@ -124,71 +222,37 @@ def is_deterministic(problem: Problem, noise: Noise, algorithm: Algorithm) -> bo
     return silent and (fixed or scheduled)
 
 
-def _in_order(
-    run: Callable[[NDArray[np.int64]], dict[str, Moments]], work: Sequence[NDArray[np.int64]], jobs: int
-) -> Iterator[dict[str, Moments]]:
-    if jobs == 1 or len(work) == 1:
-        yield from map(run, work)
-        return
-    from joblib import Parallel, delayed
-
-    from frugal_theory.extending import carry
-
-    elsewhere = delayed(carry(run))
-    yield from Parallel(n_jobs=jobs, return_as="generator")(elsewhere(batch) for batch in work)
-
-
-def _run_batch(
-    problem: Problem,
-    noise: Noise,
-    algorithm: Algorithm,
-    learning_rate: float,
-    steps: int,
-    seed: int,
-    metrics: Mapping[str, Metric],
-    batch: NDArray[np.int64],
-) -> dict[str, Moments]:
-    """Moments of the running averages of one batch. One BLAS thread, so that no result depends on the machine's load."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1), np.errstate(over="ignore", invalid="ignore"):
-        averages = _averages(problem, noise, algorithm, learning_rate, steps, seed, metrics, batch)
-        return {name: Moments.of(values) for name, values in averages.items()}
-
-
-def _averages(
-    problem: Problem,
-    noise: Noise,
-    algorithm: Algorithm,
-    learning_rate: float,
-    steps: int,
-    seed: int,
-    metrics: Mapping[str, Metric],
-    batch: NDArray[np.int64],
-) -> dict[str, Array]:
-    """Running averages (1/k) Σ_{i≤k} of every metric for every trial of the batch; shape (trials, steps)."""
+def _values(simulation: Simulation, batch: NDArray[np.int64]) -> dict[str, Array]:
+    """Every metric at every step of every trial of the batch; shape (trials, steps)."""
+    problem, algorithm, seed = simulation.problem, simulation.algorithm, simulation.seed
     start = problem.start(np.random.default_rng(stream(seed, "start")))
-    x = {name: np.repeat(value[None], len(batch), axis=0) for name, value in start.items()}
-    rng = _noise_generator(seed, int(batch[0]))
+    bits = _noise_bits(seed, int(batch[0]))
+    if simulation.compiled:
+        return separable.measure(simulation, batch, start, bits)
     bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
     runs: RunLengths | None = run_lengths(algorithm, problem.shapes, bases)
-    state = init(trials=batch, bases=bases)
-    values = {name: np.empty((len(batch), steps)) for name in metrics}
-    for k in range(steps):
-        gradient = problem.gradient(x)
-        stochastic = noise.sample(rng, problem, x, gradient)
-        x, state = step(algorithm, x, stochastic, state, learning_rate)
-        for name, metric in metrics.items():
-            values[name][:, k] = metric(gradient, state.parts, runs, k)
-    counts = np.arange(1, steps + 1)
-    return {name: np.cumsum(value, axis=1) / counts for name, value in values.items()}
+    rng, state = np.random.Generator(bits), init(trials=batch, bases=bases)
+    x = {name: np.repeat(value[None], len(batch), axis=0) for name, value in start.items()}
+    values = {name: np.empty((len(batch), simulation.steps)) for name in simulation.metrics}
+    with one_blas_thread():
+        for k in range(simulation.steps):
+            gradient = problem.gradient(x)
+            stochastic = simulation.noise.sample(rng, problem, x, gradient)
+            x, state = step(algorithm, x, stochastic, state, simulation.learning_rate)
+            for name, metric in simulation.metrics.items():
+                values[name][:, k] = metric(gradient, state.parts, runs, k)
+    return values
 
 
-def _noise_generator(seed: int, first_trial: int) -> np.random.Generator:
+def _dimension(problem: Problem) -> int:
+    return sum(math.prod(shape) for shape in problem.shapes.values())
+
+
+def _noise_bits(seed: int, first_trial: int) -> np.random.SFC64:
     """The stream of the batch that begins with this trial. SFC64 is NumPy's fastest source of normal numbers."""
     sequence = stream(seed, "noise")
     own = np.random.SeedSequence(entropy=sequence.entropy, spawn_key=(*sequence.spawn_key, first_trial))
-    return np.random.Generator(np.random.SFC64(own))
+    return np.random.SFC64(own)
 
 
 def _evidence(metric: str, moments: Moments, exact: bool, confidence: float) -> Evidence:

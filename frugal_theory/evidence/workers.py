@@ -1,0 +1,97 @@
+"""Sharing tasks among the cores of this machine or the workers of a Dask cluster; results come in the order of the tasks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
+from typing import Any, TypeVar
+
+__all__ = ["ClusterError", "in_order", "one_blas_thread"]
+
+Result = TypeVar("Result")
+
+WORTH_PROCESSES = 2.5
+"""Seconds of work from which on new processes save time: each starts Python and imports this package first."""
+
+TIMEOUT = 10.0
+"""Seconds to wait for a cluster's scheduler, and then for its first worker."""
+
+
+class ClusterError(RuntimeError):
+    """A cluster that cannot be used. The message is one line."""
+
+
+def in_order(
+    function: Callable[..., Result],
+    tasks: Sequence[tuple[Any, ...]],
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    threads: bool = False,
+    seconds: Iterable[float] = (),
+) -> Iterator[Result]:
+    """``function(*task)`` for every task, in order; what it returns may not depend on where it runs.
+
+    ``cluster``: the address of a Dask scheduler, e.g. "tcp://127.0.0.1:8786". Without one, ``jobs`` processes of this
+    machine, or threads if ``threads`` says that the function does without Python's lock. ``seconds``: estimates that add
+    up to the work, read only as far as needed; too little of it is done right here. Raises ClusterError.
+    """
+    if cluster is not None:
+        yield from _on_cluster(function, tasks, cluster)
+    elif jobs == 1 or len(tasks) == 1 or not (threads or _exceeds(seconds, WORTH_PROCESSES)):
+        yield from (function(*task) for task in tasks)
+    else:
+        from joblib import Parallel
+
+        backend = {"backend": "threading"} if threads else {}
+        yield from Parallel(n_jobs=jobs, return_as="generator", **backend)(_calls(function, tasks))
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """One BLAS thread, so that no sum depends on the machine's load."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1)
+    return limits
+
+
+def _on_cluster(function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], address: str) -> Iterator[Result]:
+    """Through joblib's Dask backend; a task that loses its worker is run again by another."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ClusterError('a cluster needs Dask: pip install "frugal-lab[dask]"') from error
+    from joblib import Parallel, parallel_config
+
+    try:
+        client = Client(address, timeout=TIMEOUT)
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"{address}: no Dask scheduler answers there ({error})") from error
+    with closing(client), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")
+        try:
+            client.wait_for_workers(1, timeout=TIMEOUT)
+        except TimeoutError as error:
+            raise ClusterError(f"{address}: the Dask scheduler has no workers") from error
+        with parallel_config(backend="dask"):
+            parallel = Parallel(return_as="generator")
+        yield from parallel(_calls(function, tasks))
+
+
+def _calls(function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    from joblib import delayed
+
+    from frugal_theory.extending import carry
+
+    elsewhere = delayed(carry(function))
+    return (elsewhere(*task) for task in tasks)
+
+
+def _exceeds(seconds: Iterable[float], limit: float) -> bool:
+    total = 0.0
+    for part in seconds:
+        total += part
+        if total > limit:
+            return True
+    return False
