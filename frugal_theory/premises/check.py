@@ -25,7 +25,7 @@ from frugal_theory.problems.noise import Gaussian, Minibatch, NoNoise, StudentT
 from frugal_theory.theorems.theorem import Setting
 from frugal_theory.verdict import Premise
 
-__all__ = ["LEVEL", "check_premises"]
+__all__ = ["LEVEL", "check_premises", "judge"]
 
 Array = NDArray[np.float64]
 Known = MutableMapping[bytes, tuple[Premise, ...]]
@@ -82,7 +82,7 @@ def _problem(setting: Setting, seed: int) -> tuple[Premise, Premise]:
         above = Premise("P1", smooth, True, how, 0.0, "a search: what it does not find may exist")
     if not known:
         return above, below
-    if found.lowest < infimum - RATIO_SLACK * (abs(infimum) + gap):
+    if found.lowest < infimum - found.rounding:
         how = f"f* = {infimum:.4g} is no lower bound: a point has value {found.lowest:.4g}"
         return above, Premise("P2", bounded, False, how, 0.0)
     return above, Premise("P2", bounded, True, f"f* = {infimum:.4g}, Δ = {gap:.4g}; lowest value found {found.lowest:.4g}", 0.0)
@@ -98,25 +98,32 @@ UNBIASED, VARIANCE, INDEPENDENT = (
 
 
 def _noise(setting: Setting, seed: int, level: float) -> tuple[Premise, Premise, Premise]:
-    """P3, P4 and P5 from the same draws. P3 and P4 assume independent draws, so they wait for P5."""
-    name, total = _named(setting), setting.total_variance
-    proven = isinstance(setting.noise, (NoNoise, Gaussian, StudentT, Minibatch))
+    """P3, P4 and P5, from the same draws."""
     if getattr(setting.noise, "degrees_of_freedom", math.inf) <= 1:
+        name = _named(setting)
         return (
             Premise("P3", UNBIASED, False, f"{name} has no mean with at most 1 degree of freedom"),
             Premise("P4", VARIANCE, False, f"{name} has infinite variance"),
             Premise("P5", INDEPENDENT, True, f"{name} is drawn afresh at every step"),
         )
-    drawn = draw(setting.problem, setting.noise, seed)
+    return judge(setting, draw(setting.problem, setting.noise, seed), level)
+
+
+def judge(setting: Setting, drawn: list[Draws], level: float) -> tuple[Premise, Premise, Premise]:
+    """P3, P4 and P5, from draws at some points. P3 and P4 are tested with independent draws, so they wait for P5."""
+    name, total = _named(setting), setting.total_variance
+    proven = isinstance(setting.noise, (NoNoise, Gaussian, StudentT, Minibatch))
     declared = rows(setting.problem, setting.variance)
     declared = declared[tested(declared.size)]
-    count = f"{len(drawn[0].flat)} draws"
+    for at in drawn:
+        if not np.isfinite(at.noise).all():
+            wild = Premise("P3", UNBIASED, False, f"draws of {name} at {at.point} are not finite", 0.0)
+            return wild, Premise("P4", VARIANCE, False, wild.how, 0.0), Premise("P5", INDEPENDENT, True, "not tested")
     fresh = _independent(drawn, name, level / 3, proven)
     if not fresh.held:
-        untested = f"not tested: draws are not independent ({count})"
-        held = math.isfinite(total)
-        how = untested if held else f"{name} has infinite variance"
-        return Premise("P3", UNBIASED, True, untested), Premise("P4", VARIANCE, held, how), fresh
+        untested = f"not tested: the {len(drawn[0].flat)} draws are not independent"
+        how = untested if math.isfinite(total) else f"{name} has infinite variance"
+        return Premise("P3", UNBIASED, True, untested), Premise("P4", VARIANCE, math.isfinite(total), how), fresh
     return _unbiased(drawn, declared, name, level / 3, proven), _bounded(drawn, declared, name, level / 3, total), fresh
 
 
@@ -175,7 +182,7 @@ def _bounded(drawn: list[Draws], declared: Array, name: str, level: float, total
 
 
 def _independent(drawn: list[Draws], name: str, level: float, proven: bool) -> Premise:
-    found, at = dependence(drawn[0].noise, level), drawn[0]
+    found, at = dependence(drawn[0].noise, drawn[0].rounding, level), drawn[0]
     steps, trials, _ = at.noise.shape
     if found.refused:
         how = (

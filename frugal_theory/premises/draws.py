@@ -54,9 +54,9 @@ class Draws:
         return self.noise.reshape(-1, self.noise.shape[-1])
 
 
-def sizes(count: int, least: int = LEAST_DRAWS) -> tuple[int, int]:
-    """(steps, trials) for a noise of ``count`` coordinates."""
-    return STEPS, max(least, DRAWN_COORDINATES // count) // STEPS
+def sizes(count: int, coordinates: int = DRAWN_COORDINATES) -> tuple[int, int]:
+    """(steps, trials) at the start for a noise of ``count`` coordinates."""
+    return STEPS, max(LEAST_DRAWS, coordinates // count) // STEPS
 
 
 def tested(count: int) -> NDArray[np.int64]:
@@ -64,8 +64,8 @@ def tested(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, MOST_COORDINATES)).astype(np.int64))
 
 
-def draw(problem: Problem, noise: Noise, seed: int = 0) -> list[Draws]:
-    """Draws at x¹, after ``STEPS`` steps of SGD with step 1/(2L) from there, and far from both.
+def draw(problem: Problem, noise: Noise, seed: int = 0, coordinates: int = DRAWN_COORDINATES) -> list[Draws]:
+    """Draws at x¹, after ``STEPS`` steps of SGD with step 1/(2L) from there, and far from both; ``coordinates`` in all at x¹.
 
     The noise object is copied if it can be, so that drawing leaves no trace in one that keeps a state.
     """
@@ -74,7 +74,7 @@ def draw(problem: Problem, noise: Noise, seed: int = 0) -> list[Draws]:
     key = stream(seed, "noise")
     rng = np.random.default_rng(np.random.SeedSequence(entropy=key.entropy, spawn_key=(*key.spawn_key, 0, 1)))
     start = rows(problem, problem.start(np.random.default_rng(stream(seed, "start"))))
-    steps, trials = sizes(dimension(problem))
+    steps, trials = sizes(dimension(problem), coordinates)
     fewer = max(LEAST_DRAWS // STEPS // 2, trials // ELSEWHERE)
     points = {"x¹": (start, trials)}
     walked = _walk(problem, noise, start, rng)

@@ -14,18 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["POWER", "Finding", "contradicted_variance", "dependence", "excess_variance", "nonzero_mean"]
+__all__ = ["MARGIN", "POWER", "Finding", "contradicted_variance", "dependence", "excess_variance", "nonzero_mean"]
 
 Array = NDArray[np.float64]
 
 POWER = 0.95
 """What a violation of the stated size is found with."""
 
-NORMAL_95 = 1.6448536269514722
-"""The standard normal quantile of ``POWER``."""
+MARGIN = 1.96
+"""Standard errors above the critical value that the stated size lies: it would be 1.645 were all statistics normal."""
 
 EXCEEDED = (4.0, 8.0, 16.0, 32.0)
 """Multiples t of σ_j at which exceedances are counted: Chebyshev's inequality allows a share 1/t² of them."""
+
+CONSTANT = 1e-9
+"""A coordinate whose deviation is below this share of its largest value did not change: what is left is rounding."""
 
 LAGS = (1, 2, 3)
 """Steps apart at which noise is held against noise."""
@@ -61,7 +64,7 @@ def nonzero_mean(noise: Array, declared: Array, rounding: Array, level: float) -
     error = np.sqrt(np.maximum(variance, np.where(np.isfinite(declared), declared, 0.0)) / n)
     statistic = _over(np.maximum(np.abs(mean) - rounding, 0.0), error)
     critical = float(stdtrit(n - 1, 1 - level / (2 * d)))
-    return _largest(statistic, critical, (critical + NORMAL_95) / math.sqrt(n))
+    return _largest(statistic, critical, (critical + MARGIN) / math.sqrt(n))
 
 
 def excess_variance(noise: Array, declared: Array, rounding: Array, level: float) -> Finding:
@@ -88,7 +91,7 @@ def excess_variance(noise: Array, declared: Array, rounding: Array, level: float
     known = np.where(np.isfinite(allowed), allowed, 0.0)
     excess = np.where(np.isfinite(allowed), np.maximum(mean - known * (1 + 1e-9), 0.0), 0.0)
     statistic = _over(excess, deviation / math.sqrt(n) + unseen * known / critical)
-    width = (critical + NORMAL_95) * math.sqrt(2 / n)
+    width = (critical + MARGIN) * math.sqrt(2 / n)
     detectable = (1 + unseen) / (1 - width) if width < 1 else math.inf
     return _largest(statistic, critical, detectable)
 
@@ -106,7 +109,7 @@ def contradicted_variance(noise: Array, declared: Array, level: float) -> Findin
     usable = np.isfinite(declared) & (declared > 0)
     critical = -math.log10(level / (d * len(EXCEEDED)))
     allowed = 1 / 64
-    detectable = allowed + (math.sqrt(2 * math.log(10) * critical) + NORMAL_95) * math.sqrt(allowed / n)
+    detectable = allowed + (math.sqrt(2 * math.log(10) * critical) + MARGIN) * math.sqrt(allowed / n)
     worst = np.zeros(d)
     size = np.abs(noise) / np.sqrt(np.where(usable, declared, 1.0))
     for multiple in EXCEEDED:
@@ -116,27 +119,29 @@ def contradicted_variance(noise: Array, declared: Array, level: float) -> Findin
     return _largest(worst, critical, detectable)
 
 
-def dependence(noise: Array, level: float) -> Finding:
-    """P5: is noise correlated with that of another step, or of another trial? ``noise``: (steps, trials, d), at a fixed point.
+def dependence(noise: Array, rounding: Array, level: float) -> Finding:
+    """P5: is noise correlated with that of another step, or of another trial? ``noise``: (steps, trials, d), at a
+    fixed point; what is below ``rounding`` (d,) is taken for 0.
 
     For every lag along the steps, and for neighbouring trials: Σ ab over pairs, by coordinate for ξ and for sign ξ, and for
     the inner products of whole draws, against the normal quantile. a and b are centred by their mean over all draws. The
-    divisor is the larger of √Σ(ab)² and √N times the mean square: a product of two rare values that has not come up yet
-    hides from the first. Detectable: the correlation at one lag, by coordinate.
+    divisor is the larger of √Σ(ab)² and its expectation for independent draws: a product of two rare values that has not come
+    up yet hides from the first. Detectable: the correlation at one lag, by coordinate.
     """
     from scipy.special import ndtri
 
     steps, trials, d = noise.shape
+    noise = np.where(np.abs(noise) > rounding, noise, 0.0)
     lags = [lag for lag in LAGS if lag < steps]
     comparisons = (len(lags) + (trials > 1)) * (2 * d + 1)
     critical = float(-ndtri(level / (2 * comparisons)))
-    detectable = (critical + NORMAL_95) / math.sqrt((steps - 1) * trials)
+    detectable = (critical + MARGIN) / math.sqrt((steps - 1) * trials)
     worst, where = 0.0, -1
     for values in (noise, np.sign(noise)):
         centred = values - values.mean(axis=(0, 1))
         second = np.einsum("smd,smd->d", centred, centred) / (steps * trials)
-        scaled = centred / np.sqrt(np.where(second > 0, second, 1.0))
-        scaled[..., second <= 0] = 0.0
+        second[second <= (CONSTANT * np.abs(values).max(axis=(0, 1))) ** 2] = 0.0
+        scaled = centred * np.where(second > 0, 1 / np.sqrt(np.where(second > 0, second, 1.0)), 0.0)
         pairs = [(scaled[:-lag], scaled[lag:]) for lag in lags]
         pairs += [(scaled[:, :-1], scaled[:, 1:])] if trials > 1 else []
         for one, other in pairs:
@@ -144,7 +149,8 @@ def dependence(noise: Array, level: float) -> Finding:
             if by_coordinate.max(initial=0.0) > worst:
                 worst, where = float(by_coordinate.max()), int(by_coordinate.argmax())
         if values is noise and d > 1:
-            spread = float(np.mean(_inner(scaled, np.roll(scaled, (steps // 2, trials // 2), axis=(0, 1))) ** 2))
+            apart = _inner(scaled, np.roll(scaled, (steps // 2, trials // 2), axis=(0, 1)))
+            spread = max(float(np.mean(apart**2)), float(np.sum(second > 0)))  # E⟨a, b⟩² = Σ C_jl² ≥ Σ C_jj²
             for one, other in pairs:
                 inner = _inner(one, other)
                 divisor = math.sqrt(max(float(np.sum(inner**2)), inner.size * spread))

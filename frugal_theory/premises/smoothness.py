@@ -27,6 +27,9 @@ PAIRS = 64
 RATIO_SLACK = 1e-9
 """Relative rounding allowed to a gradient ratio: cancellation in ∇f(x) − ∇f(y) at nearby points."""
 
+VALUE_SLACK = 1e-12
+"""Rounding of a value of f, relative to the largest value of the search."""
+
 DISTANCE = 1e-3
 """Half the distance of the pairs that measure curvature, as a share of 1 + ‖x‖."""
 
@@ -43,11 +46,13 @@ LANCZOS_SPACE = 20
 @dataclass(frozen=True)
 class Search:
     """What the search found: ``ratio``, the largest gradient ratio of any pair; ``lanczos``, the estimate of |λ|_max of the
-    Hessian at the steepest point (nan without one); ``lowest``, the least value of f seen."""
+    Hessian at the steepest point (nan without one); ``lowest``, the least value of f seen, and ``rounding``, what it may be
+    off."""
 
     ratio: float
     lanczos: float
     lowest: float
+    rounding: float
 
 
 def largest_gradient_ratio(problem: Problem, seed: int = 0, pairs: int = PAIRS) -> float:
@@ -81,8 +86,10 @@ def search(problem: Problem, smoothness: float, seed: int = 0) -> Search:
     if vector is not None:
         found = max(found, float(_stretch(problem, x[None], vector[None])[1][0]))
     with np.errstate(over="ignore", invalid="ignore"):
-        lowest = float(np.fmin.reduce(np.ravel(problem.value(parameters(problem, np.vstack([points, x]))))))
-    return Search(max(found, largest_gradient_ratio(problem, seed)), lanczos, lowest)
+        values = np.ravel(problem.value(parameters(problem, np.vstack([points, x]))))
+    values = values[np.isfinite(values)]
+    lowest, highest = (float(values.min()), float(np.abs(values).max())) if values.size else (math.nan, 0.0)
+    return Search(max(found, largest_gradient_ratio(problem, seed)), lanczos, lowest, VALUE_SLACK * highest)
 
 
 def _start(problem: Problem, seed: int) -> Array:

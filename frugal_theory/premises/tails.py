@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.premises.moments import Finding
+from frugal_theory.premises.moments import MARGIN, Finding
 
 __all__ = ["DEPTHS", "heavy_tail"]
 
@@ -49,7 +49,7 @@ def heavy_tail(noise: Array, level: float) -> Finding:
 
 
 def _lower_limit(size: Array, depth: float, level: float) -> tuple[float, float]:
-    """The lower confidence limit of 1/α from the largest values of every row, and (quantile + 1.645)·(relative error)."""
+    """The lower confidence limit of 1/α from the largest values of every row, and (quantile + ``MARGIN``)·(relative error)."""
     from scipy.special import stdtrit
 
     n = size.shape[1]
@@ -74,7 +74,7 @@ def _lower_limit(size: Array, depth: float, level: float) -> tuple[float, float]
     if clusters <= 2 or index <= 0:
         return 0.0, math.inf
     quantile = float(stdtrit(clusters - 1, 1 - level))
-    return index - quantile * error, (quantile + 1.645) / math.sqrt(clusters)
+    return index - quantile * error, (quantile + MARGIN) / math.sqrt(clusters)
 
 
 def _sparse(excess: Array) -> NDArray[np.bool_]:

@@ -1,0 +1,284 @@
+"""How often the tests of the premises refuse what is true, and find what is planted. The table of docs/premises.md.
+
+``python -m benchmarks.bench_premises [REPETITIONS] [JOBS]``; 1000 repetitions take about half an hour on one core.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from frugal_theory.loading import parse
+from frugal_theory.premises.check import LEVEL, check_premises, judge
+from frugal_theory.premises.draws import DRAWN_COORDINATES, draw, sizes
+from frugal_theory.premises.moments import dependence, excess_variance, nonzero_mean
+from frugal_theory.theorems import Setting
+from frugal_theory.verify import setting_of
+
+COARSE = 0.05
+"""A level at which false alarms of 1000 repetitions can be counted."""
+
+DIMENSION = 20
+
+FEWER = 2**16
+"""Coordinates drawn a repetition: a quarter of what the premises draw. Levels are harder to keep then, and sizes of
+violations scale; lines about tails (``WHOLE``) have the full number."""
+
+EXPERIMENT = """
+name = "study"
+seed = {seed}
+[algorithm]
+learning_rate = 0.01
+density = 0.5
+update_gap = 10
+subspace = "coordinates"
+state_full = "sgdm"
+state_free = "sgd"
+[problem]
+{problem}
+[noise]
+{noise}
+"""
+
+QUADRATIC = f'kind = "quadratic"\ndimension = {DIMENSION}'
+NONE = 'kind = "none"'
+
+
+@dataclass
+class Additive:
+    """g + ``law(rng, shape)``, with the declared variance of every coordinate (a number or d numbers)."""
+
+    law: Callable[[np.random.Generator, tuple[int, ...]], Any]
+    declared: Any = 1.0
+
+    def variance(self, problem: Any) -> Any:
+        return {name: np.broadcast_to(np.asarray(self.declared, dtype=float), s) for name, s in problem.shapes.items()}
+
+    def sample(self, rng: Any, problem: Any, x: Any, gradient: Any) -> Any:  # noqa: ARG002
+        return {name: g + self.law(rng, g.shape) for name, g in gradient.items()}
+
+
+class Remembering:
+    """Standard normal noise with a memory: ``law(fresh, last, step)`` is the noise of a step, given that of the last."""
+
+    def __init__(self, law: Callable[[Any, Any, int], Any]) -> None:
+        self.law, self.last, self.step = law, None, 0
+
+    def variance(self, problem: Any) -> Any:
+        return {name: np.ones(s) for name, s in problem.shapes.items()}
+
+    def sample(self, rng: Any, problem: Any, x: Any, gradient: Any) -> Any:  # noqa: ARG002
+        ((name, g),) = gradient.items()
+        fresh = rng.standard_normal(g.shape)
+        known = self.last is not None and self.last.shape == g.shape
+        self.last = self.law(fresh, self.last if known else fresh, self.step)
+        self.step += 1
+        return {name: g + self.last}
+
+
+def first(size: float) -> Any:
+    """``size`` in the first coordinate, 0 elsewhere."""
+    return np.where(np.arange(DIMENSION) == 0, size, 0.0)
+
+
+def contaminated(rng: Any, shape: Any) -> Any:
+    return rng.standard_normal(shape) * np.where(rng.random(shape) < 0.02, 10.0, 1.0) / np.sqrt(0.98 + 0.02 * 100)
+
+
+def common_scale(rng: Any, shape: Any) -> Any:
+    """Multivariate t with 5 degrees of freedom: coordinates of one draw are large together."""
+    return rng.standard_normal(shape) / np.sqrt(rng.chisquare(5, (*shape[:-1], 1)) / 3)
+
+
+def sparse(rng: Any, shape: Any) -> Any:
+    return ((rng.random(shape) < 0.002) - 0.002) / np.sqrt(0.002 * 0.998)
+
+
+TRUE: dict[str, Any] = {
+    "Gaussian": Additive(lambda rng, shape: rng.standard_normal(shape)),
+    "Laplace": Additive(lambda rng, shape: rng.laplace(size=shape), 2.0),
+    "Student t, ν = 5": Additive(lambda rng, shape: rng.standard_t(5, shape), 5 / 3),
+    "Student t, ν = 3": Additive(lambda rng, shape: rng.standard_t(3, shape), 3.0),
+    "Student t, ν = 2.5": Additive(lambda rng, shape: rng.standard_t(2.5, shape), 5.0),
+    "Student t, ν = 2.1": Additive(lambda rng, shape: rng.standard_t(2.1, shape), 21.0),
+    "multivariate t, ν = 5": Additive(common_scale),
+    "exponential (skewed)": Additive(lambda rng, shape: rng.exponential(size=shape) - 1),
+    "±σ": Additive(lambda rng, shape: rng.choice([-1.0, 1.0], shape)),
+    "2 % Gaussian with 10 times the deviation": Additive(contaminated),
+    "0 but for 0.2 % of draws": Additive(sparse),
+    "mini-batches of 1, breast cancer": ('kind = "logistic"', 'kind = "minibatch"\nbatch_size = 1'),
+    "mini-batches of 8, digits": ('kind = "logistic"\ndataset = "digits"', 'kind = "minibatch"\nbatch_size = 8'),
+}
+"""Noise that meets P3 to P5: by name, or the tables of its experiment."""
+
+
+WHOLE = (
+    "Student t, ν = 2.1",
+    "Student t, ν = 1.5, declared σ² = 3",
+    "Student t, ν = 1.5, declared σ² = 10⁴",
+    "Student t, ν = 1.8, declared σ² = 10⁴",
+)
+
+
+def planted(coordinates: int = FEWER) -> dict[str, tuple[str, Any]]:
+    """Violations of the very size that the premises say they find, at ``LEVEL``: the premise and the noise."""
+    steps, trials = sizes(DIMENSION, coordinates)
+    noise, ones = np.random.default_rng(0).standard_normal((steps, trials, DIMENSION)), np.ones(DIMENSION)
+    flat = noise.reshape(-1, DIMENSION)
+    bias = nonzero_mean(flat, ones, 0 * ones, LEVEL / 9).detectable
+    factor = excess_variance(flat, ones, 0 * ones, LEVEL / 27).detectable
+    correlation = dependence(noise, 0 * ones, LEVEL / 3).detectable
+
+    def autoregressive(fresh: Any, last: Any, step: int) -> Any:  # noqa: ARG001
+        phi = first(correlation)
+        return phi * last + np.sqrt(1 - phi**2) * fresh
+
+    def loud(rng: Any, shape: Any) -> Any:
+        return rng.standard_normal(shape) * np.sqrt(1 + first(factor - 1))
+
+    return {
+        f"a bias of {bias:.3f} σ in one coordinate": ("P3", Additive(lambda rng, s: rng.standard_normal(s) + first(bias))),
+        "a gradient that is scaled by 0.9": ("P3", Scaled(0.9)),
+        f"one variance {factor:.3f} times too large": ("P4", Additive(loud)),
+        "Student t, ν = 1.5, declared σ² = 3": ("P4", Additive(lambda rng, s: rng.standard_t(1.5, s), 3.0)),
+        "Student t, ν = 1.5, declared σ² = 10⁴": ("P4", Additive(lambda rng, s: rng.standard_t(1.5, s), 1e4)),
+        "Student t, ν = 1.8, declared σ² = 10⁴": ("P4", Additive(lambda rng, s: rng.standard_t(1.8, s), 1e4)),
+        f"AR(1) of {correlation:.3f} in one coordinate": ("P5", Remembering(autoregressive)),
+        "every draw used twice": ("P5", Remembering(lambda fresh, last, step: last if step % 2 else fresh)),
+        "one draw for all trials": ("P5", Remembering(lambda fresh, last, step: np.broadcast_to(fresh[:1], fresh.shape))),  # noqa: ARG005
+    }
+
+
+class Scaled(Additive):
+    """0.9 times the gradient, and standard normal noise: a bias along the gradient."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__(lambda rng, shape: rng.standard_normal(shape))
+        self.factor = factor
+
+    def sample(self, rng: Any, problem: Any, x: Any, gradient: Any) -> Any:
+        return super().sample(rng, problem, x, {name: self.factor * g for name, g in gradient.items()})
+
+
+def setting(noise: Any, seed: int, problem: str = QUADRATIC, algorithm: dict[str, Any] | None = None) -> Setting:
+    """A setting with this noise: an object, or the tables of problem and noise."""
+    tables = dict(zip(("problem", "noise"), noise, strict=True)) if isinstance(noise, tuple) else {}
+    text = EXPERIMENT.format(seed=seed, **{"problem": problem, "noise": NONE, **tables})
+    made = setting_of(parse(text, overrides=algorithm))
+    if isinstance(noise, tuple):
+        return made
+    return replace(made, noise=noise, variance=noise.variance(made.problem))
+
+
+def false_alarms(name: str, repetitions: int, coordinates: int = FEWER) -> tuple[int, int]:
+    """How often noise that meets all premises is refused, at the levels ``COARSE`` and ``LEVEL``."""
+    coordinates = DRAWN_COORDINATES if name in WHOLE else coordinates
+    counts, made = [0, 0], setting(TRUE[name], 0)
+    for seed in range(repetitions):
+        drawn = draw(made.problem, made.noise, seed, coordinates)
+        for at, level in enumerate((COARSE, LEVEL)):
+            counts[at] += any(not p.held for p in judge(made, drawn, level))
+    return counts[0], counts[1]
+
+
+def found(name: str, repetitions: int, coordinates: int = FEWER) -> int:
+    """How often a planted violation is found, at ``LEVEL``, as one of its own premise."""
+    premise, noise = planted(coordinates)[name]
+    coordinates = DRAWN_COORDINATES if name in WHOLE else coordinates
+    count, made = 0, setting(noise, 0)
+    for seed in range(repetitions):
+        premises = judge(made, draw(made.problem, made.noise, seed, coordinates), LEVEL)
+        count += premise in [p.name for p in premises if not p.held]
+    return count
+
+
+SMOOTHNESS = {
+    "quadratic, 100 coordinates": 'kind = "quadratic"\nrotated = true',
+    "logistic, breast cancer": 'kind = "logistic"',
+    "matrix": 'kind = "matrix"',
+    "nonconvex": 'kind = "nonconvex"',
+}
+
+
+def smoothness(name: str, repetitions: int, factor: float) -> int:
+    """How often P1 is refused when the declared L is ``factor`` times the true one, over problems drawn anew."""
+    from frugal_theory.premises.smoothness import RATIO_SLACK, search
+
+    count = 0
+    for seed in range(repetitions):
+        problem = setting((SMOOTHNESS[name], NONE), seed).problem
+        declared = factor * problem.smoothness
+        count += search(problem, declared, seed).ratio > declared * (1 + RATIO_SLACK)
+    return count
+
+
+SELECTIONS = {
+    "svd": ('kind = "matrix"', "svd"),
+    "random": ('kind = "matrix"', "random"),
+    "columns": ('kind = "matrix"', "columns"),
+    "coordinates": (QUADRATIC, "coordinates"),
+    "blocks": (QUADRATIC, "blocks"),
+}
+
+
+def selections(name: str, repetitions: int) -> int:
+    """How often P6 is refused."""
+    problem, subspace = SELECTIONS[name]
+    count = 0
+    for seed in range(repetitions):
+        made = setting((problem, 'kind = "gaussian"\nsigma = 0.1'), seed, algorithm={"algorithm.subspace": subspace})
+        known = _Everything()
+        count += not check_premises(made, seed, known=known)[-1].held
+    return count
+
+
+class _Everything(dict[bytes, Any]):
+    """Pretends to know P1 to P5, so that only P6 is tested."""
+
+    def get(self, key: bytes, default: Any = None) -> Any:  # noqa: ARG002
+        return ()
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+def interval(count: int, repetitions: int) -> str:
+    """The share in per cent with Clopper and Pearson's 95 % interval."""
+    from scipy.stats import binomtest
+
+    test = binomtest(count, repetitions).proportion_ci()
+    return f"{100 * count / repetitions:6.1f} %  ({100 * test.low:.1f} – {100 * test.high:.1f})"
+
+
+def main(repetitions: int = 100, jobs: int = 1) -> None:
+    """Print the table."""
+    from joblib import Parallel, delayed
+
+    began = time.perf_counter()
+    run = Parallel(n_jobs=jobs)
+    print(f"{repetitions} repetitions of each line, 95 % intervals in brackets", flush=True)
+    print(f"\nnoise that meets P3–P5: refused at level {COARSE:g}, and at the premises' own {LEVEL:g}")
+    for name, counts in zip(TRUE, run(delayed(false_alarms)(name, repetitions) for name in TRUE), strict=True):
+        print(f"  {name:42} {interval(counts[0], repetitions):26} {interval(counts[1], repetitions)}", flush=True)
+    names = planted()
+    print(f"\nviolations planted, level {LEVEL:g}: found")
+    for name, count in zip(names, run(delayed(found)(name, repetitions) for name in names), strict=True):
+        print(f"  {names[name][0]} {name:39} {interval(count, repetitions)}", flush=True)
+    factors = (1.0, 0.99, 0.9, 0.5)
+    print("\nP1: refused when the declared L is the true one times " + ", ".join(f"{f:g}" for f in factors))
+    for name in SMOOTHNESS:
+        counts = run(delayed(smoothness)(name, repetitions, factor) for factor in factors)
+        print(f"  {name:42} " + "  ".join(f"{100 * c / repetitions:5.1f} %" for c in counts), flush=True)
+    print("\nP6: refused")
+    for name, count in zip(SELECTIONS, run(delayed(selections)(name, repetitions) for name in SELECTIONS), strict=True):
+        print(f"  {name:42} {interval(count, repetitions)}", flush=True)
+    print(f"\n{time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main(*(int(text) for text in sys.argv[1:]) if len(sys.argv) > 1 else (1000,))

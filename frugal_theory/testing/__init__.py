@@ -1,0 +1,25 @@
+"""For your own work: checks of a problem, a noise, a rule and a theorem against their contracts, and hypothesis strategies.
+
+    from frugal_theory.testing import check_problem
+    check_problem(MyProblem())        # raises ContractError, naming what is wrong
+
+The toolkit's own are held against the same checks by its tests.
+"""
+
+from frugal_theory.testing.contract import ContractError
+from frugal_theory.testing.noise import check_noise
+from frugal_theory.testing.problem import check_problem
+from frugal_theory.testing.rule import check_rule
+from frugal_theory.testing.strategies import algorithms, experiments, quadratics
+from frugal_theory.testing.theorem import check_theorem
+
+__all__ = [
+    "ContractError",
+    "algorithms",
+    "check_noise",
+    "check_problem",
+    "check_rule",
+    "check_theorem",
+    "experiments",
+    "quadratics",
+]
