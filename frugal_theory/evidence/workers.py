@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 __all__ = ["ClusterError", "in_order", "one_blas_thread"]
@@ -44,8 +49,10 @@ def in_order(
     else:
         from joblib import Parallel
 
-        backend = {"backend": "threading"} if threads else {}
-        yield from Parallel(n_jobs=jobs, return_as="generator", **backend)(_calls(function, tasks))
+        if threads:
+            yield from Parallel(n_jobs=jobs, return_as="generator", backend="threading")(_calls(function, tasks))
+        else:
+            yield from Parallel(n_jobs=jobs, return_as="generator")(_calls(_Child(function, os.getpid()), tasks))
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
@@ -77,6 +84,28 @@ def _on_cluster(function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]
         with parallel_config(backend="dask"):
             parallel = Parallel(return_as="generator")
         yield from parallel(_calls(function, tasks))
+
+
+@dataclass(frozen=True)
+class _Child:
+    """The function in a process of its own, which ends when its parent does, however that ends."""
+
+    function: Callable[..., Any]
+    parent: int
+
+    def __call__(self, *task: Any) -> Any:
+        _end_with(self.parent)
+        return self.function(*task)
+
+
+@lru_cache
+def _end_with(parent: int) -> None:
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _calls(function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Any]:

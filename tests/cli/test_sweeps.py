@@ -1,0 +1,136 @@
+"""Sweeps from outside: all cores and a Dask cluster give the same bits, and kill -9 loses no finished cell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from frugal_theory.cli import main; main()"]
+
+SWEEP = """
+name = "sweep"
+seed = 3
+[algorithm]
+learning_rate = { fraction_of_admissible = 0.5 }
+density = 0.5
+update_gap = 5
+subspace = "coordinates"
+state_full = { rule = "sgdm", beta = 0.9 }
+state_free = "sgd"
+[problem]
+kind = "quadratic"
+dimension = 8
+rotated = true
+[noise]
+kind = "gaussian"
+sigma = 0.1
+[simulation]
+steps = 40
+trials = 70
+[verify]
+theorems = ["run_length"]
+[sweep]
+"algorithm.density" = [0.0, 0.2, 0.5, 0.8, 1.0]
+"""
+
+EAGER = "from frugal_theory.evidence import workers; workers.WORTH_PROCESSES = 0; from frugal_theory.cli import main; main()"
+"""Processes even for work that is too small for them."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    return tmp_path
+
+
+def verify(folder, *arguments, program=None):
+    command = [sys.executable, "-c", program] if program else COMMAND
+    return subprocess.run(
+        [*command, "verify", "sweep.toml", *map(str, arguments)], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def results(folder, out):
+    theory = folder / out / "theory"
+    return (theory / "evidence.parquet").read_bytes(), (theory / "verdicts.json").read_text()
+
+
+def processes_of(session):
+    """The processes of a session that are still there, by number."""
+    listed = subprocess.run(["ps", "-o", "pid=,stat=", "-s", str(session)], capture_output=True, text=True, check=False).stdout
+    return [line.split()[0] for line in listed.splitlines() if not line.split()[1].startswith("Z")]
+
+
+def test_same_bits_for_any_number_of_processes(folder):
+    for jobs, program in ((1, None), (2, EAGER), (3, EAGER)):
+        done = verify(folder, "--jobs", jobs, "--out", f"{jobs}{program is None}", program=program)
+        assert done.returncode == 0, done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith("[")]
+        assert [line[:5] for line in lines] == [f"[{i}/5]" for i in range(1, 6)]
+    whole = results(folder, "1True")
+    assert results(folder, "2False") == whole
+    assert results(folder, "3False") == whole
+
+
+def test_kill_9_loses_no_finished_cell(folder):
+    """Killed after the second cell; the same command then finishes the rest, and does not do those cells again."""
+    slow = ["--jobs", "2", "--set", "simulation.steps=2000"]
+    command = [sys.executable, "-c", EAGER, "verify", "sweep.toml", *slow, "--out", "out"]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    cells = folder / "out" / "theory" / "cells"
+    deadline = time.monotonic() + 120
+    while len(list(cells.glob("[!.]*.npz"))) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    while ours := processes_of(process.pid):
+        assert time.monotonic() < deadline, f"the killed process left {ours} behind"
+        time.sleep(0.1)
+    assert process.returncode == -signal.SIGKILL
+    kept = {path.name: os.stat(path).st_mtime_ns for path in cells.glob("[!.]*.npz")}
+    assert 2 <= len(kept) < 5
+    assert not (folder / "out" / "theory" / "verdicts.json").exists()
+
+    done = verify(folder, *slow, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    again = [line for line in done.stderr.splitlines() if line.startswith("[")]
+    assert len(again) == 5 - len(kept), "only the missing cells are simulated"
+    assert verify(folder, *slow[:1], 1, *slow[2:], "--out", "whole").returncode == 0
+    assert results(folder, "out") == results(folder, "whole")
+    assert not list((folder / "out").rglob("*.part")), "what the killed process left half written is gone"
+
+
+def test_a_real_dask_cluster_gives_the_same_bits(folder):
+    distributed = pytest.importorskip("distributed")
+    assert verify(folder, "--jobs", 1, "--out", "here").returncode == 0
+    keys = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None, "host": "127.0.0.1"}
+    with distributed.LocalCluster(**keys) as cluster, distributed.Client(cluster) as client:
+        done = verify(folder, "--cluster", cluster.scheduler_address, "--out", "there")
+        assert done.returncode == 0, done.stderr
+        ran = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.transition_counter)
+        assert ran > 0, "the cluster did the work"
+    assert results(folder, "there") == results(folder, "here")
+
+
+def test_a_cluster_that_is_not_there_is_one_line(folder):
+    pytest.importorskip("distributed")
+    program = "from frugal_theory.evidence import workers; workers.TIMEOUT = 0.5\n" + COMMAND[-1]
+    done = verify(folder, "--cluster", "tcp://127.0.0.1:9", program=program)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "tcp://127.0.0.1:9" in done.stderr
+
+
+def test_without_dask_the_line_says_what_to_install(folder):
+    program = "import sys; sys.modules['distributed'] = None\n" + COMMAND[-1]
+    done = verify(folder, "--cluster", "tcp://127.0.0.1:9", program=program)
+    assert done.returncode == 2
+    assert "frugal-lab[dask]" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
