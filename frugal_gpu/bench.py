@@ -43,18 +43,23 @@ def variants(density: float) -> dict[str, Algorithm]:
     return {name: Algorithm.model_validate({**common, **keys}) for name, keys in table.items()}
 
 
-def bench(preset: str, density: float, rounds: int, device: torch.device) -> list[Timing]:
+def bench(
+    preset: str, density: float, rounds: int, device: torch.device, progress: Callable[[int, int], None] | None = None
+) -> list[Timing]:
     """Time ``rounds`` steps of each optimizer, in turn within each round, on gradients drawn once.
 
     Every optimizer has a model of its own, so memory is that of all of them together. Two rounds warm up.
+    ``progress(done, total)`` is called after every round.
     """
     optimizers = {"torch.optim.AdamW": _prepared(preset, device, lambda m: torch.optim.AdamW(m.parameters(), lr=1e-4))}
     for name, algorithm in variants(density).items():
         optimizers[name] = _prepared(preset, device, lambda m, a=algorithm: Frugal.from_config(m, a, lr=1e-4))  # type: ignore[misc]
     seconds: dict[str, list[float]] = {name: [] for name in optimizers}
-    for _ in range(rounds + 2):
+    for done in range(rounds + 2):
         for name, optimizer in optimizers.items():
             seconds[name].append(_timed(optimizer.step, device))
+        if progress is not None:
+            progress(done + 1, rounds + 2)
     medians = {name: float(np.median(times[2:])) for name, times in seconds.items()}
     reference = medians["torch.optim.AdamW"]
     return [Timing(n, medians[n], medians[n] / reference, max(seconds[n][2:]) / medians[n]) for n in optimizers]

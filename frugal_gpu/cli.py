@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from frugal_theory.loading import ExperimentError, cells, dump, load, parse_overrides
@@ -110,8 +111,8 @@ def memory(experiment: ExperimentFile, settings: Settings = None) -> None:
 @app.command()
 def bench(
     preset: Annotated[
-        str, typer.Option("--preset", help="The model's shape; llama-9m is small enough for a CPU.")
-    ] = "llama-9m",
+        str | None, typer.Option("--preset", help="The model's shape (default: llama-tiny on a CPU, llama-130m on a GPU).")
+    ] = None,
     density: Annotated[float, typer.Option("--density", min=0.0, max=1.0, help="State-full fraction ρ.")] = 0.25,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Timed steps of each optimizer.")] = 30,
 ) -> None:
@@ -121,13 +122,17 @@ def bench(
     from frugal_gpu.bench import bench as measure
     from frugal_gpu.model import SHAPES
 
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    preset = preset or ("llama-130m" if device.type == "cuda" else "llama-tiny")
     if preset not in SHAPES:
         raise ExperimentError(f"--preset {preset}: allowed: {', '.join(SHAPES)}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     table = Table("optimizer", box=None, pad_edge=False, header_style="dim")
     for name in ("ms a step", "× AdamW", "slowest / median"):
         table.add_column(name, justify="right")
-    for row in measure(preset, density, rounds, device):
+    with Bars(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("rounds", total=rounds + 2)
+        rows = measure(preset, density, rounds, device, lambda done, _: bars.update(task, completed=done))
+    for row in rows:
         table.add_row(row.name, f"{1e3 * row.seconds:.2f}", f"{row.ratio:.2f}", f"{row.slowest:.1f}")
     console = Console()
     console.print(f"{preset} on {device.type}, density {density:g}, new subspace every 10 steps", highlight=False)
