@@ -83,8 +83,9 @@ def along_masks(
         if k % update_gap == 0:
             law = inclusion(k // update_gap)
             w = _coefficients(updates, law)
+        xx, mm = _symmetric(xx), _symmetric(mm)  # rounding off the symmetric matrices would grow like (1 + α²λ_iλ_j)^k
         xg = xx @ hessian
-        gradient = hessian @ xg
+        gradient = _symmetric(hessian @ xg)
         yield gradient + np.zeros_like(law.pair) if k == 0 else gradient
         mg = _transpose(xm) @ hessian
         gg = gradient + noise
@@ -178,6 +179,10 @@ def _coefficients(updates: Updates, law: Inclusion) -> _Coefficients:
     means = {u: mean(u) for u in "acef"}
     products = {u + v: product(u, v) for u, v in ("aa", "ac", "ae", "af", "cc", "ce", "cf", "ee", "ef", "ff")}
     return _Coefficients(inside.shrink, **means, **products)
+
+
+def _symmetric(matrix: Array) -> Array:
+    return (matrix + _transpose(matrix)) / 2
 
 
 def _transpose(matrix: Array) -> Array:
