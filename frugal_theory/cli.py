@@ -147,6 +147,40 @@ def self_test(
 
 
 @app.command()
+def attack(
+    experiment: ExperimentFile,
+    settings: Settings = None,
+    theorem: Annotated[
+        str | None, typer.Option("--theorem", help="Default: the first of the experiment's that applies.")
+    ] = None,
+    search: Annotated[
+        str, typer.Option("--search", help="What is searched; schedule, beta, learning_rate are possible too.")
+    ] = "spectrum,start,noise,set",
+    evaluations: Annotated[int, typer.Option("--evaluations", min=1, help="Instances that are tried.")] = 2000,
+    optimizer: Annotated[str, typer.Option("--optimizer", help="differential-evolution or dual-annealing.")] = (
+        "differential-evolution"
+    ),
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: runs/NAME/attack.toml.")] = None,
+) -> None:
+    """Search for the instance on which a theorem is tightest, by the exact engine. Exit status 1 if one violates it."""
+    from frugal_theory.attack import run
+
+    loaded = load(experiment, parse_overrides(settings or []))
+    path = out or Path("runs") / loaded.name / "attack.toml"
+    if not run(loaded, theorem, [part.strip() for part in search.split(",")], evaluations, optimizer, path):
+        raise typer.Exit(1)
+
+
+@app.command()
+def rates(experiment: ExperimentFile, settings: Settings = None, out: Out = None) -> None:
+    """Fit rates and exponents on quadratics, each with an interval, and hold them against what theory predicts."""
+    from frugal_theory.rates import run
+
+    loaded = load(experiment, parse_overrides(settings or []))
+    run(loaded, (out or Path("runs") / loaded.name) / "rates.parquet")
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder, e.g. runs/demo.")]) -> None:
     """Write report.html: the measured metric under its bounds, the training curve, the verdicts, the experiment."""
     from frugal_theory.report import write_report

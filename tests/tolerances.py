@@ -38,3 +38,6 @@ PRINTED = 5e-3
 
 DOUBLE_ROOT = 1e-6
 """A root that is double, or nearly: a rounding of 1e-16 moves it by its square root, and conditioning by ten more."""
+
+ATTAINED = 1e-3
+"""A limit against its value at a finite horizon or budget: some hundred steps or evaluations short of it, relative."""

@@ -1,0 +1,77 @@
+"""Fitted exponents are those of theory, their intervals mean something, and a wrong law is said to differ."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import frugal_theory as ft
+from frugal_theory import rates as module
+from frugal_theory.cli import app
+from frugal_theory.rates import _exponent, _law, _share_applied, implied_constant, rates
+from tests.tolerances import ATTAINED
+
+
+@pytest.fixture(scope="module")
+def fits():
+    return {fit.name: fit for fit in rates(ft.load("simulations/demo.toml"))}
+
+
+def test_every_rate_is_the_predicted_one_but_for_a_uniform_constant(fits):
+    assert len(fits) == 10
+    differing = [name for name, fit in fits.items() if fit.verdict != "agrees"]
+    assert differing == ["theorem_5_2's constant in 1/(1−β), worst ρ"]
+    for fit in fits.values():
+        assert fit.lower < fit.estimate < fit.upper
+
+
+def test_theorem_5_2_needs_a_constant_that_grows_like_one_over_the_effective_step():
+    """Without noise the shape is Δ/(Kα), and what is measured is Δ/(Kαω) with ω at its least about 2√(1−β)."""
+    law = _law(ft.load("simulations/demo.toml"))
+    for leak in (1 / 64, 1 / 256):
+        density = 1 - np.sqrt(leak)
+        found = implied_constant(law, 1 - leak, density)
+        assert found == pytest.approx(1 / _share_applied(density, 1 - leak), rel=0.1)
+        assert found * 2 * np.sqrt(leak) == pytest.approx(1, rel=0.2)
+    assert implied_constant(law, 1 - 1 / 4096, 0.5) == pytest.approx(2, rel=ATTAINED)
+
+
+@pytest.mark.parametrize("power", [-0.5, 1.0, 2.0])
+def test_an_exponent_is_found_under_corrections(power):
+    s = 2.0 ** -np.arange(3, 11)
+    points = [(float(a), float(a**power * np.exp(3 * a - a**2)), float(a)) for a in s]
+    fit = _exponent("", "", power, points)
+    assert fit.verdict == "agrees"
+    assert _exponent("", "", power + 0.01, points).verdict == "differs"
+
+
+def test_scattered_points_are_inconclusive():
+    rng = np.random.default_rng(0)
+    x = np.geomspace(1, 4, 12)
+    points = [(float(a), float(a * np.exp(rng.normal())), 0.0) for a in x]
+    assert _exponent("", "", 1.0, points).verdict == "inconclusive"
+
+
+def test_an_engine_with_another_law_differs(monkeypatch):
+    """Noise that grows as σ^{2.2} in place of σ²."""
+    law = _law(ft.load("simulations/demo.toml"))
+    true = module._floor
+    monkeypatch.setattr(module, "_floor", lambda law, alpha, variance: true(law, alpha, variance**1.1))
+    assert module.noise_in_variance(law).verdict == "differs"
+
+
+def test_the_command_writes_its_numbers(tmp_path, fits, monkeypatch):
+    monkeypatch.setattr(module, "rates", lambda *_, **__: list(fits.values()))
+    result = CliRunner().invoke(app, ["rates", "simulations/demo.toml", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    table = pd.read_parquet(tmp_path / "rates.parquet")
+    assert set(table["name"]) == set(fits)
+    assert table["y"].notna().all()
+
+
+def test_what_is_no_quadratic_or_not_algorithm_2_is_refused(quadratic):
+    for overrides in ({"problem": {"kind": "logistic"}}, {"algorithm.state_full": "lion"}, {"algorithm.state_free": "none"}):
+        with pytest.raises(ft.ExperimentError, match="needed"):
+            rates(quadratic(overrides))
