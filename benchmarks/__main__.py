@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+STUDIES = ("premises",)
+"""Studies of statistics, which take long and print rates, not ratios: run by name only."""
+
 
 def main() -> None:
     """``python -m benchmarks [NAME ...]``: all, or those named (bench_NAME.py; "optimizer" for frugal-gpu bench)."""
     found = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
-    names = sys.argv[1:] or [*found, "optimizer"]
+    names = sys.argv[1:] or [*(name for name in found if name not in STUDIES), "optimizer"]
     print(f"{platform.machine()}, Python {platform.python_version()}, {_cores()} cores")
     for name in names:
         print(f"\n== {name}", flush=True)
