@@ -260,7 +260,7 @@ def main(repetitions: int = 100, jobs: int = 1) -> None:
     from joblib import Parallel, delayed
 
     began = time.perf_counter()
-    run = Parallel(n_jobs=jobs)
+    run = Parallel(n_jobs=jobs, return_as="generator")
     print(f"{repetitions} repetitions of each line, 95 % intervals in brackets", flush=True)
     print(f"\nnoise that meets P3–P5: refused at level {COARSE:g}, and at the premises' own {LEVEL:g}")
     for name, counts in zip(TRUE, run(delayed(false_alarms)(name, repetitions) for name in TRUE), strict=True):
@@ -272,7 +272,7 @@ def main(repetitions: int = 100, jobs: int = 1) -> None:
     factors = (1.0, 0.99, 0.9, 0.5)
     print("\nP1: refused when the declared L is the true one times " + ", ".join(f"{f:g}" for f in factors))
     for name in SMOOTHNESS:
-        counts = run(delayed(smoothness)(name, repetitions, factor) for factor in factors)
+        counts = list(run(delayed(smoothness)(name, repetitions, factor) for factor in factors))
         print(f"  {name:42} " + "  ".join(f"{100 * c / repetitions:5.1f} %" for c in counts), flush=True)
     print("\nP6: refused")
     for name, count in zip(SELECTIONS, run(delayed(selections)(name, repetitions) for name in SELECTIONS), strict=True):

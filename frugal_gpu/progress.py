@@ -32,7 +32,7 @@ class Progress:
         self._printed = time.monotonic()
 
     def start(self, description: str, steps: int, done: int, tokens: int, seconds: float) -> None:
-        """Before the first step of this session: ``done`` steps, ``tokens`` and ``seconds`` are behind the run."""
+        """Before the first step of this process: ``done`` steps, ``tokens`` and ``seconds`` are behind the run."""
         self._last = {"tokens": tokens, "seconds": seconds}
         self._steps = steps
         if self.console is None:
