@@ -1,0 +1,63 @@
+"""Answer questions: ``python -m simulations`` lists them, ``python -m simulations NAME ...`` (or ``all``) answers them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from frugal_theory.loading import ExperimentError, parse_overrides
+from frugal_theory.report.drawing import style
+from frugal_theory.results import ResultsError, finished, make_folder
+from simulations import study
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Questions, or all; none lists them.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the experiments.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Write the figures to simulations/figures too.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results; every question has its own in it.")]
+
+
+def answer(names: Names = None, settings: Settings = None, keep: Keep = False, out: Out = Path("runs")) -> None:
+    """Answer questions about the method, each by one experiment: writes runs/NAME/figure.png and runs/NAME/table.csv."""
+    if not names:
+        for name in study.names():
+            print(f"{name:20} {study.question(name).QUESTION}")
+        print("\npython -m simulations NAME [NAME...] answers them, python -m simulations all every one.")
+        return
+    chosen = study.names() if names == ["all"] else list(dict.fromkeys(names))
+    questions = {name: study.question(name) for name in chosen}  # nothing runs if one of the names is wrong
+    overrides = parse_overrides(settings or [])
+    experiments = {name: study.experiment(name, overrides) for name in chosen}
+    for name, asked in questions.items():
+        folder = out / name
+        make_folder(folder)
+        print(f"{name}: {asked.QUESTION}", flush=True)
+        began = time.perf_counter()
+        table = asked.measure(experiments[name])
+        with style():
+            png = study.picture(asked.draw(table))
+        study.write(folder, table, png)
+        if keep:
+            with finished(study.FIGURES / f"{name}.png") as temporary:
+                temporary.write_bytes(png)
+        print(f"    {asked.answer(table)}")
+        print(f"    {time.perf_counter() - began:.1f} s; {folder / 'figure.png'}, {folder / 'table.csv'}\n", flush=True)
+
+
+def main() -> None:
+    """Exit status 0: done; 2: bad input; 130: interrupted."""
+    try:
+        typer.run(answer)
+    except (ExperimentError, ResultsError) as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()
