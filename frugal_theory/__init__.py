@@ -9,7 +9,7 @@ from frugal_theory.algorithm import State, init, step
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.loading import Cell, ExperimentError, cells, dump, load, parse
 from frugal_theory.verdict import Premise, Verdict
-from frugal_theory.verify import bound, resolved, simulate, verify
+from frugal_theory.verify import bound, resolved, setting_of, simulate, verify
 
 if TYPE_CHECKING:
     from frugal_theory.evidence.evidence import Evidence
@@ -46,6 +46,7 @@ __all__ = [
     "load",
     "parse",
     "resolved",
+    "setting_of",
     "simulate",
     "step",
     "verify",

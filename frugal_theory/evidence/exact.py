@@ -44,15 +44,16 @@ BATCH_ENTRIES = 2**16
 """Entries of a batch of d × d moment matrices, one a trial: they fit a core's cache."""
 
 
-def exact(experiment: Experiment, *, learning_rate: float | None = None) -> Evidence:
+def exact(experiment: Experiment, *, metric: str = METRICS[0], learning_rate: float | None = None) -> Evidence:
     """The running average (1/k) Σ_{i≤k} E‖gⁱ‖², k = 1 … steps, exactly.
 
-    ``learning_rate`` (α) defaults to the experiment's; a fraction of the admissible step is resolved as in ``verify``.
+    ``metric``: one of ``METRICS``, as in ``simulate``. ``learning_rate`` (α) defaults to the experiment's; a fraction of the
+    admissible step is resolved as in ``verify``.
     In case 4 above the average is over ``simulation.trials`` trials of the momentum sets, the same sets that Monte
     Carlo draws, and the evidence has an interval. Raises ExperimentError for what is not Algorithm 2 on a quadratic with
-    additive noise of finite variance.
+    additive noise of finite variance, and for an unknown metric.
     """
-    return exact_metrics(experiment, METRICS[:1], learning_rate=learning_rate)[METRICS[0]]
+    return exact_metrics(experiment, (metric,), learning_rate=learning_rate)[metric]
 
 
 def exact_metrics(

@@ -492,6 +492,17 @@ def test_a_fraction_of_the_admissible_step_is_resolved(quadratic: Any) -> None:
 def test_unknown_metrics_are_refused(quadratic: Any) -> None:
     with pytest.raises(ft.ExperimentError, match="squared_gradient_norm"):
         exact_metrics(quadratic(), ["loss"])
+    with pytest.raises(ft.ExperimentError, match="squared_gradient_norm"):
+        ft.exact(quadratic(), metric="loss")
+
+
+def test_the_metric_by_name(quadratic: Any) -> None:
+    """With independent draws at every step E‖g‖²_W = ω E‖g‖², ω = 1 − pβ(1−p)/(1−pβ)."""
+    experiment = quadratic({"algorithm.update_gap": 1})
+    plain, weighted = ft.exact(experiment), ft.exact(experiment, metric="weighted_squared_gradient_norm")
+    assert weighted.metric == "weighted_squared_gradient_norm"
+    omega = 1 - 0.5 * 0.9 * (1 - 0.5) / (1 - 0.5 * 0.9)
+    np.testing.assert_allclose(weighted.mean, omega * plain.mean, rtol=LONG_RECURSION)
 
 
 @pytest.mark.parametrize("gap", [1, 2])
