@@ -65,18 +65,27 @@ def experiment(name: str, overrides: Mapping[str, Any] | None = None) -> Experim
 
 
 def panels(
-    title: str, subtitles: Sequence[str], *, height: float = HEIGHT, left: float = 52, gap: float = 58, right: float = 16
+    title: str,
+    subtitles: Sequence[str],
+    note: str = "",
+    *,
+    height: float = HEIGHT,
+    left: float = 52,
+    gap: float = 58,
+    right: float = 16,
 ) -> tuple[Any, list[Any]]:
     """A figure of panels side by side, and their axes; call it, and draw, inside ``frugal_theory.report.drawing.style()``.
 
-    The title states the finding; each panel has a subtitle that says what its vertical axis measures. Lengths in points:
-    ``left``, ``gap`` and ``right`` are the room beside and between the axes, for tick labels and legends.
+    The title states the finding; each panel has a subtitle that says what its vertical axis measures; the note below them
+    says what the marks are. ``left``, ``gap`` and ``right``, in points, are the room beside and between the axes, for tick
+    labels and names of lines.
     """
     from matplotlib.figure import Figure
 
-    top, bottom = 58, 44
+    top, bottom = 58, 60 if note else 44
     figure = Figure(figsize=(WIDTH / 72, height / 72))
     figure.text(8 / WIDTH, 1 - 18 / height, title, fontsize=13, fontweight="bold", va="baseline")
+    figure.text(8 / WIDTH, 9 / height, note, fontsize=9.5, color=COLOURS["quiet"], va="baseline")
     width = (WIDTH - left - right - gap * (len(subtitles) - 1)) / len(subtitles)
     found = []
     for place, subtitle in enumerate(subtitles):

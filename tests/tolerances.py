@@ -41,3 +41,6 @@ DOUBLE_ROOT = 1e-6
 
 ATTAINED = 1e-3
 """A limit against its value at a finite horizon or budget: some hundred steps or evaluations short of it, relative."""
+
+CONSTANT_GRADIENT = 2e-4
+"""Progress on a slope of curvature λ against that on a constant gradient: terms of αλ times a run's variance, relative."""
