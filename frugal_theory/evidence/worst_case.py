@@ -28,6 +28,7 @@ from frugal_theory.algorithm.selection import stream
 from frugal_theory.algorithm.subspaces import Mask, Shapes, choose_parts
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.exact import METRICS
 from frugal_theory.evidence.linear import Reading, momentum
 from frugal_theory.evidence.worst_case_sdp import SOLVERS
 from frugal_theory.loading import ExperimentError
@@ -87,8 +88,16 @@ class WorstValue:
         return min(values), max(values)
 
 
-def worst_case(experiment: Experiment, *, learning_rate: float | None = None, jobs: int | None = None) -> Evidence:
+def worst_case(
+    experiment: Experiment,
+    *,
+    metric: str = METRICS[0],
+    learning_rate: float | None = None,
+    jobs: int | None = None,
+) -> Evidence:
     """The worst (1/k) Σ_{i≤k} ‖gⁱ‖² over all f with the experiment's L and f(x¹) − f* at most the experiment's.
+
+    ``metric`` "weighted_squared_gradient_norm" is the worst ‖gⁱ‖²_W, with the weights of the run-length theorem.
 
     Evidence for the ``horizons(steps)`` only, all k up to eight steps; ``lower`` and ``upper`` are the least and the
     largest of the solvers' values. A horizon where they do not agree is nan, with a note that says what each found.
@@ -96,8 +105,11 @@ def worst_case(experiment: Experiment, *, learning_rate: float | None = None, jo
     (α) defaults to the experiment's, ``jobs`` (programs solved at once) to the number of cores.
 
     Raises ExperimentError for more than 20 steps, more than four blocks of coordinates with histories of their own,
-    noise, weight decay, anything but SGDM in the set and SGD off it, and where the solvers are not installed.
+    noise, weight decay, anything but SGDM in the set and SGD off it, the weighted norm under sets drawn at random, and
+    where the solvers are not installed. Raises ValueError for an unknown metric.
     """
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
     name, algorithm = experiment.name, experiment.algorithm
     steps = experiment.simulation.steps
     if experiment.noise.kind != "none":
@@ -122,11 +134,15 @@ def worst_case(experiment: Experiment, *, learning_rate: float | None = None, jo
     except ValueError as error:
         raise ExperimentError(f"{name}: no worst case: {error}") from None
     assert runs is not None  # momentum() has refused that
-    members = _members(name, algorithm, problem.shapes, runs, steps)
+    if metric == METRICS[1] and runs.law == "redrawn":
+        raise ExperimentError(f"{name}: no worst case of the weighted norm: its weights are averages over sets drawn at random")
+    members, weights = _blocks(name, algorithm, problem.shapes, runs, steps, metric)
     gap = float(problem.value(problem.start(np.random.default_rng(stream(experiment.seed, "start"))))) - problem.infimum
 
     solved = horizons(steps)
-    found = worst_values([members[:, :k] for k in solved], learning_rate * problem.smoothness, *rule, jobs=jobs)
+    parts = [members[:, :k] for k in solved]
+    alpha, weighted = learning_rate * problem.smoothness, [weights[:, :k] for k in solved]
+    found = worst_values(parts, alpha, *rule, weights=weighted, jobs=jobs)
     scale = problem.smoothness * gap
     ranges = scale * np.array([worst.range for worst in found])
     mean = scale * np.array([worst.value for worst in found])
@@ -137,9 +153,8 @@ def worst_case(experiment: Experiment, *, learning_rate: float | None = None, jo
         if worst.status == "unsolved":
             notes.append(f"k = {k}: unsolved, for L = Δ = 1: " + ", ".join(str(answer) for answer in worst.answers))
     index = np.array(solved)
-    return Evidence(
-        "worst_case", index, mean, ranges[:, 0], ranges[:, 1], notes=tuple(notes), confidence=experiment.verify.confidence
-    )
+    confidence = experiment.verify.confidence
+    return Evidence("worst_case", index, mean, ranges[:, 0], ranges[:, 1], metric, confidence, notes=tuple(notes))
 
 
 def horizons(steps: int) -> list[int]:
@@ -154,53 +169,74 @@ def worst_values(
     lr_scale: float = 1.0,
     off_set_momentum: Reading = "reset",
     *,
+    weights: Sequence[Array] | None = None,
     jobs: int | None = None,
     timeout: float = TIMEOUT,
 ) -> list[WorstValue]:
     """The worst average of ‖gᵏ‖² for L = Δ = 1, one for each entry of ``members``.
 
-    An entry has shape (blocks, N): which blocks of coordinates are in the momentum set of each of N steps. With
-    constants L and Δ the worst case is LΔ times that of ``learning_rate`` αL. Raises ExperimentError where the
-    solvers are not installed.
+    An entry has shape (blocks, N): which blocks of coordinates are in the momentum set of each of N steps; its
+    ``weights`` have the same shape and multiply the blocks' ‖g_bᵏ‖², all ones if there are none. With constants L and Δ
+    the worst case is LΔ times that of ``learning_rate`` αL. Raises ExperimentError where the solvers are not installed.
     """
     _require_solvers()
     shared = {"learning_rate": learning_rate, "beta": beta, "lr_scale": lr_scale, "off_set_momentum": off_set_momentum}
-    tasks = [{"members": _distinct(m).tolist(), "solver": s, "updates": shared} for m in members for s in SOLVERS]
+    programs = [_distinct(m, w) for m, w in zip(members, weights or [np.ones(m.shape) for m in members], strict=True)]
+    tasks = [
+        {"members": m.tolist(), "weights": w.tolist(), "solver": s, "updates": shared} for m, w in programs for s in SOLVERS
+    ]
     with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
         answers = list(pool.map(lambda task: _ask(task, timeout), tasks))
     size = len(SOLVERS)
     return [WorstValue(tuple(answers[first : first + size])) for first in range(0, len(answers), size)]
 
 
-def _distinct(members: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Blocks with one history are one block. The set of the last step moves nothing that is measured."""
+def _distinct(members: NDArray[np.bool_], weights: Array) -> tuple[NDArray[np.bool_], Array]:
+    """Blocks with one history and the same weights are one block. The set of the last step moves nothing that is measured."""
     until = np.array(members, dtype=bool)
     until[:, -1] = False
-    return np.unique(until, axis=0)
+    _, first = np.unique(np.hstack([until, weights]), axis=0, return_index=True)
+    return until[first], np.asarray(weights)[first]
 
 
-def _members(name: str, algorithm: Algorithm, shapes: Shapes, runs: RunLengths, steps: int) -> NDArray[np.bool_]:
-    """Which blocks are in the momentum set of each step, shape (blocks, steps): coordinates with one history are a block."""
+def _blocks(
+    name: str, algorithm: Algorithm, shapes: Shapes, runs: RunLengths, steps: int, metric: str
+) -> tuple[NDArray[np.bool_], Array]:
+    """Which blocks are in the momentum set of each step, and the weights of their gradients; shape (blocks, steps) each.
+
+    Coordinates with one history and the same weights are a block.
+    """
     if runs.law == "turning":
         raise ExperimentError(
             f'{name}: no worst case: algorithm.subspace = "{algorithm.subspace}" turns every period; '
             "a subspace made of coordinates is allowed"
         )
+    off = 1.0 if metric == METRICS[0] else runs.off_set_weight
     if algorithm.subspace == "eigen" and runs.law == "fixed" and not (runs.full or runs.empty):
-        return np.array([[True] * steps, [False] * steps])  # any fixed subspace and its complement are two blocks
+        # any fixed subspace and its complement are two blocks
+        return np.array([[True] * steps, [False] * steps]), np.array([[1.0] * steps, [off] * steps])
     gap = algorithm.update_gap
     periods = []
     for period in range(-(-steps // gap)):
         parts = choose_parts(algorithm, shapes, period, {})
         inside = [np.broadcast_to(part.inside, shapes[name]).ravel() for name, part in parts.items() if isinstance(part, Mask)]
         periods.append(np.concatenate(inside))
-    histories = np.unique(np.array(periods).T, axis=0)
-    if len(histories) > MOST_BLOCKS:
+    members = np.repeat(np.array(periods).T, gap, axis=1)[:, :steps]
+    kept = np.ones(members.shape)
+    if metric == METRICS[1]:
+        leaks = [runs.leak(k) for k in range(steps)]
+        flat = [
+            np.concatenate([np.broadcast_to(leak[name], shape).ravel() for name, shape in shapes.items()]) for leak in leaks
+        ]
+        kept = 1 - np.array(flat).T
+    weights = np.where(members, kept, off)
+    _, first = np.unique(np.hstack([members, weights]), axis=0, return_index=True)
+    if len(first) > MOST_BLOCKS:
         raise ExperimentError(
-            f"{name}: no worst case: the coordinates have {len(histories)} different histories in {steps} steps; "
+            f"{name}: no worst case: the coordinates have {len(first)} different histories in {steps} steps; "
             f"sets made of at most {MOST_BLOCKS} blocks of coordinates are allowed"
         )
-    return np.repeat(histories, gap, axis=1)[:, :steps]
+    return members[first], weights[first]
 
 
 def _require_solvers() -> None:

@@ -67,13 +67,14 @@ def interpolation(x: Array) -> Array:
     return np.array(rows).reshape(-1, x.size)
 
 
-def solve(members: NDArray[np.bool_], linear: Updates, solver: str) -> tuple[float, str]:
+def solve(members: NDArray[np.bool_], linear: Updates, solver: str, weights: Array | None = None) -> tuple[float, str]:
     """The worst (1/N) Σ_{k≤N} ‖gᵏ‖² over all f with L = 1 and f(x¹) − f* <= 1, and the solver's status.
 
     ``members``, shape (blocks, N): which blocks of coordinates are in the momentum set of each step. Blocks are
     orthogonal, so each has a Gram matrix G_b of its own and ⟨u, v⟩ = Σ_b ⟨u_b, v_b⟩: B matrices of order N take the
     place of one of order BN with its orthogonality constraints. f* enters as f_i − f* >= ‖g_i‖²/2. The program is
-    exact if every block has at least N dimensions, and an upper bound if it has fewer.
+    exact if every block has at least N dimensions, and an upper bound if it has fewer. ``weights``, of the shape of
+    ``members``: w_bᵏ of Σ_b w_bᵏ‖g_bᵏ‖² in place of ‖gᵏ‖².
     """
     import cvxpy as cp
 
@@ -89,7 +90,9 @@ def solve(members: NDArray[np.bool_], linear: Updates, solver: str) -> tuple[flo
             for member, g in zip(members, grams, strict=True)
         ]
         constraints.append(values[first] - values[second] >= sum(sides))
-    program = cp.Problem(cp.Maximize(cp.sum(squares) / steps), constraints)
+    weight = np.ones(members.shape) if weights is None else weights
+    metric = sum(cp.sum(cp.multiply(w, cp.diag(gram))) for w, gram in zip(weight, grams, strict=True))
+    program = cp.Problem(cp.Maximize(metric / steps), constraints)
     for tolerance in TOLERANCES:
         program.solve(solver=solver, **SOLVERS[solver](tolerance))
         if program.status == cp.OPTIMAL:
@@ -102,10 +105,11 @@ def _pairs(count: int) -> list[tuple[int, int]]:
 
 
 def main() -> None:
-    """Read {"members", "updates", "solver"}, write {"value", "status"}; a solver's own error is a status too."""
+    """Read {"members", "weights", "updates", "solver"}, write {"value", "status"}; a solver's own error is a status too."""
     task = json.load(sys.stdin)
     try:
-        value, status = solve(np.array(task["members"], dtype=bool), updates(**task["updates"]), task["solver"])
+        members, weights = np.array(task["members"], dtype=bool), np.array(task["weights"], dtype=float)
+        value, status = solve(members, updates(**task["updates"]), task["solver"], weights)
     except Exception as error:  # whatever a solver raises, its answer is that it has none
         value, status = float("nan"), f"failed: {' '.join(str(error).split())[:80]}"
     json.dump({"value": value, "status": status}, sys.stdout)

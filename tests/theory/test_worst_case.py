@@ -29,8 +29,8 @@ def _in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Solve here, not in processes of their own: they cost seconds to start, and have tests of their own."""
 
     def ask(task: dict[str, Any], _timeout: float) -> Answer:
-        inside = np.array(task["members"], dtype=bool)
-        return Answer(task["solver"], *solve(inside, updates(**task["updates"]), task["solver"]))
+        inside, weights = np.array(task["members"], dtype=bool), np.array(task["weights"])
+        return Answer(task["solver"], *solve(inside, updates(**task["updates"]), task["solver"], weights))
 
     monkeypatch.setattr(module, "_ask", ask)
 
@@ -70,16 +70,17 @@ def test_gradient_descent_with_the_step_one_over_l(steps: int, solver: str) -> N
 @pytest.mark.parametrize("reading", ["reset", "decay", "hold"])
 @pytest.mark.parametrize("lr_scale", [0.0, 0.5])
 def test_pepit_agrees(reading: Any, lr_scale: float) -> None:
-    """The same worst case by PEPit's own model: one Gram matrix, and a block partition of it. Sets that change."""
+    """The same worst case by PEPit's own model: one Gram matrix, and a block partition of it. Sets that change, weights too."""
     pytest.importorskip("PEPit", reason='needs the extra "worst-case"')
     inside = np.array([[True, True, False, True], [False, True, True, False]])
     alpha, beta = 0.4, 0.7
-    found, status = solve(inside, updates(alpha, beta, lr_scale, reading), "CLARABEL")
+    weights = np.ones((2, 4)) if lr_scale == 0 else np.array([[1.0, 0.2, 0.7, 0.4], [0.3, 1.0, 0.1, 0.9]])
+    found, status = solve(inside, updates(alpha, beta, lr_scale, reading), "CLARABEL", weights)
     assert status == "optimal"
-    assert found == pytest.approx(_pepit(inside, alpha, beta, lr_scale, reading), rel=SOLVERS_AGREE)
+    assert found == pytest.approx(_pepit(inside, weights, alpha, beta, lr_scale, reading), rel=SOLVERS_AGREE)
 
 
-def _pepit(inside: Any, alpha: float, beta: float, lr_scale: float, reading: str) -> float:
+def _pepit(inside: Any, weights: Any, alpha: float, beta: float, lr_scale: float, reading: str) -> float:
     import cvxpy
     from PEPit import PEP, Expression
     from PEPit.functions import SmoothFunction
@@ -97,9 +98,9 @@ def _pepit(inside: Any, alpha: float, beta: float, lr_scale: float, reading: str
         if k == 0:
             program.set_initial_condition(value - infimum <= 1)
         program.add_constraint(value - infimum >= gradient**2 / 2)
-        total = total + gradient**2
         for b in range(blocks):
             part = partition.get_block(gradient, b)
+            total = total + weights[b, k] * part**2
             if inside[b, k]:
                 momentum[b] = beta * momentum[b] + (1 - beta) * part
                 x = x - alpha * momentum[b]
@@ -197,6 +198,41 @@ def test_evidence_scales_with_l_and_the_gap(quadratic: Any) -> None:
     assert np.all(worst.lower <= worst.mean)
     assert np.all(worst.mean <= worst.upper)
     assert np.all(ft.exact(experiment).mean <= worst.upper)
+
+
+@pytest.mark.usefixtures("_in_process")
+def test_the_weighted_norm(quadratic: Any) -> None:
+    """Blocks in turn, T = 2: W = 1 − β², 1 − β in the set, 1 off it. One step is a closed form; fixed sets have W = 1."""
+    turn = {"algorithm.subspace": "blocks", "algorithm.order": "ascending", "algorithm.update_gap": 2, "simulation.steps": 3}
+    common = {"noise": {"kind": "none"}, "problem": {"kind": "quadratic", "dimension": 2, "blocks": 2, "start": "ones"}}
+    experiment = quadratic(common | turn)
+    weights = np.array([[1, 1, 0.19], [0.19, 0.1, 1]])
+    inside = np.array([[False, False, True], [True, True, False]])
+    members, kept = module._blocks("test", experiment.algorithm, *_shapes_and_runs(experiment), 3, module.METRICS[1])
+    assert members.tolist() == inside.tolist()
+    assert kept == pytest.approx(weights, rel=ENUMERATION)
+    plain, weighted = (ft.worst_case(experiment, metric=metric) for metric in module.METRICS)
+    gap = 0.5 * (1 + 1 / 2)
+    assert weighted.metric == module.METRICS[1]
+    assert weighted.mean[0] == pytest.approx(2 * gap, rel=SOLVERS_AGREE)  # all of ‖g¹‖² = 2LΔ in the block with W = 1
+    assert np.all(weighted.mean[1:] < plain.mean[1:])
+    assert np.all(ft.exact(experiment, metric=module.METRICS[1]).mean <= weighted.upper)
+    fixed = quadratic(common | {"simulation.steps": 3, "algorithm.set": [0]})
+    plain, weighted = (ft.worst_case(fixed, metric=metric) for metric in module.METRICS)
+    assert weighted.mean == pytest.approx(plain.mean, rel=ENUMERATION)
+
+
+def _shapes_and_runs(experiment: ft.Experiment) -> Any:
+    setting = ft.setting_of(experiment)
+    return setting.problem.shapes, setting.runs
+
+
+def test_the_weighted_norm_under_random_sets_is_refused(quadratic: Any) -> None:
+    experiment = quadratic({"noise": {"kind": "none"}, "simulation.steps": 2})
+    with pytest.raises(ft.ExperimentError, match="averages over sets drawn at random"):
+        ft.worst_case(experiment, metric=module.METRICS[1])
+    with pytest.raises(ValueError, match="unknown metric"):
+        ft.worst_case(experiment, metric="colour")
 
 
 def test_unsolved_horizons_are_shown(quadratic: Any, monkeypatch: pytest.MonkeyPatch) -> None:
