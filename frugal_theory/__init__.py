@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from frugal_theory.algorithm import State, init, step
 from frugal_theory.config import Algorithm, Experiment
+from frugal_theory.ladder import Ladder, ladder
 from frugal_theory.loading import Cell, ExperimentError, cells, dump, load, parse
 from frugal_theory.verdict import Premise, Verdict
 from frugal_theory.verify import bound, resolved, setting_of, simulate, verify
@@ -26,6 +27,7 @@ __all__ = [
     "Evidence",
     "Experiment",
     "ExperimentError",
+    "Ladder",
     "Premise",
     "Setting",
     "State",
@@ -43,6 +45,7 @@ __all__ = [
     "exact",
     "extended",
     "init",
+    "ladder",
     "load",
     "parse",
     "resolved",

@@ -74,11 +74,9 @@ def verify(
     experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES, cluster: Cluster = None
 ) -> None:
     """Judge the experiment's theorems in every cell of its sweep. Exit status 1 if one is violated."""
-    from frugal_theory.verify import judge
-
     loaded = load(experiment, parse_overrides(settings or []))
     folder, ready, evidence = _gather(loaded, out, jobs, cluster)
-    verdicts = judge(ready, evidence, loaded.verify.confidence)
+    evidence, verdicts = _settle(loaded, folder, ready, evidence, jobs, cluster)
     _finish(folder, loaded, ready, evidence, verdicts)
     console = Console()
     print_verdicts(console, ready, verdicts)
@@ -172,6 +170,16 @@ def attack(
 
 
 @app.command()
+def ladder(experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES) -> None:
+    """Hold Monte Carlo, exact expectation, worst case and bounds of one short run in order. Exit status 1 if they are not."""
+    from frugal_theory.ladder.command import run
+
+    loaded = load(experiment, parse_overrides(settings or []))
+    if not run(loaded, out or Path("runs") / loaded.name, jobs):
+        raise typer.Exit(1)
+
+
+@app.command()
 def rates(experiment: ExperimentFile, settings: Settings = None, out: Out = None) -> None:
     """Fit rates and exponents on quadratics, each with an interval, and hold them against what theory predicts."""
     from frugal_theory.rates import run
@@ -200,7 +208,6 @@ def _gather(
     experiment: Experiment, out: Path | None, jobs: int, cluster: str | None
 ) -> tuple[Path, list[Study], list[dict[str, Evidence]]]:
     """Folder, studies and evidence of every cell; cells that an interrupted run finished are taken from it."""
-    from frugal_theory.evidence.workers import ClusterError
     from frugal_theory.results import load_cell, make_folder, save_cell
     from frugal_theory.verify import gather_all, studies
 
@@ -209,19 +216,51 @@ def _gather(
     make_folder(folder)
     evidence = [load_cell(folder, study) for study in ready]
     missing = [number for number, found in enumerate(evidence) if found is None]
+    with _interruptible(folder, evidence), _progress(ready, experiment.name) as progress:
+        work = gather_all([ready[number] for number in missing], jobs=jobs, cluster=cluster, progress=progress)
+        for number, found in zip(missing, work, strict=True):
+            save_cell(folder, ready[number], found)
+            evidence[number] = found
+    return folder, ready, [found for found in evidence if found is not None]
+
+
+def _settle(
+    experiment: Experiment,
+    folder: Path,
+    ready: Sequence[Study],
+    evidence: Sequence[dict[str, Evidence]],
+    jobs: int,
+    cluster: str | None,
+) -> tuple[list[dict[str, Evidence]], list[Verdict]]:
+    """Verdicts, with trials added to the cells that are open; what was added survives an interruption, too."""
+    from frugal_theory.results import save_cell
+    from frugal_theory.verify import settle_all
+
+    with _interruptible(folder, evidence), _progress(ready, experiment.name, ", some added to settle it") as progress:
+        return settle_all(
+            ready,
+            evidence,
+            experiment.verify.confidence,
+            jobs=jobs,
+            cluster=cluster,
+            progress=progress,
+            keep=lambda study, found: save_cell(folder, study, found),
+        )
+
+
+@contextmanager
+def _interruptible(folder: Path, evidence: Sequence[dict[str, Evidence] | None]) -> Iterator[None]:
+    """Say in one line what Ctrl-C leaves behind (exit status 130), or what is wrong with the cluster."""
+    from frugal_theory.evidence.workers import ClusterError
+
     try:
-        with _progress(ready, experiment.name) as progress:
-            work = gather_all([ready[number] for number in missing], jobs=jobs, cluster=cluster, progress=progress)
-            for number, found in zip(missing, work, strict=True):
-                save_cell(folder, ready[number], found)
-                evidence[number] = found
+        yield
     except ClusterError as error:
         raise ExperimentError(str(error)) from error
     except KeyboardInterrupt:
-        kept = f"{sum(found is not None for found in evidence)} of {len(ready)} cells are kept in {folder}"
+        kept = f"{sum(found is not None for found in evidence)} of {len(evidence)} cells are kept in {folder}"
         print(f"interrupted: {kept}; the same command continues with the rest", file=sys.stderr)
         raise SystemExit(130) from None
-    return folder, ready, [found for found in evidence if found is not None]
 
 
 def _finish(
@@ -238,7 +277,7 @@ def _finish(
 
 
 @contextmanager
-def _progress(ready: Sequence[Study], name: str) -> Iterator[Callable[[Study, int, int], None]]:
+def _progress(ready: Sequence[Study], name: str, more: str = "") -> Iterator[Callable[[Study, int, int], None]]:
     """A progress bar a cell on a terminal, a line a cell elsewhere; both on stderr."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
@@ -250,9 +289,9 @@ def _progress(ready: Sequence[Study], name: str) -> Iterator[Callable[[Study, in
             label = labels[id(study)]
             if id(study) not in tasks:
                 tasks[id(study)] = bars.add_task(label, total=trials)
-            bars.update(tasks[id(study)], completed=done)
+            bars.update(tasks[id(study)], completed=done, total=trials)
             if done >= trials and not console.is_terminal:
-                print(f"{label}: {trials} trials", file=sys.stderr, flush=True)
+                print(f"{label}: {trials} trials{more}", file=sys.stderr, flush=True)
 
         yield update
 
