@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 HERE = Path(__file__).resolve().parent
 
@@ -25,7 +25,7 @@ def main() -> int:
         try:
             NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(HERE)}}).execute()
             outcome = "passed"
-        except CellExecutionError as error:
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             failed += 1
             outcome = f"failed\n{error}"
         nbformat.write(notebook, out / path.name)
