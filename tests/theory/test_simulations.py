@@ -12,12 +12,14 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.verify import studies
-from simulations import study, vanishing_momentum
-from tests.tolerances import CONSTANT_GRADIENT
+from simulations import momentum_leak, study, vanishing_momentum
+from tests.tolerances import CONSTANT_GRADIENT, ROUNDING
 
 ROOT = Path(__file__).parents[2]
 
 FEW_GAPS = {"algorithm.density": [0.25, 1.0], "algorithm.state_full.beta": [0.5, 0.99], "algorithm.update_gap": [1, 10]}
+
+LEAK_SWEEP = {"algorithm.density": [0.25, 0.5], "algorithm.state_full.beta": [0.5, 0.9], "algorithm.update_gap": [1, 7]}
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -81,3 +83,42 @@ def test_vanishing_momentum():
     table = vanishing_momentum.measure(study.experiment("vanishing_momentum", keys))
     assert set(table["quantity"]) == {"on the set", "everywhere", "from the start"}
     np.testing.assert_allclose(table["measured"], table["closed_form"], rtol=CONSTANT_GRADIENT)
+
+
+# --- how large is the leak? ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def leak():
+    return momentum_leak.measure(study.experiment("momentum_leak", {"sweep": LEAK_SWEEP}), trials=400)
+
+
+def test_the_leak_in_law_is_the_closed_form(leak):
+    np.testing.assert_allclose(leak["law"], leak["closed_form"], rtol=ROUNDING)
+    assert set(leak["law_kind"]) == {"redrawn", "scheduled", "turning", "fixed"}
+
+
+def test_the_leak_of_the_real_step_is_the_closed_form(leak):
+    slack = momentum_leak.REMAINDER / (1 - leak["beta"])
+    assert np.all(leak["lower"] - slack <= leak["closed_form"])
+    assert np.all(leak["closed_form"] <= leak["upper"] + slack)
+    known = leak["law_kind"] != "redrawn"  # no chance in the length of a run
+    np.testing.assert_allclose(leak["measured"][known], leak["closed_form"][known], rtol=0, atol=float(slack.max()))
+    assert known.sum() > 0
+    drawn = leak[~known]
+    assert np.all(drawn["upper"] - drawn["lower"] < 0.25 * drawn["closed_form"])
+
+
+def test_where_nothing_leaks_nothing_is_counted():
+    """Momentum that is held off the set comes out when its coordinate returns: the count must be 0, not the closed form."""
+    chosen = study.experiment("momentum_leak", {"algorithm.off_set_momentum": "hold", "cases": [], "sweep": {}})
+    gone, on_set = momentum_leak.leaks(chosen.algorithm, {"x": (4,)}, 50)
+    assert np.all(np.abs(gone) < momentum_leak.REMAINDER / (1 - 0.9))
+    assert 0 < on_set.mean() < 1
+
+
+def test_leaks_need_the_reading_reset():
+    with pytest.raises(ft.ExperimentError, match="reset"):
+        momentum_leak.measure(
+            study.experiment("momentum_leak", {"algorithm.off_set_momentum": "hold", "cases": [], "sweep": {}})
+        )
