@@ -106,7 +106,7 @@ def simulate(
 
 @app.command()
 def theorems() -> None:
-    """List the theorems: statement, source, and whether every constant is explicit."""
+    """List the theorems: statement, source, premises, and whether every constant is explicit."""
     from frugal_theory.theorems import THEOREMS
 
     console = Console()
@@ -114,7 +114,15 @@ def theorems() -> None:
         constants = "every constant explicit" if theorem.explicit else "constants hidden: shape only"
         console.print(f"[bold]{theorem.name}[/bold]  {theorem.title}  ({constants})", highlight=False)
         console.print(f"    {theorem.statement}", highlight=False, markup=False)
-        console.print(f"    premises P1–P6 (docs/theory.md); source: {theorem.source}\n", highlight=False, markup=False)
+        premises = getattr(theorem, "premises", "P1–P6")
+        console.print(f"    premises {premises}", highlight=False, markup=False)
+        console.print(f"    source: {theorem.source}\n", highlight=False, markup=False)
+    console.print(
+        "P1–P6 are those of docs/theory.md, section 2; all of them are tested, whatever the theorem (docs/premises.md). "
+        "The L_j, and that noise is symmetric and unimodal, are what the problem and the noise say.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -198,9 +206,12 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     console = Console()
-    verdicts = folder / "theory" / "verdicts.json"
+    verdicts, climbed = folder / "theory" / "verdicts.json", folder / "ladder.json"
     if verdicts.exists():
         print_summary(console, json.loads(verdicts.read_text(encoding="utf-8")))
+    if climbed.exists():
+        for one in json.loads(climbed.read_text(encoding="utf-8"))["ladders"]:
+            console.print(f"Ladder, {one['label'] or 'this experiment'}: {one['sentence']}", highlight=False, markup=False)
     console.print(f"Report: {path}", highlight=False, soft_wrap=True)
 
 

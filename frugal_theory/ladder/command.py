@@ -58,7 +58,8 @@ def _print(console: Console, found: Ladder) -> None:
         for place, link in enumerate(link for link in found.comparisons if link.lower == rung.name):
             mark, style = MARKS[link.status]
             which = f" {link.upper}" if place else ""
-            ratio = "" if link.ratio is None or link.status == "not comparable" else f", {100 * link.ratio:.3g} %"
+            told = None if link.status in ("equal", "not comparable", "inconclusive") else link.ratio
+            ratio = "" if told is None else f", {100 * told:.3g} %"
             said.append(f"[{style}]{mark} {link.status}[/]{which}{ratio}")
         value = rung.last[0]
         shown = "missing" if rung.missing else "unsolved" if math.isnan(value) else f"{value:.4g}"

@@ -27,6 +27,7 @@ class Figures:
     cells: list[Plot]
     overview: Plot | None
     practice: list[Plot]
+    ladders: list[Plot]
 
     @property
     def columns(self) -> list[list[Plot]]:
@@ -52,7 +53,7 @@ class Figures:
 def write_report(directory: Path) -> Path:
     """Write ``directory``/report.html from the results in ``directory``, and the figures with their data beside the results.
 
-    Figures go to theory/figures and training/figures, each as SVG, PNG and the CSV of the numbers in it. Files are
+    Figures go to theory/figures, training/figures and ladder, each as SVG, PNG and the CSV of the numbers in it. Files are
     replaced one by one and only after everything has been rendered: a failure leaves the old report as it was.
     Raises :class:`ValueError`, one line, if there is nothing to report.
     """
@@ -62,6 +63,7 @@ def write_report(directory: Path) -> Path:
     page = render(results, figures)
     _write_figures(directory / "theory" / "figures", figures.theory)
     _write_figures(directory / "training" / "figures", figures.practice)
+    _write_figures(directory / "ladder", figures.ladders)
     target = directory / "report.html"
     _replace(target, page.encode())
     return target
@@ -69,6 +71,7 @@ def write_report(directory: Path) -> Path:
 
 def draw(results: Results) -> Figures:
     """Every figure that the results allow."""
+    from frugal_theory.report import ladder
     from frugal_theory.report.plots import measured_and_bounds, overview
     from frugal_theory.report.practice import gradient_norm, training_curve
 
@@ -77,6 +80,7 @@ def draw(results: Results) -> Figures:
         cells=measured_and_bounds(results, choose_cells(results)) if results.has_theory else [],
         overview=overview(results) if results.verdicts else None,
         practice=[plot for plot in practice if plot is not None],
+        ladders=ladder.figures(results),
     )
 
 
@@ -101,6 +105,8 @@ def render(results: Results, figures: Figures) -> str:
     """The page as text."""
     import jinja2
     from markupsafe import Markup
+
+    from frugal_theory.report import ladder
 
     here = Path(__file__).parent
     environment = jinja2.Environment(
@@ -129,6 +135,9 @@ def render(results: Results, figures: Figures) -> str:
         symbols=words.SYMBOLS,
         counts=Counter(verdict.get("status") for verdict in results.verdicts),
         has_cells=any(verdict["label"] for verdict in results.verdicts),
+        ladder_sentence=ladder.sentence(results) if results.ladders else None,
+        ladder_groups=ladder.groups(results),
+        ladder_alarm=not all(one["in_order"] for one in results.ladders),
         undrawn=max(0, cells - len(figures.cells)) if figures.cells else 0,
     )
 
@@ -143,7 +152,10 @@ def row(verdict: dict[str, Any]) -> dict[str, Any]:
         share = f"C ≤ {words.number(verdict['implied_constant'])}"
     premises = verdict.get("premises") or []
     failed = [p.get("name", "") for p in premises if not p.get("held")]
+    statement, source = words.theorem_statement(str(verdict.get("theorem", "")))
     return {
+        "statement": statement,
+        "theorem_source": source,
         "status": status,
         "symbol": words.status_symbol(status),
         "slug": status.replace(" ", "-"),
@@ -193,9 +205,10 @@ def _write_figures(folder: Path, plots: list[Plot]) -> None:
         _replace(folder / f"{plot.name}.png", plot.png)
         _replace(folder / f"{plot.name}.csv", plot.csv.encode())
     kept = {plot.name for plot in plots}
-    for old in folder.glob("measured-and-bounds-*.*"):
-        if old.stem not in kept:
-            old.unlink()
+    for series in ("measured-and-bounds-*.*", "ladder-*.*"):
+        for old in folder.glob(series):
+            if old.stem not in kept:
+                old.unlink()
 
 
 def _replace(path: Path, content: bytes) -> None:

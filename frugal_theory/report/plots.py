@@ -31,7 +31,23 @@ __all__ = ["measured_and_bounds", "overview"]
 OVERVIEW_ROWS = 24
 """Verdicts that the overview shows, at most: the most urgent, then the tightest."""
 
-SHORT = {"sgdm": "SGDM", "run_length": "run-length", "hybrid": "hybrid"}
+SHORT = {
+    "sgdm": "SGDM",
+    "run_length": "run-length",
+    "fixed_set": "fixed set",
+    "independent_sampling": "drawn sets",
+    "held_sets": "held sets",
+    "orthogonal_subspaces": "random bases",
+    "run_length_sharp": "sharp run-length",
+    "short_runs": "short runs",
+    "run_length_by_coordinate": "by coordinate",
+    "signsgd_sharp": "sharp signSGD",
+    "signsgd_symmetric": "symm. signSGD",
+    "hybrid": "hybrid",
+    "hybrid_sharp": "sharp hybrid",
+    "hybrid_symmetric": "symm. hybrid",
+}
+"""Names for the end of a line, where theorem_name is too long."""
 
 
 def panel_data(results: Results, cell: str) -> pd.DataFrame:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Results", "read", "to_number"]
 
 EVIDENCE = ("cell", "source", "metric", "step", "mean", "lower", "upper", "confidence", "trials")
+LADDER = ("cell", "rung", "step", "value", "lower", "upper")
 BOUNDS = ("cell", "theorem", "metric", "step", "bound", "explicit")
 
 
@@ -27,6 +28,8 @@ class Results:
 
     ``verdicts`` are the records of verdicts.json, the most urgent status first, each with its cell's "label".
     ``training`` has one row a logged step, ``validation`` one row an evaluation; the last word on a step counts.
+    ``ladders`` are the records of ladder.json and ``ladder_curves`` the rows of ladder.parquet; ``ladder_is_older``: they
+    are of another version of the experiment.
     """
 
     name: str
@@ -38,6 +41,9 @@ class Results:
     training: pd.DataFrame
     validation: pd.DataFrame
     summary: dict[str, Any] | None
+    ladders: list[dict[str, Any]]
+    ladder_curves: pd.DataFrame
+    ladder_is_older: bool
 
     @property
     def has_theory(self) -> bool:
@@ -62,20 +68,25 @@ def read(directory: Path) -> Results:
     path = directory / "experiment.toml"
     experiment = load(path) if path.is_file() else None
     training, validation = _metrics(directory / "training" / "metrics.jsonl")
+    text = path.read_text(encoding="utf-8") if experiment else ""
+    climbed = _json(directory / "ladder.json", dict) if (directory / "ladder.json").is_file() else {}
     results = Results(
         name=experiment.name if experiment else directory.resolve().name,
         experiment=experiment,
-        text=path.read_text(encoding="utf-8") if experiment else "",
+        text=text,
         evidence=_table(directory / "theory" / "evidence.parquet", EVIDENCE),
         bounds=_table(directory / "theory" / "bounds.parquet", BOUNDS),
         verdicts=_verdicts(directory / "theory" / "verdicts.json"),
         training=training,
         validation=validation,
         summary=_summary(directory / "training" / "summary.json"),
+        ladders=climbed.get("ladders", []),
+        ladder_curves=_table(directory / "ladder.parquet", LADDER),
+        ladder_is_older=bool(climbed) and climbed.get("experiment") != text,
     )
-    if not (results.has_theory or results.has_training):
+    if not (results.has_theory or results.has_training or results.ladders):
         raise ValueError(
-            f"{directory}: nothing to report; expected theory/verdicts.json, theory/evidence.parquet or "
+            f"{directory}: nothing to report; expected theory/verdicts.json, theory/evidence.parquet, ladder.json or "
             "training/metrics.jsonl (run frugal-theory verify or frugal-gpu train first)"
         )
     return results

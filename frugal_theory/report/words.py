@@ -20,6 +20,7 @@ __all__ = [
     "source_name",
     "status_symbol",
     "theorem_name",
+    "theorem_statement",
     "training_details",
     "training_sentence",
     "verdict_sentence",
@@ -30,13 +31,28 @@ THEOREMS = {
     "sgdm": "SGDM (Liu, Gao, Yin)",
     "run_length": "run-length theorem",
     "theorem_5_2": "Theorem 5.2",
+    "fixed_set": "run-length, fixed set",
+    "independent_sampling": "run-length, drawn every step",
+    "held_sets": "run-length, held for T steps",
+    "orthogonal_subspaces": "run-length, random bases",
+    "run_length_sharp": "run-length, sharp constants",
+    "short_runs": "run-length, short runs",
+    "run_length_by_coordinate": "run-length, L by coordinate",
     "signsgd": "signSGD",
+    "signsgd_sharp": "signSGD, sharp noise floor",
+    "signsgd_symmetric": "signSGD, symmetric noise",
     "hybrid": "hybrid theorem",
+    "hybrid_sharp": "hybrid, sharp constants",
+    "hybrid_symmetric": "hybrid, symmetric noise",
 }
 METRICS = {
     "squared_gradient_norm": "average squared gradient norm",
     "weighted_squared_gradient_norm": "average squared gradient norm, weighted by W",
     "gradient_one_norm": "average ℓ1 norm of the gradient",
+    "sign_norm": "average Σ|g|h(|g|/σ), ≈ Σg²/(√3σ) near 0",
+    "hybrid_norm": "average φΣWg² on the set + κΣ|g| off it",
+    "hybrid_norm_sharp": "average φΣWg² on the set + κΣ|g| off it",
+    "hybrid_norm_symmetric": "average φΣWg² on the set + κΣ|g|h(|g|/σ) off it",
 }
 SOURCES = {"monte_carlo": "Monte Carlo", "exact": "exact expectation", "worst_case": "worst case (SDP)", "training": "training"}
 SYMBOLS = {"violated": "✗", "inconclusive": "?", "holds": "✓", "shape only": "◇", "not applicable": "–"}
@@ -53,6 +69,14 @@ RULES = {"sgdm": "SGDM", "adamw": "AdamW", "lion": "Lion", "sgd": "SGD", "signsg
 def theorem_name(name: str) -> str:
     """A theorem in words; one that the report does not know keeps its own name."""
     return THEOREMS.get(name, name.replace("_", " "))
+
+
+def theorem_statement(name: str) -> tuple[str, str]:
+    """What a theorem says and where it comes from; empty for one that this installation does not know."""
+    from frugal_theory.theorems import THEOREMS as KNOWN
+
+    theorem = KNOWN.get(name)
+    return ("", "") if theorem is None else (theorem.statement, theorem.source)
 
 
 def metric_name(name: str) -> str:

@@ -23,6 +23,7 @@ class FixedSet(RunLength):
         "avg E‖gᵏ‖² ≤ [Δ/(Kα) + (Lα/2)(σ² + √2β/(1+β) Σ_{j∈J}σ_j²)] / (1 − Lα(1/2 + √2β/(1−β)))"
         "   for J_k = J, Lα(1/2 + √2β/(1−β)) < 1"
     )
+    premises = "P1–P5 (the selection is fixed)"
     metric = "squared_gradient_norm"
 
     def covers(self, setting: Setting) -> str | None:

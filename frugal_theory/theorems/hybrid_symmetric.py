@@ -26,6 +26,7 @@ class HybridSymmetric(HybridSharp):
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|h(|g|/σ)] ≤ Δ/(Kα) + (Lα/2)((1+β) avg Σ_J W²σ² + κ²/(1−β) avg d_k)"
         "   for φ = 1 − (Lα/2)(1+β)/(1−β) > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"
     )
+    premises = "P1–P6; noise that is symmetric and unimodal"
     metric = "hybrid_norm_symmetric"
 
     def covers(self, setting: Setting) -> str | None:

@@ -27,6 +27,7 @@ class RunLengthByCoordinate(RunLength):
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (α/2)(avg ΣL_jW²σ² + β avg Σ_J L_jW²σ²)] / (1 − αL_max(1+β)/(2(1−β)))"
         "   for αL_max(1+β)/(2(1−β)) < 1"
     )
+    premises = "P1 for every coordinate, −D ⪯ ∇²f ⪯ D; P2–P6"
 
     def covers(self, setting: Setting) -> str | None:
         """As the run-length theorem, on sets of coordinates."""

@@ -19,6 +19,7 @@ class Sgd:
     source = "Ghadimi & Lan 2013, Theorem 2.1 (standard descent argument)"
     statement = "avg E‖gᵏ‖² ≤ [Δ/(Kα) + Lασ²/2] / (1 − Lα/2)   for α < 2/L"
     explicit = True
+    premises = "P1–P5 (nothing is selected)"
     metric = "squared_gradient_norm"
 
     def covers(self, setting: Setting) -> str | None:

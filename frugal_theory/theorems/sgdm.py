@@ -18,6 +18,7 @@ class Sgdm:
     source = "Liu, Gao & Yin 2020, Theorem 1 (as remembered)"
     statement = "avg E‖gᵏ‖² ≤ 2Δ/(Kα) + ((β+3β²)/(2(1+β)) + 1) Lασ²   for α ≤ (1−β)/(L(4−β+β²))"
     explicit = True
+    premises = "P1–P5 (everything is selected)"
     metric = "squared_gradient_norm"
 
     def covers(self, setting: Setting) -> str | None:

@@ -24,6 +24,7 @@ class SignSgd:
     source = "Bernstein et al. 2018, one-step argument of Theorem 1 (as remembered)"
     statement = "avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2)ΣL_j + 2Σσ_j   for α > 0"
     explicit = True
+    premises = "P1 for every coordinate, with L_j; P2–P5 (nothing is selected)"
     metric = "gradient_one_norm"
 
     def covers(self, setting: Setting) -> str | None:

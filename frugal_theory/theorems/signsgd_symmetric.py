@@ -26,6 +26,7 @@ class SignSgdSymmetric(SignSgd):
     title = "signSGD under symmetric unimodal noise"
     source = "proved here (docs/theory.md), after Bernstein et al. 2018"
     statement = "avg E Σ|g_j|h(|g_j|/σ_j) ≤ Δ/(Kα) + (α/2)ΣL_j   for α > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"
+    premises = f"{SignSgd.premises}; noise that is symmetric and unimodal"
     metric = "sign_norm"
 
     def covers(self, setting: Setting) -> str | None:
