@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.verify import studies
-from simulations import momentum_leak, study, vanishing_momentum
-from tests.tolerances import CONSTANT_GRADIENT, ROUNDING
+from frugal_theory.evidence.stationary import stationary
+from frugal_theory.verify import setting_of, studies
+from simulations import momentum_leak, off_set_reading, study, vanishing_momentum
+from tests.tolerances import CONSTANT_GRADIENT, LONG_RECURSION, ROUNDING
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +32,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_question_is_complete(name):
     asked = study.question(name)
     assert asked.QUESTION.endswith("?")
-    assert study.experiment(name).name == name
+    assert study.experiment(name).name.replace("-", "_") == name
     assert (study.FIGURES / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     readme = (study.FOLDER / "README.md").read_text(encoding="utf-8")
     row = f"| [{asked.QUESTION}](#{name}) |"
@@ -122,3 +123,64 @@ def test_leaks_need_the_reading_reset():
         momentum_leak.measure(
             study.experiment("momentum_leak", {"algorithm.off_set_momentum": "hold", "cases": [], "sweep": {}})
         )
+
+
+# --- does momentum off the set matter? -------------------------------------------------------------------------
+
+
+def reading(**keys):
+    overrides = {"sweep": {}, "cases": [], "problem.dimension": 5, "simulation.steps": 300, "algorithm.learning_rate": 0.02}
+    return study.experiment("off_set_reading", overrides | keys)
+
+
+READINGS = {"sweep": {"algorithm.off_set_momentum": ["reset", "decay", "hold"]}}
+
+
+@pytest.mark.parametrize("chosen", ["reset", "decay", "hold"])
+def test_the_floor_is_the_closed_stationary_form(chosen):
+    one = reading(**{"algorithm.off_set_momentum": chosen, "algorithm.update_gap": 1, "algorithm.density": 0.3})
+    (row,) = off_set_reading.measure(one).to_dict("records")
+    expected = stationary(0.02, 0.9, 1 / np.arange(1, 6), 0.3, 0.1, off_set_momentum=chosen).sum()
+    np.testing.assert_allclose(row["floor"], expected, rtol=LONG_RECURSION)
+
+
+@pytest.mark.parametrize("chosen", ["reset", "decay", "hold"])
+@pytest.mark.parametrize("gap", [1, 7])
+def test_the_effective_step_is_the_progress_on_a_constant_gradient(chosen, gap, monkeypatch):
+    monkeypatch.setattr(vanishing_momentum, "PERIODS", 800)  # momentum that is held is forgotten at 1 − p(1−β) a step
+    sweep = {"algorithm.density": [0.4, 1.0], "algorithm.state_full.beta": [0.8], "algorithm.update_gap": [gap]}
+    flat = study.experiment("vanishing_momentum", {"sweep": sweep, "algorithm.off_set_momentum": chosen})
+    table = vanishing_momentum.measure(flat)
+    measured = table.loc[table["quantity"] == "everywhere", "measured"].item()
+    assert measured == pytest.approx(off_set_reading.effective_step(chosen, 0.8, gap, 0.4), rel=CONSTANT_GRADIENT)
+
+
+def test_readings_differ_while_sets_are_short_and_agree_when_they_are_long():
+    short, long = (off_set_reading.measure(reading(**READINGS, **{"algorithm.update_gap": gap})) for gap in (1, 300))
+    for table in (short, long):
+        assert list(table["reading"]) == ["reset", "decay", "hold"]
+        assert np.all(table["bound_share"] <= 1)
+    assert list(short["effective_step"]) == sorted(short["effective_step"])
+    assert list(short["transient"]) == sorted(short["transient"], reverse=True)
+    assert short["transient_change"].min() < -0.1
+    assert long["transient"].nunique() == 1  # no set changes within these steps
+
+
+def test_no_start_and_no_noise_is_above_the_share_of_the_bound():
+    """The share is the largest over single coordinates: mixtures of them stay below it, and come near."""
+    one = reading(**{"algorithm.off_set_momentum": "hold"})
+    share = off_set_reading.share_of_bound(one)
+    theorem, rng = off_set_reading.THEOREMS[off_set_reading.THEOREM], np.random.default_rng(0)
+    found = []
+    for concentration in np.geomspace(1, 1e-3, 12):
+        x, variance = (rng.dirichlet(np.full(5, concentration)) for _ in range(2))
+        keys = {"problem.start": np.sqrt(x).tolist(), "noise.sigma": np.sqrt(rng.choice([0, 0.1, 10]) * variance).tolist()}
+        mixed = reading(**keys | {"algorithm.off_set_momentum": "hold"})
+        bound = theorem.bound(setting_of(mixed.model_copy(update={"algorithm": reading().algorithm})))
+        found.append(np.max(ft.exact(mixed, metric=theorem.metric).mean / bound))
+    assert 0.7 * share < max(found) <= share * (1 + ROUNDING)
+
+
+def test_readings_need_momentum_on_coordinates():
+    with pytest.raises(ft.ExperimentError, match="coordinates"):
+        off_set_reading.measure(reading(**{"algorithm.density": 1.0}))
