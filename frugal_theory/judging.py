@@ -18,7 +18,7 @@ from frugal_theory.verdict import Verdict
 if TYPE_CHECKING:
     from frugal_theory.verify import Study
 
-__all__ = ["judge"]
+__all__ = ["error_level", "judge", "judge_study"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -26,36 +26,53 @@ Index = NDArray[np.int64]
 HORIZONS = 16
 """Horizons k, spread evenly in log k, at which a bound is held against its evidence."""
 
+MANY_TRIALS = 10**12
+"""More trials than this are not said to settle anything."""
+
 ROUNDING = 1e-9
 """Relative rounding of a sum over thousands of steps: a bound that is attained exactly must not look violated."""
 
 
 def judge(ready: Sequence[Study], evidence: Sequence[Mapping[str, Evidence]], confidence: float) -> list[Verdict]:
-    """Verdicts of all studies, from their evidence, with one error level for the whole family (Bonferroni).
+    """Verdicts of all studies, from their evidence, with one error level for the whole family (:func:`error_level`).
 
     What Monte Carlo leaves open is settled by the exact expectation where there is one (Algorithm 2 on a quadratic).
     """
+    single = 1 - error_level(ready, confidence)
+    pairs = zip(ready, evidence, strict=True)
+    return [verdict for study, found in pairs for verdict in judge_study(study, found, single, confidence)]
+
+
+def error_level(ready: Sequence[Study], confidence: float) -> float:
+    """The probability with which a single interval may miss, so that all verdicts are right with ``confidence``.
+
+    Bonferroni over every comparison of every study, every horizon, and every number of trials at which a verdict is
+    attempted (``Simulation.looks``), whether or not it comes to that. So it is valid whatever decides when to stop.
+    """
     comparisons = sum(1 for study in ready for theorem in study.theorems if study.excuse(theorem) is None)
     horizons = max((len(_horizons(study.setting.steps)) for study in ready), default=1)
-    single = 1 - (1 - confidence) / max(1, comparisons * horizons)
-    return [
-        _settled(study, theorem, found, single, confidence)
-        for study, found in zip(ready, evidence, strict=True)
-        for theorem in study.theorems
-    ]
+    looks = max((len(study.cell.experiment.simulation.looks) for study in ready), default=1)
+    return (1 - confidence) / max(1, comparisons * horizons * looks)
+
+
+def judge_study(study: Study, evidence: Mapping[str, Evidence], single: float, family: float) -> list[Verdict]:
+    """The verdicts of one study: by the evidence at hand, or by the exact expectation where that leaves one open.
+
+    ``single``: the confidence of each interval; ``family``: that of the whole experiment, to be shown.
+    """
+    return [_settled(study, theorem, evidence, single, family) for theorem in study.theorems]
 
 
 def _settled(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], single: float, family: float) -> Verdict:
-    """The verdict by the evidence at hand, or by the exact expectation if that leaves it open."""
     verdict = _verdict(study, theorem, evidence, single, family)
     if verdict.status != "inconclusive" or verdict.source != "monte_carlo":
         return verdict
-    exact = _exact(study, theorem.metric, single)
+    exact = _exact(study, theorem.metric, single, evidence[theorem.metric].trials)
     return verdict if exact is None else _verdict(study, theorem, {theorem.metric: exact}, single, family)
 
 
-def _exact(study: Study, metric: str, confidence: float) -> Evidence | None:
-    """The exact expectation of the metric, or None where there is no way to it."""
+def _exact(study: Study, metric: str, confidence: float, trials: int) -> Evidence | None:
+    """The exact expectation of the metric, or None where there is no way to it; over so many trials of random sets."""
     from frugal_theory.evidence.exact import METRICS, expectations
 
     if metric not in METRICS:
@@ -68,7 +85,7 @@ def _exact(study: Study, metric: str, confidence: float) -> Evidence | None:
             setting.algorithm,
             learning_rate=setting.alpha,
             steps=setting.steps,
-            trials=experiment.simulation.trials,
+            trials=trials,
             seed=experiment.seed,
             metrics=[metric],
             confidence=confidence,
@@ -128,7 +145,7 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
             f"closest at k = {verdict.step}, at {100 * mean[worst] / bound[worst]:.3g} % of it."
         )
         return replace(verdict, status="holds", reason=reason)
-    return _inconclusive(verdict, found, at, mean, upper, bound)
+    return _inconclusive(verdict, found, at, upper, bound, single)
 
 
 def _shape_only(verdict: Verdict, constant: float, estimate: float) -> Verdict:
@@ -156,15 +173,17 @@ def _violated(verdict: Verdict, found: Evidence, at: Index, mean: Array, lower: 
     )
 
 
-def _inconclusive(verdict: Verdict, found: Evidence, at: Index, mean: Array, upper: Array, bound: Array) -> Verdict:
-    open_at = int(np.argmax(upper / bound))
-    reason = (
-        f"At k = {found.steps[at][open_at]} the interval around {mean[open_at]:.4g} reaches {upper[open_at]:.4g}, "
-        f"past the bound {bound[open_at]:.4g}"
+def _inconclusive(verdict: Verdict, found: Evidence, at: Index, upper: Array, bound: Array, single: float) -> Verdict:
+    worst = int(np.argmax(upper / bound))
+    where = found.at(int(at[worst]))
+    reason = f"At k = {where.steps[0]} the interval around {where.mean[0]:.4g} " + (
+        f"reaches {upper[worst]:.4g}, past the bound {bound[worst]:.4g}"
+        if math.isfinite(upper[worst])
+        else f"is open: {found.trials} trials are too few or too skewed to say more"
     )
-    needed = _trials_needed(found.trials, mean[open_at], upper[open_at], bound[open_at])
-    more = f"; about {needed} trials would settle it." if needed is not None else "."
-    return replace(verdict, status="inconclusive", reason=reason + more)
+    needed = _trials_needed(where, float(bound[worst]), single)
+    more = f"; about {needed:,} trials would settle it." if needed is not None else "."
+    return replace(verdict, status="inconclusive", reason=reason + more, trials_needed=needed)
 
 
 def _no_fourth_moment(noise: Noise) -> bool:
@@ -172,13 +191,26 @@ def _no_fourth_moment(noise: Noise) -> bool:
     return bool(getattr(noise, "degrees_of_freedom", math.inf) <= 4)
 
 
-def _trials_needed(trials: int, mean: float, upper: float, bound: float) -> int | None:
-    """Trials at which the interval's half width, shrinking as 1/√n, would clear the bound."""
-    width, room = upper - mean, abs(bound - mean)
-    if not (math.isfinite(width) and width > 0 and room > 0):
+def _trials_needed(found: Evidence, bound: float, confidence: float) -> int | None:
+    """The number of trials, to two digits, at which the interval would clear the bound if the mean, the deviation and the
+    skewness of a trial stayed as they are; None beyond MANY_TRIALS, or without such statistics."""
+    if found.deviation is None:
         return None
-    needed = trials * (width / room) ** 2
-    return math.ceil(needed) if needed < 1e12 else None
+
+    def clear(trials: int) -> bool:
+        lower, upper = replace(found, trials=trials).interval(confidence)
+        return bool(upper[0] <= bound or lower[0] > bound)
+
+    few, many = found.trials, 2 * found.trials
+    while not clear(many):
+        few, many = many, 2 * many
+        if many > MANY_TRIALS:
+            return None
+    while many - few > max(1, many // 100):
+        middle = (few + many) // 2
+        few, many = (few, middle) if clear(middle) else (middle, many)
+    unit = 10 ** max(0, len(str(many)) - 2)
+    return -(-many // unit) * unit
 
 
 def _horizons(steps: int) -> Index:

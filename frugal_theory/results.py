@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.evidence import ARRAYS, Evidence
 from frugal_theory.loading import dump
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def save_cell(folder: Path, study: Study, evidence: Mapping[str, Evidence]) -> N
     """Keep one cell's evidence until the whole run is complete."""
     arrays: dict[str, Any] = {}
     for metric, found in evidence.items():
-        for name in _ARRAYS:
+        for name in ARRAYS:
             value = getattr(found, name)
             if value is not None:
                 arrays[f"{metric}/{name}"] = value
@@ -134,7 +134,7 @@ def load_cell(folder: Path, study: Study) -> dict[str, Evidence] | None:
         evidence = {}
         for metric in study.metrics:
             source, confidence, trials, notes = json.loads(str(file[f"{metric}/facts"]))
-            arrays = {name: file[f"{metric}/{name}"] for name in _ARRAYS if f"{metric}/{name}" in file}
+            arrays = {name: file[f"{metric}/{name}"] for name in ARRAYS if f"{metric}/{name}" in file}
             evidence[metric] = Evidence(
                 source=source, metric=metric, confidence=confidence, trials=trials, notes=tuple(notes), **arrays
             )
@@ -144,9 +144,6 @@ def load_cell(folder: Path, study: Study) -> dict[str, Evidence] | None:
 def drop_cells(folder: Path) -> None:
     """Remove what interrupted runs kept: the run is complete."""
     shutil.rmtree(_cells_folder(folder), ignore_errors=True)
-
-
-_ARRAYS = ("steps", "mean", "lower", "upper", "deviation", "skewness")
 
 
 def _cells_folder(folder: Path) -> Path:

@@ -36,7 +36,8 @@ class Verdict:
 
     ``step`` is the horizon k at which ``measured`` comes closest to ``bound`` (both are averages over the first k
     steps). ``margin`` = bound − measured, ``tightness`` = measured / bound. ``lower`` and ``upper`` enclose the true
-    value at every horizon, of every cell and theorem of the experiment at once, with ``confidence``. For a theorem
+    value at every horizon, of every cell and theorem of the experiment at once, with ``confidence``. ``trials_needed``
+    of an inconclusive verdict: how many trials would settle it, about, if the others are like these. For a theorem
     with hidden constants ``bound`` is its shape with constant 1 and ``implied_constant`` the smallest constant that
     would make it hold here. What does not exist is None.
     """
@@ -55,6 +56,7 @@ class Verdict:
     source: str | None = None
     metric: str | None = None
     trials: int | None = None
+    trials_needed: int | None = None
     learning_rate: float | None = None
     largest_step: float | None = None
     implied_constant: float | None = None

@@ -17,12 +17,25 @@ from frugal_theory.evidence.metrics import Metric
 from frugal_theory.evidence.monte_carlo import Simulation, run, simulation
 from frugal_theory.judging import judge
 from frugal_theory.loading import Cell, ExperimentError, cells
+from frugal_theory.looks import settle
 from frugal_theory.premises import check_premises
 from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
 from frugal_theory.verdict import Premise, Verdict
 
-__all__ = ["Study", "bound", "gather", "gather_all", "judge", "resolved", "setting_of", "simulate", "studies", "verify"]
+__all__ = [
+    "Study",
+    "bound",
+    "gather",
+    "gather_all",
+    "judge",
+    "resolved",
+    "setting_of",
+    "settle_all",
+    "simulate",
+    "studies",
+    "verify",
+]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -148,14 +161,43 @@ def gather_all(
     jobs: int = 1,
     cluster: str | None = None,
     progress: Callable[[Study, int, int], None] | None = None,
+    trials: Sequence[tuple[int, int]] | None = None,
 ) -> Iterator[dict[str, Evidence]]:
     """The evidence of every study, in order, each as soon as it is complete; all cores, or workers, are busy throughout.
 
-    ``progress(study, done, total)`` is called as trials finish.
+    ``progress(study, done, total)`` is called as trials finish. ``trials``: first and last + 1 of each study's, if they are
+    not the experiment's.
     """
-    work = [_simulation(study.cell.experiment, study.setting, study.metrics, study.measures) for study in ready]
+    ranges = trials or [(0, study.cell.experiment.simulation.trials) for study in ready]
+    work = [
+        _simulation(study.cell.experiment, study.setting, study.metrics, study.measures, part)
+        for study, part in zip(ready, ranges, strict=True)
+    ]
     report = None if progress is None else (lambda number, done, total: progress(ready[number], done, total))
     return run(work, jobs=jobs, cluster=cluster, progress=report)
+
+
+def settle_all(
+    ready: Sequence[Study],
+    evidence: Sequence[Mapping[str, Evidence]],
+    confidence: float,
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    progress: Callable[[Study, int, int], None] | None = None,
+    keep: Callable[[Study, Mapping[str, Evidence]], None] | None = None,
+) -> tuple[list[dict[str, Evidence]], list[Verdict]]:
+    """Evidence and verdicts of all studies, trials added to what is open within each study's budget (:func:`settle`).
+
+    ``keep(study, evidence)`` is called with all of a study's evidence whenever trials were added.
+    """
+
+    def more(wanted: Mapping[int, tuple[int, int]]) -> Iterator[tuple[int, dict[str, Evidence]]]:
+        chosen = [ready[number] for number in wanted]
+        work = gather_all(chosen, jobs=jobs, cluster=cluster, progress=progress, trials=list(wanted.values()))
+        return zip(wanted, work, strict=True)
+
+    return settle(ready, evidence, confidence, more, keep)
 
 
 def verify(
@@ -166,17 +208,18 @@ def verify(
     cluster: str | None = None,
     progress: Progress | None = None,
 ) -> list[Verdict]:
-    """Judge every theorem in every cell of the experiment by Monte Carlo.
+    """Judge every theorem in every cell of the experiment by Monte Carlo, and by exact expectations where those settle it.
 
-    All verdicts together are wrong with probability at most 1 − ``experiment.verify.confidence``. ``theorems``
-    replaces those that the file names. ``jobs`` processes share the work, or the workers of the Dask ``cluster`` with that
-    address. ``progress(cell, done, total)`` is called as trials finish.
-    Raises ExperimentError for an experiment that cannot be run.
+    All verdicts together are wrong with probability at most 1 − ``experiment.verify.confidence``. Trials are added to the
+    cells that are open, up to ``simulation.max_trials``. ``theorems`` replaces those that the file names. ``jobs`` processes
+    share the work, or the workers of the Dask ``cluster`` with that address. ``progress(cell, done, total)`` is called as
+    trials finish. Raises ExperimentError for an experiment that cannot be run.
     """
     ready = studies(experiment, theorems)
     report = None if progress is None else (lambda study, done, total: progress(study.cell.label, done, total))
     evidence = list(gather_all(ready, jobs=jobs, cluster=cluster, progress=report))
-    return judge(ready, evidence, experiment.verify.confidence)
+    confidence = experiment.verify.confidence
+    return settle_all(ready, evidence, confidence, jobs=jobs, cluster=cluster, progress=report)[1]
 
 
 def _theorems(experiment: Experiment) -> tuple[Theorem, ...]:
@@ -214,15 +257,21 @@ def _admissible(setting: Setting, theorems: Sequence[Theorem]) -> list[float]:
 
 
 def _simulation(
-    experiment: Experiment, setting: Setting, metrics: Sequence[str], measures: Mapping[str, Metric] | None = None
+    experiment: Experiment,
+    setting: Setting,
+    metrics: Sequence[str],
+    measures: Mapping[str, Metric] | None = None,
+    trials: tuple[int, int] | None = None,
 ) -> Simulation:
+    first, last = trials or (0, experiment.simulation.trials)
     return simulation(
         setting.problem,
         setting.noise,
         setting.algorithm,
         learning_rate=setting.alpha,
         steps=setting.steps,
-        trials=experiment.simulation.trials,
+        trials=last,
+        first=first,
         seed=experiment.seed,
         metrics=metrics,
         measures=measures,

@@ -14,11 +14,32 @@ from frugal_theory.config.training import Data, Model, Training
 __all__ = ["Case", "Experiment", "Simulation", "Verify"]
 
 
+DOUBLINGS = 2**4
+"""How many times the trials may grow if the experiment does not say."""
+
+
 class Simulation(Part):
-    """How much Monte Carlo evidence to gather."""
+    """How much Monte Carlo evidence to gather: ``trials`` to begin with, and doubled up to ``max_trials`` (16 times as
+    many if not given) for what is still open then."""
 
     steps: Count = 1000
     trials: Count = 128
+    max_trials: Count | None = None
+
+    @model_validator(mode="after")
+    def _budget(self) -> Simulation:
+        if self.max_trials is not None and self.max_trials < self.trials:
+            raise ValueError(f"simulation.max_trials = {self.max_trials} is less than simulation.trials = {self.trials}")
+        return self
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of trials at which verdicts are attempted."""
+        budget = DOUBLINGS * self.trials if self.max_trials is None else self.max_trials
+        found = [self.trials]
+        while found[-1] < budget:
+            found.append(min(2 * found[-1], budget))
+        return tuple(found)
 
 
 class Verify(Part):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,6 +17,9 @@ __all__ = ["Evidence", "Source"]
 
 Array = NDArray[np.float64]
 Source = Literal["monte_carlo", "exact", "worst_case", "training"]
+
+ARRAYS = ("steps", "mean", "lower", "upper", "deviation", "skewness")
+"""The fields of Evidence that have an entry for every step."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Evidence:
         if self.deviation is None:
             return self.lower, self.upper
         return mean_interval(self.mean, self.deviation, self.skewness, self.trials, confidence)
+
+    def at(self, step: int) -> Evidence:
+        """The evidence of a single step, given by its 0-based number; its arrays have shape (1,)."""
+        one = {name: value[step : step + 1] for name in ARRAYS if (value := getattr(self, name)) is not None}
+        return replace(self, **one)
 
     def frame(self) -> pd.DataFrame:
         """Tidy table: one row a step, columns source, metric, step, mean, lower, upper."""

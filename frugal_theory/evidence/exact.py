@@ -26,7 +26,7 @@ from frugal_theory.evidence import exact_dense, exact_diagonal
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.exact_draws import Draws
 from frugal_theory.evidence.linear import Updates, momentum, updates
-from frugal_theory.evidence.monte_carlo import Moments
+from frugal_theory.evidence.moments import Moments, sampled
 from frugal_theory.loading import ExperimentError
 from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.problems.noise import Gaussian, NoNoise, StudentT
@@ -259,7 +259,8 @@ class _Model:
             with np.errstate(over="ignore", invalid="ignore"):
                 parts = {name: Moments.of(_running(found[name])) for name in metrics}
                 merged = {name: merged[name].merge(parts[name]) if merged else parts[name] for name in metrics}
-        return {name: _sampled_evidence(name, moments, confidence) for name, moments in merged.items()}
+        note = f"exact over the noise, an average over {trials} trials of the momentum sets"
+        return {name: sampled("exact", name, moments, confidence, (note,)) for name, moments in merged.items()}
 
     def _batch(self, metrics: Sequence[str], trials: NDArray[np.int64]) -> dict[str, Array]:
         draws = Draws(self.algorithm, self.problem.shapes, trials)
@@ -301,16 +302,3 @@ def _running(values: Array) -> Array:
 
 def _exact_evidence(metric: str, mean: Array, confidence: float) -> Evidence:
     return Evidence("exact", np.arange(1, len(mean) + 1), mean, mean, mean, metric, confidence)
-
-
-def _sampled_evidence(metric: str, moments: Moments, confidence: float) -> Evidence:
-    n, steps = moments.count, np.arange(1, len(moments.mean) + 1)
-    note = f"exact over the noise, an average over {n} trials of the momentum sets"
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        deviation = np.sqrt(moments.second / max(n - 1, 1))
-        scale = (moments.second / n) ** 1.5
-        skewness = np.where(scale > 0, moments.third / n / np.where(scale > 0, scale, 1.0), 0.0)
-    mean = moments.mean
-    evidence = Evidence("exact", steps, mean, mean, mean, metric, confidence, n, deviation, skewness, (note,))
-    lower, upper = evidence.interval(confidence)
-    return Evidence("exact", steps, mean, lower, upper, metric, confidence, n, deviation, skewness, (note,))

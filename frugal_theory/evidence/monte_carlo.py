@@ -23,6 +23,7 @@ from frugal_theory.config import Algorithm
 from frugal_theory.evidence import separable
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.metrics import METRICS, Metric
+from frugal_theory.evidence.moments import Moments, sampled
 from frugal_theory.evidence.workers import in_order, one_blas_thread
 from frugal_theory.problems.problem import Noise, Problem
 
@@ -41,40 +42,8 @@ WORTH_COMPILING = 2e7
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Number, mean and central power sums Σ(q−q̄)², Σ(q−q̄)³ of per-trial running averages; arrays of shape (steps,)."""
-
-    count: int
-    mean: Array
-    second: Array
-    third: Array
-
-    @classmethod
-    def of(cls, averages: Array) -> Moments:
-        """Moments over the first axis of ``averages``, shape (trials, steps)."""
-        mean = averages.mean(axis=0)
-        centred = averages - mean
-        return cls(len(averages), mean, np.sum(centred**2, axis=0), np.sum(centred**3, axis=0))
-
-    def merge(self, other: Moments) -> Moments:
-        """Moments of both samples together (Pébay 2008, equations 2.1, 3.1)."""
-        n_a, n_b = self.count, other.count
-        n = n_a + n_b
-        delta = other.mean - self.mean
-        mean = self.mean + delta * (n_b / n)
-        second = self.second + other.second + delta**2 * (n_a * n_b / n)
-        third = (
-            self.third
-            + other.third
-            + delta**3 * (n_a * n_b * (n_a - n_b) / n**2)
-            + 3 * delta * (n_a * other.second - n_b * self.second) / n
-        )
-        return Moments(n, mean, second, third)
-
-
-@dataclass(frozen=True)
 class Simulation:
-    """What one cell of a sweep has to run: ``trials`` trials of ``steps`` steps, in :attr:`batches`.
+    """What one cell of a sweep has to run: ``steps`` steps of the trials ``first`` … ``trials`` − 1, in :attr:`batches`.
 
     ``metrics``: by name, squared_gradient_norm and the like. ``compiled``: whether the fast path runs it
     (:mod:`frugal_theory.evidence.separable`); decided once, so that it does not depend on who runs which batch.
@@ -91,16 +60,17 @@ class Simulation:
     confidence: float
     exact: bool
     compiled: bool
+    first: int = 0
 
     @property
     def batches(self) -> list[NDArray[np.int64]]:
         """The trial numbers of every batch."""
-        return batches(self.problem, self.trials)
+        return batches(self.problem, self.trials, self.first)
 
     @property
     def updates(self) -> float:
         """Coordinate updates in all."""
-        return float(self.steps) * self.trials * _dimension(self.problem)
+        return float(self.steps) * (self.trials - self.first) * _dimension(self.problem)
 
     def run(self, batch: NDArray[np.int64]) -> dict[str, Moments]:
         """Moments of the running averages of one batch, by metric."""
@@ -138,10 +108,12 @@ def simulation(
     metrics: Sequence[str] = ("squared_gradient_norm",),
     measures: Mapping[str, Metric] | None = None,
     confidence: float = 0.99,
+    first: int = 0,
 ) -> Simulation:
     """A simulation made ready. ``measures`` are metrics that depend on the setting, by name.
 
-    A run without any randomness needs one trial. Raises ValueError for an unknown metric.
+    ``first``: the trials before this one are left out, for evidence that is to be pooled with what they gave. A run without
+    any randomness needs one trial. Raises ValueError for an unknown metric.
     """
     known: Mapping[str, Metric] = {**METRICS, **(measures or {})}
     unknown = [name for name in metrics if name not in known]
@@ -150,9 +122,9 @@ def simulation(
     chosen = {name: known[name] for name in metrics}
     exact = is_deterministic(problem, noise, algorithm)
     trials = 1 if exact else trials
-    large = float(steps) * trials * _dimension(problem) >= WORTH_COMPILING
-    fast = large and separable.applies(problem, noise, algorithm, chosen) and separable.compiled()
-    return Simulation(problem, noise, algorithm, learning_rate, steps, trials, seed, chosen, confidence, exact, fast)
+    ready = Simulation(problem, noise, algorithm, learning_rate, steps, trials, seed, chosen, confidence, exact, False, first)
+    fast = ready.updates >= WORTH_COMPILING and separable.applies(problem, noise, algorithm, chosen) and separable.compiled()
+    return replace(ready, compiled=fast)
 
 
 def run(
@@ -184,7 +156,7 @@ def run(
             with np.errstate(over="ignore", invalid="ignore"):
                 merged = {name: merged[name].merge(found) if merged else found for name, found in result.items()}
             if progress is not None:
-                progress(number, next(iter(merged.values())).count, simulation.trials)
+                progress(number, simulation.first + next(iter(merged.values())).count, simulation.trials)
         yield simulation.evidence(merged)
 
 
@@ -208,10 +180,10 @@ def monte_carlo(
     return found
 
 
-def batches(problem: Problem, trials: int) -> list[NDArray[np.int64]]:
-    """The trial numbers of every batch: a function of the problem's size and the number of trials only."""
+def batches(problem: Problem, trials: int, first: int = 0) -> list[NDArray[np.int64]]:
+    """The trial numbers of every batch from ``first`` on: a function of the problem's size and these numbers only."""
     size = max(1, min(BATCH, BATCH_COORDINATES // _dimension(problem)))
-    return [np.arange(first, min(first + size, trials)) for first in range(0, trials, size)]
+    return [np.arange(begin, min(begin + size, trials)) for begin in range(first, trials, size)]
 
 
 def is_deterministic(problem: Problem, noise: Noise, algorithm: Algorithm) -> bool:
@@ -256,17 +228,8 @@ def _noise_bits(seed: int, first_trial: int) -> np.random.SFC64:
 
 
 def _evidence(metric: str, moments: Moments, exact: bool, confidence: float) -> Evidence:
-    steps, n = np.arange(1, len(moments.mean) + 1), moments.count
-    if exact:
-        note = "nothing in this run is random: one trial is exact"
-        mean = moments.mean
-        return Evidence("monte_carlo", steps, mean, mean, mean, metric, confidence, trials=1, notes=(note,))
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        deviation = np.sqrt(moments.second / max(n - 1, 1))
-        scale = (moments.second / n) ** 1.5
-        skewness = np.where(scale > 0, moments.third / n / np.where(scale > 0, scale, 1.0), 0.0)
-    evidence = Evidence(
-        "monte_carlo", steps, moments.mean, moments.mean, moments.mean, metric, confidence, n, deviation, skewness
-    )
-    lower, upper = evidence.interval(confidence)
-    return Evidence("monte_carlo", steps, moments.mean, lower, upper, metric, confidence, n, deviation, skewness)
+    if not exact:
+        return sampled("monte_carlo", metric, moments, confidence)
+    steps, mean = np.arange(1, len(moments.mean) + 1), moments.mean
+    note = "nothing in this run is random: one trial is exact"
+    return Evidence("monte_carlo", steps, mean, mean, mean, metric, confidence, trials=1, notes=(note,))

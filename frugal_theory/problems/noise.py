@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,9 +156,9 @@ def _add(gradient: Array, draw: Array, scale: Array) -> Array:
 
 
 def _finite_sum(problem: Problem) -> FiniteSum:
-    if not isinstance(problem, FiniteSum):
+    if not all(hasattr(problem, name) for name in ("samples", "batch_gradient", "sample_variance")):
         raise ValueError(
             f"mini-batch noise needs a problem made of samples (samples, batch_gradient and sample_variance); "
             f"{type(problem).__name__} is not, Logistic and Nonconvex are"
         )
-    return problem
+    return cast(FiniteSum, problem)  # isinstance would look at the whole protocol again at every step

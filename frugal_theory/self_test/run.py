@@ -16,7 +16,7 @@ from frugal_theory.self_test.stages import ENGINE, STAGES, build
 from frugal_theory.self_test.theorems import PLANTS, TIGHT, scaled
 from frugal_theory.theorems import THEOREMS, Theorem
 from frugal_theory.verdict import Verdict
-from frugal_theory.verify import Study, gather, judge, studies
+from frugal_theory.verify import Study, gather, settle_all, studies
 
 __all__ = ["CUT", "Finding", "Sheet", "self_test"]
 
@@ -145,7 +145,7 @@ def _theorems(budget: float, seed: int, confidence: float, report: Callable[[str
         evidence.append(gather(study))
         claims.append([(stage.name, claim) for claim in here])
         report(stage.name)
-    verdicts = judge(ready, evidence, confidence)
+    evidence, verdicts = settle_all(ready, evidence, confidence)
     flat = [(found, *pair) for found, pairs in zip(evidence, claims, strict=True) for pair in pairs]
     return [
         _theorem_finding(stage, claim, verdict, found) for verdict, (found, stage, claim) in zip(verdicts, flat, strict=True)

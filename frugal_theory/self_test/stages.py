@@ -48,6 +48,7 @@ sigma = {sigma}
 [simulation]
 steps = {steps}
 trials = {trials}
+max_trials = {max_trials}
 """
 
 
@@ -77,12 +78,13 @@ class Stage:
         if self.expected is not None:
             return self.expected(study)
         found = exact_metrics(study.cell.experiment)
-        return {name: evidence.lower for name, evidence in found.items()}  # one over random bases is a hair lower
+        return {name: evidence.upper for name, evidence in found.items()}  # one over random bases is a hair higher
 
 
 def build(stage: Stage, budget: float, seed: int) -> Experiment:
     """The stage as an experiment; ``budget`` multiplies its trials."""
     start = stage.start if isinstance(stage.start, tuple) else (stage.start,) * COORDINATES
+    trials = max(16, round(budget * stage.trials))
     table = {
         **{
             key: getattr(stage, key) for key in ("name", "alpha", "density", "gap", "subspace", "beta", "free", "more", "steps")
@@ -90,7 +92,8 @@ def build(stage: Stage, budget: float, seed: int) -> Experiment:
         "eigenvalues": [1.0] * len(start),
         "start": list(start),
         "sigma": list(stage.sigma) if isinstance(stage.sigma, tuple) else stage.sigma,
-        "trials": max(16, round(budget * stage.trials)),
+        "trials": trials,
+        "max_trials": 4 * trials,
     }
     return parse(_COMMON.format(**table), f"self-test stage {stage.name!r}", {"seed": seed})
 

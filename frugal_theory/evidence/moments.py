@@ -1,0 +1,76 @@
+"""Streaming statistics of trials: moments that merge, and the evidence that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.evidence.evidence import Evidence, Source
+
+__all__ = ["Moments", "pooled", "sampled"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number, mean and central power sums Σ(q−q̄)², Σ(q−q̄)³ of per-trial running averages; arrays of shape (steps,)."""
+
+    count: int
+    mean: Array
+    second: Array
+    third: Array
+
+    @classmethod
+    def of(cls, averages: Array) -> Moments:
+        """Moments over the first axis of ``averages``, shape (trials, steps)."""
+        mean = averages.mean(axis=0)
+        centred = averages - mean
+        return cls(len(averages), mean, np.sum(centred**2, axis=0), np.sum(centred**3, axis=0))
+
+    @classmethod
+    def behind(cls, evidence: Evidence) -> Moments:
+        """The moments that ``evidence`` was made of. Raises ValueError if it has no statistics of trials."""
+        if evidence.deviation is None or evidence.skewness is None:
+            raise ValueError("evidence without a deviation is not an average of trials")
+        n = evidence.trials
+        second = evidence.deviation**2 * (n - 1)
+        return cls(n, evidence.mean, second, evidence.skewness * n * (second / n) ** 1.5)
+
+    def merge(self, other: Moments) -> Moments:
+        """Moments of both samples together (Pébay 2008, equations 2.1, 3.1)."""
+        n_a, n_b = self.count, other.count
+        n = n_a + n_b
+        delta = other.mean - self.mean
+        mean = self.mean + delta * (n_b / n)
+        second = self.second + other.second + delta**2 * (n_a * n_b / n)
+        third = (
+            self.third
+            + other.third
+            + delta**3 * (n_a * n_b * (n_a - n_b) / n**2)
+            + 3 * delta * (n_a * other.second - n_b * self.second) / n
+        )
+        return Moments(n, mean, second, third)
+
+
+def sampled(source: Source, metric: str, moments: Moments, confidence: float, notes: Sequence[str] = ()) -> Evidence:
+    """Evidence that is an average of trials, with its interval at every step."""
+    n, mean = moments.count, moments.mean
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        deviation = np.sqrt(moments.second / max(n - 1, 1))
+        scale = (moments.second / n) ** 1.5
+        skewness = np.where(scale > 0, moments.third / n / np.where(scale > 0, scale, 1.0), 0.0)
+    steps = np.arange(1, len(mean) + 1)
+    blank = Evidence(source, steps, mean, mean, mean, metric, confidence, n, deviation, skewness, tuple(notes))
+    lower, upper = blank.interval(confidence)
+    return Evidence(source, steps, mean, lower, upper, metric, confidence, n, deviation, skewness, tuple(notes))
+
+
+def pooled(first: Evidence, second: Evidence) -> Evidence:
+    """The evidence of both samples of trials together. Raises ValueError if one is not an average of trials."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        moments = Moments.behind(first).merge(Moments.behind(second))
+    return sampled(first.source, first.metric, moments, first.confidence, first.notes)
