@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import frugal_theory as ft
+from frugal_theory.evidence import worst_case
+from frugal_theory.evidence.linear import updates
 from frugal_theory.loading import parse
 
 QUADRATIC = """
@@ -44,3 +47,15 @@ def quadratic() -> Callable[..., ft.Experiment]:
         return parse(QUADRATIC, "test.toml", overrides)
 
     return build
+
+
+@pytest.fixture
+def solve_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Solve worst cases here, not in processes of their own: those cost seconds to start, and have tests of their own."""
+    from frugal_theory.evidence.worst_case_sdp import solve
+
+    def ask(task: dict[str, Any], _timeout: float) -> worst_case.Answer:
+        inside, weights = np.array(task["members"], dtype=bool), np.array(task["weights"])
+        return worst_case.Answer(task["solver"], *solve(inside, updates(**task["updates"]), task["solver"], weights))
+
+    monkeypatch.setattr(worst_case, "_ask", ask)

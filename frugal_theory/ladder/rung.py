@@ -137,7 +137,7 @@ def compare(lower: Rung, upper: Rung) -> Comparison:
         return verdict("not comparable", f"{_capital(why)}.", **numbers)
 
     surely_above = _low(lower)[mine] > _high(upper)[its]
-    surely_below = _high(lower)[mine] <= _low(upper)[its]
+    surely_below = _high(lower)[mine] < _low(upper)[its]
     if lower.expectation and upper.expectation:
         apart = surely_above | (_high(lower)[mine] < _low(upper)[its])
         if np.any(apart):

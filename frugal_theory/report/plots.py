@@ -49,6 +49,9 @@ SHORT = {
 }
 """Names for the end of a line, where theorem_name is too long."""
 
+LINE_LABEL = 18
+"""Characters of such a name, at most."""
+
 
 def panel_data(results: Results, cell: str) -> pd.DataFrame:
     """One cell's measured metrics and bounds, thinned: columns kind, origin, metric, explicit, step, value, lower, upper."""
@@ -179,7 +182,7 @@ def _line_label(line: pd.DataFrame, several: bool, rings: bool) -> str:
     weighted = ", weighted" if several and "weighted" in first["metric"] else ""
     if first["kind"] == "bound":
         name = SHORT.get(first["origin"], theorem_name(first["origin"]))
-        return f"{shorten(name, 18)} bound" if first["explicit"] else f"{shorten(name, 14)}, shape"
+        return f"{shorten(name, LINE_LABEL)} bound" if first["explicit"] else f"{shorten(name, 14)}, shape"
     if first["origin"] == "monte_carlo":
         return f"measured{weighted}" + (", ○ exact" if rings else "")
     return {"exact": "exact", "worst_case": "worst case"}.get(first["origin"], str(first["origin"])) + weighted

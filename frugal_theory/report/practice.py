@@ -96,7 +96,11 @@ def curve_data(results: Results) -> pd.DataFrame:
 
 
 def gradient_norm(results: Results) -> Plot | None:
-    """The practice counterpart of theory's metric: running average of the squared norm of the mini-batch gradient."""
+    """The practice counterpart of theory's metric: running average of the squared norm of the mini-batch gradient.
+
+    It is the average that training/evidence.parquet holds, from the same lines of metrics.jsonl; those are also there while
+    training goes on, and have the single steps.
+    """
     import pandas as pd
     import seaborn as sns
 

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frugal_theory.report import html, write_report
+from frugal_theory.report import html, plots, words, write_report
 from frugal_theory.report.results import read
 from frugal_theory.report.words import memory, number, percent, training_sentence, verdict_sentence
+from frugal_theory.theorems import THEOREMS
 from frugal_theory.verdict import Premise, Verdict
 from tests.tolerances import ROUNDING
 
@@ -239,6 +240,103 @@ def test_both_schemes_and_phones_are_styled(folder: Path) -> None:
     assert not re.search(r"#[0-9a-f]{6}\b", body), "a colour that the dark scheme cannot answer"
 
 
+def write_ladder(directory: Path, label: str = "a cell", status: str = "below") -> dict:
+    """ladder.json and ladder.parquet: three rungs of one cell, one of them with an interval; the fourth is missing."""
+    k, names = np.arange(1, 6), ["monte_carlo", "exact", "sgdm", "worst_case"]
+    means = {"monte_carlo": 1 / k, "exact": 1 / k, "sgdm": 3 / k}
+    curves = [
+        pd.DataFrame({"cell": label, "rung": name, "step": k, "value": m, "lower": m * (1 - w), "upper": m * (1 + w)})
+        for (name, m), w in zip(means.items(), (0.1, 0, 0), strict=True)
+    ]
+    pd.concat(curves).to_parquet(directory / "ladder.parquet")
+    last = {line["rung"][0]: line.iloc[-1] for line in curves}
+    facts = {"metric": "squared_gradient_norm", "source": "a <source>", "noise_free": True, "constant": None}
+    rungs = []
+    for name in names:
+        ends = {key: float(last[name][key]) if name in last else None for key in ("value", "lower", "upper")}
+        missing = "" if name in last else "the solvers are missing"
+        rungs.append({"name": name, "title": name, "how": f"how {name} is known", "missing": missing, **facts, **ends})
+    links = [("monte_carlo", "exact", "equal", 1.0), ("exact", "sgdm", status, 1 / 3)]
+    comparisons = [
+        {"lower": a, "upper": b, "status": s, "ratio": r, "largest": r, "step": 5, "reason": f"{a} is {s} & {b}."}
+        for a, b, s, r in links
+    ]
+    record = {"label": label, "cell": {}, "metric": "squared_gradient_norm", "steps": 5, "learning_rate": 0.1}
+    record |= {"confidence": 0.99, "in_order": status == "below", "sentence": f"it is {status}"}
+    record |= {"rungs": rungs, "comparisons": comparisons}
+    text = (directory / "experiment.toml").read_text()
+    (directory / "ladder.json").write_text(json.dumps({"experiment": text, "ladders": [record]}))
+    return record
+
+
+def test_a_ladder_alone(folder: Path) -> None:
+    record = write_ladder(folder)
+    text, page = page_of(folder)
+    assert "In order in one cell: 1 equal, 1 below the next rung, 1 rung missing." in page.text
+    assert all(link["reason"] in page.text for link in record["comparisons"])
+    assert all((rung["missing"] or rung["how"]) in page.text for rung in record["rungs"])
+    assert "SGDM (Liu, Gao, Yin)" in page.text
+    assert "[0.18, 0.22]" in page.text
+    assert "33 %" in page.text
+    assert "another version" not in page.text
+    assert not page.tags & {"source", "script"}
+    assert len(page.ids) == len(set(page.ids))
+    assert not re.search(r"#[0-9a-f]{6}\b", text[text.index("<body>") :]), "a colour that the dark scheme cannot answer"
+
+
+def test_the_figure_of_a_ladder_shows_its_numbers(folder: Path) -> None:
+    write_ladder(folder)
+    (plot,) = html.draw(read(folder)).ladders
+    assert plot.title.startswith("a cell: every rung below the next")
+    curves = pd.read_parquet(folder / "ladder.parquet")
+    (axes,) = plot.figure.axes
+    for seen, (_, line) in zip(axes.lines, curves.groupby("rung", sort=False), strict=True):
+        np.testing.assert_allclose(seen.get_xydata(), line[["step", "value"]].to_numpy(), rtol=ROUNDING, atol=0)
+    write_report(folder)
+    saved = pd.read_csv(folder / "ladder" / "ladder-01.csv")
+    pd.testing.assert_frame_equal(saved, plot.data.astype(saved.dtypes), rtol=ROUNDING, atol=0)
+
+
+def test_a_ladder_out_of_order_draws_attention(folder: Path) -> None:
+    write_ladder(folder, status="not below")
+    text, page = page_of(folder)
+    assert "Out of order." in page.text
+    assert '<section class="answer alarm">' in text
+    assert '<div class="violated">' in text
+    (plot,) = html.draw(read(folder)).ladders
+    assert plot.title.startswith("a cell: out of order")
+
+
+def test_a_ladder_of_another_experiment_is_said_to_be_one(folder: Path) -> None:
+    write_ladder(folder)
+    write_theory(folder)
+    (folder / "experiment.toml").write_text(EXPERIMENT.replace("dimension = 100", "dimension = 99"))
+    text, page = page_of(folder)
+    assert "From another version of the experiment" in page.text
+    assert "4 verdicts" in page.text
+    assert text.index(">The ladder<") < text.index(">Verdicts<")
+
+
+def test_every_theorem_and_its_metric_have_names() -> None:
+    """A new theorem needs a name in words.THEOREMS, and one in plots.SHORT if that is too long for the end of a line."""
+    assert set(words.THEOREMS) == set(THEOREMS)
+    assert {theorem.metric for theorem in THEOREMS.values()} <= set(words.METRICS)
+    assert len(set(words.THEOREMS.values())) == len(THEOREMS)
+    ends = {name: plots.SHORT.get(name, words.THEOREMS[name]) for name in THEOREMS}
+    assert len(set(ends.values())) == len(ends)
+    assert max(map(len, ends.values())) <= plots.LINE_LABEL
+    for name, theorem in THEOREMS.items():
+        assert words.theorem_statement(name) == (theorem.statement, theorem.source)
+    assert words.theorem_statement("of somebody else") == ("", "")
+
+
+def test_the_statement_of_a_theorem_is_on_the_page(folder: Path) -> None:
+    write_theory(folder)
+    _, page = page_of(folder)
+    assert THEOREMS["run_length"].statement in page.text
+    assert THEOREMS["sgd"].source in page.text
+
+
 def test_markup_in_reasons_is_text(folder: Path) -> None:
     record = Verdict("sgd", "inconclusive", "<script>alert(1)</script> & more", cell={"case": "<b>bold</b> & co"}).record()
     (folder / "theory").mkdir()
@@ -295,6 +393,16 @@ def test_the_csv_beside_a_figure_holds_exactly_what_is_plotted(folder: Path) -> 
             np.testing.assert_allclose(seen.get_xydata(), line.to_numpy(), rtol=ROUNDING, atol=0)
         for ending in ("svg", "png"):
             assert (part / f"{plot.name}.{ending}").stat().st_size > 1000
+
+
+def test_the_running_average_is_the_evidence_of_training(folder: Path) -> None:
+    """training/evidence.parquet has nothing that the page does not show: frugal_gpu's average is the line drawn."""
+    metrics = pytest.importorskip("frugal_gpu.metrics", reason="needs the extra gpu")
+    write_training(folder)
+    evidence = metrics.training_evidence(folder / "training" / "metrics.jsonl")
+    gradient = html.draw(read(folder)).practice[0]
+    line = gradient.data[gradient.data["series"] == "running average"]
+    np.testing.assert_allclose(line["value"], evidence.mean[line["step"].to_numpy(dtype=int) - 1], rtol=ROUNDING, atol=0)
 
 
 def test_the_bands_and_the_numbers_are_those_of_the_evidence(folder: Path) -> None:

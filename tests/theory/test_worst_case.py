@@ -24,17 +24,6 @@ ALPHA = (1 - BETA) / (4 - BETA + BETA**2)
 KNOWN = {"nothing": {5: 1.80796, 10: 1.60163, 20: 1.27779}, "everything": {5: 1.96245, 10: 1.8664, 20: 1.60266}}
 
 
-@pytest.fixture
-def _in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Solve here, not in processes of their own: they cost seconds to start, and have tests of their own."""
-
-    def ask(task: dict[str, Any], _timeout: float) -> Answer:
-        inside, weights = np.array(task["members"], dtype=bool), np.array(task["weights"])
-        return Answer(task["solver"], *solve(inside, updates(**task["updates"]), task["solver"], weights))
-
-    monkeypatch.setattr(module, "_ask", ask)
-
-
 def members(kind: str, steps: int) -> Any:
     both = np.array([[True] * steps, [False] * steps])
     return {"nothing": both[1:], "everything": both[:1], "both": both}[kind]
@@ -177,7 +166,7 @@ def test_a_failure_does_not_poison_the_next(monkeypatch: pytest.MonkeyPatch) -> 
     assert worst_values([ok], 1.0, BETA)[0].answers[0].status == "the process ended with status 1"
 
 
-@pytest.mark.usefixtures("_in_process")
+@pytest.mark.usefixtures("solve_in_process")
 def test_evidence_scales_with_l_and_the_gap(quadratic: Any) -> None:
     """L·Δ times the value for αL; above what the quadratic itself does; one horizon a program."""
     settings = {
@@ -200,7 +189,7 @@ def test_evidence_scales_with_l_and_the_gap(quadratic: Any) -> None:
     assert np.all(ft.exact(experiment).mean <= worst.upper)
 
 
-@pytest.mark.usefixtures("_in_process")
+@pytest.mark.usefixtures("solve_in_process")
 def test_the_weighted_norm(quadratic: Any) -> None:
     """Blocks in turn, T = 2: W = 1 − β², 1 − β in the set, 1 off it. One step is a closed form; fixed sets have W = 1."""
     turn = {"algorithm.subspace": "blocks", "algorithm.order": "ascending", "algorithm.update_gap": 2, "simulation.steps": 3}
@@ -243,7 +232,7 @@ def test_unsolved_horizons_are_shown(quadratic: Any, monkeypatch: pytest.MonkeyP
     assert "k = 2: unsolved, for L = Δ = 1: CLARABEL gives 3.634 (optimal), SCS gives 1.6027 (optimal)" in worst.notes
 
 
-@pytest.mark.usefixtures("_in_process")
+@pytest.mark.usefixtures("solve_in_process")
 def test_blocks_on_a_schedule_and_random_sets(quadratic: Any) -> None:
     """The sets that the algorithm itself draws, one block for every history."""
     base = {"noise": {"kind": "none"}, "algorithm.learning_rate": 1.0}
