@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 __all__ = ["ClusterError", "in_order", "one_blas_thread"]
@@ -18,6 +20,9 @@ Result = TypeVar("Result")
 
 WORTH_PROCESSES = 2.5
 """Seconds of work from which on new processes save time: each starts Python and imports this package first."""
+
+SAME = ("frugal-lab", "numpy", "numba")
+"""Packages that must be of one version here and on every worker, or the results would depend on who does the work."""
 
 TIMEOUT = 10.0
 """Seconds to wait for a cluster's scheduler, and then for its first worker."""
@@ -66,7 +71,7 @@ def one_blas_thread() -> AbstractContextManager[Any]:
 def _on_cluster(function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], address: str) -> Iterator[Result]:
     """Through joblib's Dask backend; a task that loses its worker is run again by another."""
     try:
-        from distributed import Client
+        from distributed import CancelledError, Client, KilledWorker
     except ImportError as error:
         raise ClusterError('a cluster needs Dask: pip install "frugal-lab[dask]"') from error
     from joblib import Parallel, parallel_config
@@ -75,15 +80,54 @@ def _on_cluster(function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]
         client = Client(address, timeout=TIMEOUT)
     except (OSError, ValueError) as error:
         raise ClusterError(f"{address}: no Dask scheduler answers there ({error})") from error
-    with closing(client), warnings.catch_warnings():
+    with _quiet("distributed.client"), closing(client), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sending large graph")
         try:
             client.wait_for_workers(1, timeout=TIMEOUT)
         except TimeoutError as error:
             raise ClusterError(f"{address}: the Dask scheduler has no workers") from error
-        with parallel_config(backend="dask"):
-            parallel = Parallel(return_as="generator")
-        yield from parallel(_calls(function, tasks))
+        try:
+            _require_same_versions(client.run(versions), address)
+            with parallel_config(backend="dask"):
+                parallel = Parallel(return_as="generator")
+            yield from parallel(_calls(function, tasks))
+        except (ImportError, OSError, CancelledError, KilledWorker) as error:
+            lost = str(error).partition("\n")[0]
+            raise ClusterError(f"{address}: the Dask cluster failed at work: {lost}") from error
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Without what the logger of this name says below CRITICAL: a connection that is lost is reported once, in one line."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def versions() -> dict[str, str | None]:
+    """The version of every package of :data:`SAME` in this process; None for what is not installed."""
+    found: dict[str, str | None] = {}
+    for package in SAME:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _require_same_versions(found: Mapping[str, Mapping[str, str | None]], address: str) -> None:
+    here = versions()
+    for worker, there in found.items():
+        for package in SAME:
+            if there[package] != here[package]:
+                raise ClusterError(
+                    f"{address}: {package} must be the same everywhere; the worker {worker} has {there[package] or 'none'}, "
+                    f"and here it is {here[package] or 'not installed'}"
+                )
 
 
 @dataclass(frozen=True)

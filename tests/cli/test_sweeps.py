@@ -41,6 +41,9 @@ theorems = ["run_length"]
 EAGER = "from frugal_theory.evidence import workers; workers.WORTH_PROCESSES = 0; from frugal_theory.cli import main; main()"
 """Processes even for work that is too small for them."""
 
+CLUSTER = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None, "host": "127.0.0.1"}
+"""A cluster on this machine's loopback."""
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -110,13 +113,52 @@ def test_kill_9_loses_no_finished_cell(folder):
 def test_a_real_dask_cluster_gives_the_same_bits(folder):
     distributed = pytest.importorskip("distributed")
     assert verify(folder, "--jobs", 1, "--out", "here").returncode == 0
-    keys = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None, "host": "127.0.0.1"}
-    with distributed.LocalCluster(**keys) as cluster, distributed.Client(cluster) as client:
+    with distributed.LocalCluster(**CLUSTER) as cluster, distributed.Client(cluster) as client:
         done = verify(folder, "--cluster", cluster.scheduler_address, "--out", "there")
         assert done.returncode == 0, done.stderr
         ran = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.transition_counter)
         assert ran > 0, "the cluster did the work"
     assert results(folder, "there") == results(folder, "here")
+
+
+def test_a_cluster_that_ends_at_work_is_one_line_and_the_rest_goes_on_here(folder):
+    """Exit status 2: 1 would say that a theorem is violated."""
+    distributed = pytest.importorskip("distributed")
+    slow = ["--set", "simulation.steps=2000"]
+    with distributed.LocalCluster(**CLUSTER) as cluster:
+        command = [*COMMAND, "verify", "sweep.toml", *slow, "--out", "out", "--cluster", cluster.scheduler_address]
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        cells = folder / "out" / "theory" / "cells"
+        deadline = time.monotonic() + 120
+        while not list(cells.glob("[!.]*.npz")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        cluster.close()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2, said
+    (line,) = [line for line in said.splitlines() if line and not line.startswith("[")]
+    assert line.startswith(f"{cluster.scheduler_address}: the Dask cluster failed at work")
+    kept = len(list(cells.glob("[!.]*.npz")))
+    done = verify(folder, *slow, "--jobs", 1, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("[")]) == 5 - kept
+
+
+def test_a_worker_of_another_version_is_refused(folder):
+    """Another NumPy may draw or round otherwise, and the results would depend on who did the work."""
+    distributed = pytest.importorskip("distributed")
+
+    def pretend() -> None:
+        from frugal_theory.evidence import workers
+
+        workers.version = "0.{}".format
+
+    with distributed.LocalCluster(**{**CLUSTER, "n_workers": 1}) as cluster, distributed.Client(cluster) as client:
+        client.run(pretend)
+        done = verify(folder, "--cluster", cluster.scheduler_address, "--out", "out")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "frugal-lab must be the same everywhere" in done.stderr
+    assert "has 0.frugal-lab" in done.stderr
 
 
 def test_a_cluster_that_is_not_there_is_one_line(folder):
