@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-STUDIES = ("premises",)
+STUDIES = ("premises", "intervals")
 """Studies of statistics, which take long and print rates, not ratios: run by name only."""
 
 
