@@ -92,7 +92,7 @@ def simulate(
 ) -> None:
     """Gather Monte Carlo evidence for every cell of the experiment, without judging anything."""
     loaded = load(experiment, parse_overrides(settings or []))
-    folder, ready, evidence = _gather(loaded, out, jobs, cluster)
+    folder, ready, evidence = _gather(loaded, out, jobs, cluster, added=False)
     _finish(folder, loaded, ready, evidence, None)
     console = Console()
     table = Table("cell", "learning rate", "average ‖g‖² up to the last step", "interval", box=None, pad_edge=False)
@@ -216,9 +216,10 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results
 
 
 def _gather(
-    experiment: Experiment, out: Path | None, jobs: int, cluster: str | None
+    experiment: Experiment, out: Path | None, jobs: int, cluster: str | None, *, added: bool = True
 ) -> tuple[Path, list[Study], list[dict[str, Evidence]]]:
-    """Folder, studies and evidence of every cell; cells that an interrupted run finished are taken from it."""
+    """Folder, studies and evidence of every cell; cells that an interrupted run finished are taken from it, unless trials
+    were ``added`` to them and are not wanted."""
     from frugal_theory.results import load_cell, make_folder, save_cell
     from frugal_theory.verify import gather_all, studies
 
@@ -226,6 +227,9 @@ def _gather(
     folder = out or Path("runs") / experiment.name
     make_folder(folder)
     evidence = [load_cell(folder, study) for study in ready]
+    if not added:
+        begun = [study.cell.experiment.simulation.trials for study in ready]
+        evidence = [e if e and all(m.trials <= n for m in e.values()) else None for e, n in zip(evidence, begun, strict=True)]
     missing = [number for number, found in enumerate(evidence) if found is None]
     with _interruptible(folder, evidence), _progress(ready, experiment.name) as progress:
         work = gather_all([ready[number] for number in missing], jobs=jobs, cluster=cluster, progress=progress)
