@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from frugal_theory.loading import ExperimentError, load, parse_overrides
 
@@ -113,10 +115,10 @@ def theorems() -> None:
     for theorem in THEOREMS.values():
         constants = "every constant explicit" if theorem.explicit else "constants hidden: shape only"
         console.print(f"[bold]{theorem.name}[/bold]  {theorem.title}  ({constants})", highlight=False)
-        console.print(f"    {theorem.statement}", highlight=False, markup=False)
         premises = getattr(theorem, "premises", "P1–P6")
-        console.print(f"    premises {premises}", highlight=False, markup=False)
-        console.print(f"    source: {theorem.source}\n", highlight=False, markup=False)
+        for line in (theorem.statement, f"premises {premises}", f"source: {theorem.source}"):
+            console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
+        console.print()
     console.print(
         "P1–P6 are those of docs/theory.md, section 2; all of them are tested, whatever the theorem (docs/premises.md). "
         "The L_j, and that noise is symmetric and unimodal, are what the problem and the noise say.",

@@ -82,7 +82,11 @@ class Setting:
 
 
 class Theorem(Protocol):
-    """A convergence theorem. Yours needs these six attributes and three methods to be verified."""
+    """A convergence theorem. Yours needs these six attributes and three methods to be verified.
+
+    P1–P6 are tested for every theorem. An attribute ``premises``, a text, says what else or less it needs; nothing but
+    ``frugal-theory theorems`` reads it.
+    """
 
     name: str
     title: str

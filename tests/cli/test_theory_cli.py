@@ -174,6 +174,11 @@ def test_simulate_and_theorems(folder):
     listed = frugal_theory("theorems", cwd=folder).stdout
     for name in ("sgd", "sgdm", "run_length", "theorem_5_2", "shape only", "explicit"):
         assert name in listed
+    premises = {block.split()[0]: block for block in listed.split("\n\n")}
+    assert "premises P1–P6\n" in premises["run_length"]
+    assert "premises P1–P5 (nothing is selected)" in premises["sgd"]
+    assert "premises P1 for every coordinate" in premises["signsgd"]
+    assert "symmetric and unimodal" in premises["hybrid_symmetric"].split("premises")[1]
 
 
 def test_importing_needs_neither_torch_nor_much_time(tmp_path):
