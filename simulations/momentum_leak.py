@@ -127,6 +127,8 @@ def measure(experiment: Experiment, trials: int = TRIALS) -> pd.DataFrame:
             "law_kind": runs.law,
             "closed_form": closed_form(runs.beta, algorithm.update_gap, stay),
         }
+    if not any(row["closed_form"] > 0 for row in rows.values()):
+        raise ExperimentError(f"{experiment.name}: no set ever changes, so nothing leaks; a cell with one that does is needed")
     return pd.DataFrame(list(rows.values()))
 
 

@@ -60,7 +60,8 @@ def measure(experiment: Experiment) -> pd.DataFrame:
     ``transient`` is avg E‖gᵏ‖² over the experiment's steps without noise, ``floor`` E‖g‖² in stationarity, averaged over a
     period; ``transient_change`` and ``floor_change`` are relative to "reset" in the same cell, ``floor_at_equal_pace`` is
     too, with the learning rate lowered to the effective step of "reset". ``bound_share`` is :func:`share_of_bound`.
-    Raises ExperimentError for what is not a quadratic with equal Gaussian noise and SGDM on coordinates of 0 < density < 1.
+    Raises ExperimentError for what is not SGDM on coordinates of 0 < density < 1 of a quadratic with Gaussian noise, and for
+    a sweep without "hold" at a step that the run-length theorem admits.
     """
     import pandas as pd
 
@@ -93,7 +94,10 @@ def measure(experiment: Experiment) -> pd.DataFrame:
                 "bound_share": share_of_bound(one),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if not (table["bound_share"].notna() & (table["reading"] == "hold")).any():
+        raise ExperimentError(f'{experiment.name}: a cell of off_set_momentum = "hold" is needed, with a step that is admitted')
+    return table
 
 
 def _check(experiment: Experiment) -> None:
