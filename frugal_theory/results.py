@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -126,10 +127,14 @@ def save_cell(folder: Path, study: Study, evidence: Mapping[str, Evidence]) -> N
 
 
 def load_cell(folder: Path, study: Study) -> dict[str, Evidence] | None:
-    """The evidence that an interrupted run kept for this very cell, or None."""
-    path = _cell_file(folder, study)
-    if not path.exists():
+    """The evidence that an interrupted run kept for this very cell; None if there is none, or the file is damaged."""
+    try:
+        return _read_cell(_cell_file(folder, study), study)
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
         return None
+
+
+def _read_cell(path: Path, study: Study) -> dict[str, Evidence]:
     with np.load(path) as file:
         evidence = {}
         for metric in study.metrics:

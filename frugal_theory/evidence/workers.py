@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -87,13 +87,12 @@ def _on_cluster(function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]
         except TimeoutError as error:
             raise ClusterError(f"{address}: the Dask scheduler has no workers") from error
         try:
-            _require_same_versions(client.run(versions), address)
+            _require_same_versions(client, address)
             with parallel_config(backend="dask"):
                 parallel = Parallel(return_as="generator")
             yield from parallel(_calls(function, tasks))
-        except (ImportError, OSError, CancelledError, KilledWorker) as error:
-            lost = str(error).partition("\n")[0]
-            raise ClusterError(f"{address}: the Dask cluster failed at work: {lost}") from error
+        except (OSError, CancelledError, KilledWorker) as error:
+            raise ClusterError(f"{address}: the Dask cluster failed at work: {_first_line(error)}") from error
 
 
 @contextmanager
@@ -119,7 +118,15 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def _require_same_versions(found: Mapping[str, Mapping[str, str | None]], address: str) -> None:
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _require_same_versions(client: Any, address: str) -> None:
+    try:
+        found: dict[str, dict[str, str | None]] = client.run(versions)
+    except Exception as error:  # whatever a worker without this package, or with another one, raises
+        raise ClusterError(f"{address}: a worker cannot run frugal-lab: {_first_line(error)}") from error
     here = versions()
     for worker, there in found.items():
         for package in SAME:
