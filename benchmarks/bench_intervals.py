@@ -20,7 +20,7 @@ Law = Callable[[np.random.Generator, tuple[int, int]], Array]
 
 CONFIDENCES = (0.99, 0.999, 0.9999, 0.99999, 0.999999)
 TRIALS = (4, 8, 16, 32, 64, 128, 256, 512)
-TILTS = (1.0, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1, 0.05, 0.02, 0.01)
+TILTS = (1.0, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.35, 0.2, 0.1, 0.05, 0.02, 0.01)
 DRAWS = 2**24
 """Numbers drawn for a line of the table, by law and by tilt."""
 
@@ -52,9 +52,12 @@ def main() -> None:
             weight = np.exp(trials / 2 * np.log(tilt) - x.sum(axis=1) * (1 - 1 / tilt) / 2)
             tilted.append([weight * missed(x, 1.0, c) for c in CONFIDENCES])
         for i, confidence in enumerate(CONFIDENCES):
-            # A scale that is too small sees none of the misses that count, and is sure of it: the largest is the right one.
-            sure = [w[i].mean() for w in tilted if np.any(w[i]) and w[i].std() < 0.05 * np.sqrt(rows) * w[i].mean()]
-            ratios.append(float(max(sure)) / (1 - confidence) if sure else float("nan"))
+            # A scale that is too small sees none of the misses that count, and is sure of it; of the others the surest.
+            seen = [(w[i].std() / w[i].mean() / np.sqrt(rows), w[i].mean()) for w in tilted if np.any(w[i])]
+            sure = [(error, share) for error, share in seen if error < 0.1]
+            most = max((share for _, share in sure), default=0.0)
+            best = min(((error, share) for error, share in sure if share > 0.7 * most), default=(0.0, np.nan))
+            ratios.append(float(best[1]) / (1 - confidence))
         _line("χ²_1, √8", trials, ratios)
     for law, (draw, mean) in LAWS.items():
         for trials in TRIALS:

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from frugal_theory.loading import ExperimentError, cells, dump, load, parse_overrides
+from frugal_theory.options import ExperimentFile, Out, Settings, application
 from frugal_theory.results import ResultsError, make_folder, write_text
 
 if TYPE_CHECKING:
@@ -22,19 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    help="Train LLaMA models with the FRUGAL algorithm family.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment file.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. training.steps=500.")
-]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Results folder (default: runs/NAME).")]
+app = application("Train LLaMA models with the FRUGAL algorithm family.")
 
 INTERRUPTED = 130
 

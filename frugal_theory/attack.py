@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.config import Experiment, Quadratic, Sgdm, quoted
-from frugal_theory.evidence.exact import METRICS, expectations
+from frugal_theory.evidence.exact import METRICS
 from frugal_theory.judging import judge
 from frugal_theory.loading import Cell, ExperimentError, dump, parse
 from frugal_theory.problems import build_noise, build_problem
@@ -297,19 +297,7 @@ def _judged(experiment: Experiment, theorem: Theorem, *, premises: bool = False)
         study = Study(Cell({}, experiment), setting_of(experiment), (theorem,), ())
     if study.excuse(theorem) is not None:
         return None
-    setting = study.setting
-    evidence = expectations(
-        setting.problem,
-        setting.noise,
-        setting.algorithm,
-        learning_rate=setting.alpha,
-        steps=setting.steps,
-        trials=experiment.simulation.trials,
-        seed=experiment.seed,
-        metrics=[theorem.metric],
-        confidence=experiment.verify.confidence,
-    )
-    (verdict,) = judge([study], [evidence], experiment.verify.confidence)
+    (verdict,) = judge([study], [study.exact([theorem.metric])], experiment.verify.confidence)
     return verdict
 
 

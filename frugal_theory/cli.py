@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from frugal_theory.loading import ExperimentError, load, parse_overrides
+from frugal_theory.options import ExperimentFile, Out, Settings, application
 
 if TYPE_CHECKING:
     from frugal_theory.config import Experiment
@@ -28,19 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main", "print_summary", "print_verdicts", "verdict_sentence"]
 
-app = typer.Typer(
-    help="Simulate the FRUGAL algorithm family and judge convergence theorems.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment file.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. algorithm.density=0.5.")
-]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Results folder (default: runs/NAME).")]
+app = application("Simulate the FRUGAL algorithm family and judge convergence theorems.")
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes that share the work (default: one per core).")]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="ADDRESS", help="Use this Dask cluster, e.g. tcp://127.0.0.1:8786.")

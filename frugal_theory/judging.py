@@ -73,23 +73,12 @@ def _settled(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
 
 def _exact(study: Study, metric: str, confidence: float, trials: int) -> Evidence | None:
     """The exact expectation of the metric, or None where there is no way to it; over so many trials of random sets."""
-    from frugal_theory.evidence.exact import METRICS, expectations
+    from frugal_theory.evidence.exact import METRICS
 
     if metric not in METRICS:
         return None
-    setting, experiment = study.setting, study.cell.experiment
     try:
-        return expectations(
-            setting.problem,
-            setting.noise,
-            setting.algorithm,
-            learning_rate=setting.alpha,
-            steps=setting.steps,
-            trials=trials,
-            seed=experiment.seed,
-            metrics=[metric],
-            confidence=confidence,
-        )[metric]
+        return study.exact([metric], trials=trials, confidence=confidence)[metric]
     except ValueError:  # not Algorithm 2 on a quadratic with additive noise
         return None
 

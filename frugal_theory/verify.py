@@ -63,6 +63,48 @@ class Study:
         own = [t for t in self.theorems if hasattr(t, "measure") and self.excuse(t) is None]
         return {t.metric: t.measure(self.setting) for t in own}
 
+    def simulation(
+        self, metrics: Sequence[str], *, measures: Mapping[str, Metric] | None = None, trials: tuple[int, int] | None = None
+    ) -> Simulation:
+        """The simulation of these metrics, ready to run; ``trials``: first and last + 1, if not all of the experiment's."""
+        setting, experiment = self.setting, self.cell.experiment
+        first, last = trials or (0, experiment.simulation.trials)
+        return simulation(
+            setting.problem,
+            setting.noise,
+            setting.algorithm,
+            learning_rate=setting.alpha,
+            steps=setting.steps,
+            trials=last,
+            first=first,
+            seed=experiment.seed,
+            metrics=metrics,
+            measures=measures,
+            confidence=experiment.verify.confidence,
+        )
+
+    def exact(
+        self, metrics: Sequence[str], *, trials: int | None = None, confidence: float | None = None
+    ) -> dict[str, Evidence]:
+        """The exact expectations of these metrics, over ``trials`` draws of the sets where those are random.
+
+        Raises ValueError where there is no way to them: other than Algorithm 2 on a quadratic with additive noise.
+        """
+        from frugal_theory.evidence.exact import expectations
+
+        setting, experiment = self.setting, self.cell.experiment
+        return expectations(
+            setting.problem,
+            setting.noise,
+            setting.algorithm,
+            learning_rate=setting.alpha,
+            steps=setting.steps,
+            trials=experiment.simulation.trials if trials is None else trials,
+            seed=experiment.seed,
+            metrics=metrics,
+            confidence=experiment.verify.confidence if confidence is None else confidence,
+        )
+
     def excuse(self, theorem: Theorem) -> str | None:
         """Why the theorem is not applicable, or None: the algorithm, then a premise, then the step size."""
         if reason := theorem.covers(self.setting):
@@ -121,10 +163,9 @@ def simulate(
     ``jobs`` processes share the work, or the workers of the Dask ``cluster`` with that address; the result is the same bit
     for bit. Raises ExperimentError if the experiment has no [problem], ValueError for an unknown metric.
     """
-    setting = _resolve(experiment, setting_of(experiment))
+    study = Study(Cell({}, experiment), _resolve(experiment, setting_of(experiment)), (), ())
     report = None if progress is None else (lambda _, done, total: progress(done, total))
-    work = _simulation(experiment, setting, (metric,))
-    return next(run([work], jobs=jobs, cluster=cluster, progress=report))[metric]
+    return next(run([study.simulation((metric,))], jobs=jobs, cluster=cluster, progress=report))[metric]
 
 
 def bound(experiment: Experiment, theorem: str) -> Array:
@@ -170,8 +211,7 @@ def gather_all(
     """
     ranges = trials or [(0, study.cell.experiment.simulation.trials) for study in ready]
     work = [
-        _simulation(study.cell.experiment, study.setting, study.metrics, study.measures, part)
-        for study, part in zip(ready, ranges, strict=True)
+        study.simulation(study.metrics, measures=study.measures, trials=part) for study, part in zip(ready, ranges, strict=True)
     ]
     report = None if progress is None else (lambda number, done, total: progress(ready[number], done, total))
     return run(work, jobs=jobs, cluster=cluster, progress=report)
@@ -254,26 +294,3 @@ def _admissible(setting: Setting, theorems: Sequence[Theorem]) -> list[float]:
     """The largest step of every theorem that speaks of the algorithm and limits its step."""
     steps = [theorem.largest_step(setting)[0] for theorem in theorems if theorem.covers(setting) is None]
     return [step for step in steps if math.isfinite(step)]
-
-
-def _simulation(
-    experiment: Experiment,
-    setting: Setting,
-    metrics: Sequence[str],
-    measures: Mapping[str, Metric] | None = None,
-    trials: tuple[int, int] | None = None,
-) -> Simulation:
-    first, last = trials or (0, experiment.simulation.trials)
-    return simulation(
-        setting.problem,
-        setting.noise,
-        setting.algorithm,
-        learning_rate=setting.alpha,
-        steps=setting.steps,
-        trials=last,
-        first=first,
-        seed=experiment.seed,
-        metrics=metrics,
-        measures=measures,
-        confidence=experiment.verify.confidence,
-    )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.evidence.monte_carlo import monte_carlo
+from frugal_theory.evidence.monte_carlo import run as run_simulations
 from frugal_theory.judging import HORIZONS
 from frugal_theory.self_test.engines import FAULTS
 from frugal_theory.self_test.stages import ENGINE, STAGES, build
@@ -190,17 +190,7 @@ def _engines(budget: float, seed: int, confidence: float, report: Callable[[str]
 
 def _measure(study: Study, expected: Mapping[str, Array]) -> dict[str, Evidence]:
     """Monte Carlo evidence of every metric whose expectation is known, whatever the theorems say of the step size."""
-    setting, experiment = study.setting, study.cell.experiment
-    return monte_carlo(
-        setting.problem,
-        setting.noise,
-        setting.algorithm,
-        learning_rate=setting.alpha,
-        steps=setting.steps,
-        trials=experiment.simulation.trials,
-        seed=experiment.seed,
-        metrics=list(expected),
-    )
+    return next(run_simulations([study.simulation(list(expected))]))
 
 
 def _engine_finding(
