@@ -50,3 +50,9 @@ EXCESS_MISSES = 1.1
 
 IMPORTANCE_SAMPLING = 0.1
 """A quantile far out in a tail, by importance sampling with tens of thousands of draws, relative."""
+
+SMALL_STEPS = 0.02
+"""A limit of small steps, at a fiftieth of the published one: terms of αL, relative."""
+
+LARGE_MATRIX = 0.02
+"""A limit of large matrices at 60 rows: terms of 1/60, relative."""
