@@ -186,7 +186,11 @@ def worst_values(
         {"members": m.tolist(), "weights": w.tolist(), "solver": s, "updates": shared} for m, w in programs for s in SOLVERS
     ]
     with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
-        answers = list(pool.map(lambda task: _ask(task, timeout), tasks))
+        try:
+            answers = list(pool.map(lambda task: _ask(task, timeout), tasks))
+        except BaseException:  # Ctrl-C: what has not begun does not begin
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     size = len(SOLVERS)
     return [WorstValue(tuple(answers[first : first + size])) for first in range(0, len(answers), size)]
 

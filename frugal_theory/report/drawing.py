@@ -158,7 +158,7 @@ def end_labels(axes: Any, labels: list[EndLabel], spacing: float = 14.5) -> None
     to_axes = axes.transData + axes.transAxes.inverted()
     ends = [to_axes.transform((label.x, label.y)) for label in labels]
     rank = sorted(range(len(labels)), key=lambda i: ends[i][1])
-    places = spread([float(ends[i][1]) * height for i in rank], spacing, 0.0, height + 10)
+    places = spread([float(ends[i][1]) * height for i in rank], spacing, 0.0, height + 2)
     for i, place in zip(rank, places, strict=True):
         label, (x, y) = labels[i], ends[i]
         near = x > 0.8  # a line that ends early is tied by a longer line, drawn just as thin

@@ -37,7 +37,7 @@ SHORT = {
     "fixed_set": "fixed set",
     "independent_sampling": "drawn sets",
     "held_sets": "held sets",
-    "orthogonal_subspaces": "random bases",
+    "orthogonal_subspaces": "random basis",
     "run_length_sharp": "sharp run-length",
     "short_runs": "short runs",
     "run_length_by_coordinate": "by coordinate",
@@ -49,8 +49,18 @@ SHORT = {
 }
 """Names for the end of a line, where theorem_name is too long."""
 
+NORMS = {
+    "weighted_squared_gradient_norm": ", weighted",
+    "gradient_one_norm": ", ℓ1",
+    "sign_norm": ", by signs",
+    "hybrid_norm": ", hybrid",
+    "hybrid_norm_sharp": ", hybrid",
+    "hybrid_norm_symmetric": ", hybrid",
+}
+"""What is said of a measured line's metric where there are several; nothing of the squared gradient norm."""
+
 LINE_LABEL = 18
-"""Characters of such a name, at most."""
+"""Characters at the end of a line, at most."""
 
 
 def panel_data(results: Results, cell: str) -> pd.DataFrame:
@@ -179,13 +189,15 @@ def _looks(kind: str, origin: str, explicit: bool, *, crowded: bool) -> dict[str
 
 def _line_label(line: pd.DataFrame, several: bool, rings: bool) -> str:
     first = line.iloc[0]
-    weighted = ", weighted" if several and "weighted" in first["metric"] else ""
+    norm = NORMS.get(first["metric"], "") if several else ""
     if first["kind"] == "bound":
         name = SHORT.get(first["origin"], theorem_name(first["origin"]))
-        return f"{shorten(name, LINE_LABEL)} bound" if first["explicit"] else f"{shorten(name, 14)}, shape"
+        if not first["explicit"]:
+            return f"{shorten(name, LINE_LABEL - 7)}, shape"
+        return f"{name} bound" if len(name) <= LINE_LABEL - 6 else shorten(name, LINE_LABEL)
     if first["origin"] == "monte_carlo":
-        return f"measured{weighted}" + (", ○ exact" if rings else "")
-    return {"exact": "exact", "worst_case": "worst case"}.get(first["origin"], str(first["origin"])) + weighted
+        return f"measured{norm}" + (", ○ exact" if rings else "")
+    return {"exact": "exact", "worst_case": "worst case"}.get(first["origin"], str(first["origin"])) + norm
 
 
 def overview_data(results: Results) -> pd.DataFrame:

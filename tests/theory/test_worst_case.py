@@ -166,6 +166,19 @@ def test_a_failure_does_not_poison_the_next(monkeypatch: pytest.MonkeyPatch) -> 
     assert worst_values([ok], 1.0, BETA)[0].answers[0].status == "the process ended with status 1"
 
 
+def test_an_interruption_begins_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    def interrupted(task: dict[str, Any], _timeout: float) -> Answer:
+        begun.append(task)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_ask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        worst_values([members("both", 2)] * 500, ALPHA, BETA, jobs=1)
+    assert len(begun) < 500
+
+
 @pytest.mark.usefixtures("solve_in_process")
 def test_evidence_scales_with_l_and_the_gap(quadratic: Any) -> None:
     """L·Δ times the value for αL; above what the quadratic itself does; one horizon a program."""
