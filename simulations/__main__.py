@@ -27,10 +27,10 @@ def answer(names: Names = None, settings: Settings = None, keep: Keep = False, o
             print(f"{name:20} {study.question(name).QUESTION}")
         print("\npython -m simulations NAME [NAME...] answers them, python -m simulations all every one.")
         return
-    chosen = study.names() if names == ["all"] else list(dict.fromkeys(names))
-    questions = {name: study.question(name) for name in chosen}  # nothing runs if one of the names is wrong
+    asked_for = {name: study.question(name) for name in names if name != "all"}  # nothing runs if one of the names is wrong
+    questions = {name: study.question(name) for name in study.names()} if "all" in names else asked_for
     overrides = parse_overrides(settings or [])
-    experiments = {name: study.experiment(name, overrides) for name in chosen}
+    experiments = {name: study.experiment(name, overrides) for name in questions}
     for name, asked in questions.items():
         folder = out / name
         make_folder(folder)

@@ -26,7 +26,7 @@ from frugal_theory.evidence.intervals import mean_interval
 from frugal_theory.loading import ExperimentError
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_limits
 from frugal_theory.report.words import number, percent
-from simulations.study import panels
+from simulations.study import check_algorithm_2, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ def measure(experiment: Experiment, trials: int = TRIALS) -> pd.DataFrame:
     """A row a cell: the leak as a share of the gradient on the set, with an interval, its law and its closed form.
 
     ``lower`` to ``upper`` covers the expectation, in all cells together, with the experiment's confidence; it is the
-    interval of a ratio, linearised. Raises ExperimentError for an algorithm that is not SGDM on an oblivious set.
+    interval of a ratio, linearised. Raises ExperimentError for what is not Algorithm 2 in the reading "reset".
     """
     import pandas as pd
 
@@ -104,9 +104,10 @@ def measure(experiment: Experiment, trials: int = TRIALS) -> pd.DataFrame:
         seed = (cell.experiment.algorithm.seed or 0) + number_of_cell  # no two cells share their draws
         algorithm = cell.experiment.algorithm.model_copy(update={"seed": seed})
         shapes = ft.build_problem(cell.experiment).shapes
+        check_algorithm_2(cell.experiment)
         runs = run_lengths(algorithm, shapes)
-        if runs is None or runs.beta == 0 or algorithm.off_set_momentum != "reset" or runs.off_set_weight != 1:
-            raise ExperimentError(f'{experiment.name}: "sgdm", reset off a set that looks at no noise, and "sgd" are needed')
+        if runs is None or runs.beta == 0 or algorithm.off_set_momentum != "reset":
+            raise ExperimentError(f'{experiment.name}: algorithm: β > 0 and off_set_momentum = "reset" are needed')
         share, expected = law(runs)
         where = {
             "subspace": cell.settings.get("case", algorithm.subspace),

@@ -27,7 +27,7 @@ from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, lo
 from frugal_theory.report.words import number, percent
 from frugal_theory.theorems import THEOREMS
 from frugal_theory.verify import setting_of
-from simulations.study import panels
+from simulations.study import check_algorithm_2, panels
 from simulations.vanishing_momentum import applied_share, delay
 
 if TYPE_CHECKING:
@@ -102,12 +102,11 @@ def measure(experiment: Experiment) -> pd.DataFrame:
 
 def _check(experiment: Experiment) -> None:
     algorithm, problem, noise = experiment.algorithm, experiment.problem, experiment.noise
+    check_algorithm_2(experiment)
     drawn = algorithm.subspace == "coordinates" and algorithm.set is None and 0 < algorithm.density < 1
-    momentum = isinstance(algorithm.state_full, Sgdm) and algorithm.state_free.rule == "sgd"
-    if not (drawn and momentum and isinstance(algorithm.learning_rate, float)):
+    if not (drawn and isinstance(algorithm.learning_rate, float)):
         raise ExperimentError(
-            f'{experiment.name}: algorithm: "sgdm" on coordinates of a density between 0 and 1, "sgd" off them and a '
-            "learning_rate that is a number are needed"
+            f"{experiment.name}: algorithm: coordinates, a density between 0 and 1 and a number as learning_rate are needed"
         )
     if not (isinstance(problem, config.Quadratic) and not problem.rotated and isinstance(noise, GaussianNoise)):
         raise ExperimentError(f"{experiment.name}: a quadratic that is not rotated and Gaussian noise are needed")

@@ -13,11 +13,24 @@ from frugal_theory.config import Experiment
 from frugal_theory.loading import ExperimentError, load
 from frugal_theory.report.drawing import COLOURS
 from frugal_theory.results import finished, write_text
+from frugal_theory.theorems.theorem import off_the_family
+from frugal_theory.verify import setting_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FIGURES", "FOLDER", "Question", "experiment", "names", "panels", "picture", "question", "write"]
+__all__ = [
+    "FIGURES",
+    "FOLDER",
+    "Question",
+    "check_algorithm_2",
+    "experiment",
+    "names",
+    "panels",
+    "picture",
+    "question",
+    "write",
+]
 
 FOLDER = Path(__file__).parent
 FIGURES = FOLDER / "figures"
@@ -62,6 +75,24 @@ def question(name: str) -> Question:
 def experiment(name: str, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """The experiment of a question, with keys set apart as by ``--set``."""
     return load(FOLDER / f"{name}.toml", overrides=overrides)
+
+
+def check_algorithm_2(experiment: Experiment) -> None:
+    """Raise ExperimentError unless it is SGDM on an oblivious set and SGD, at the same learning rate, off it.
+
+    Any reading of momentum off the set will do.
+    """
+    algorithm = experiment.algorithm.model_copy(update={"off_set_momentum": "reset"})
+    setting = setting_of(experiment.model_copy(update={"algorithm": algorithm}))
+    reason = off_the_family(setting)
+    if reason is None and setting.runs is None:
+        reason = f'the set of subspace "{algorithm.subspace}" is not known to be oblivious'
+    if reason is None and algorithm.state_free.lr_scale != 1:
+        reason = f"the state-free lr_scale is {algorithm.state_free.lr_scale:g}, not 1"
+    if reason is None and algorithm.state_free.rule == "none":
+        reason = 'the state-free rule is "none", not "sgd"'
+    if reason is not None:
+        raise ExperimentError(f"{experiment.name}: algorithm: {reason}")
 
 
 def panels(

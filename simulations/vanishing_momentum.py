@@ -22,7 +22,7 @@ from frugal_theory.config import Experiment, Quadratic, Sgdm, StateFree
 from frugal_theory.loading import ExperimentError
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels
 from frugal_theory.report.words import number, percent
-from simulations.study import panels
+from simulations.study import check_algorithm_2, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +66,7 @@ def measure(experiment: Experiment) -> pd.DataFrame:
     _check(experiment)
     for cell in ft.cells(experiment):
         one, algorithm = cell.experiment, cell.experiment.algorithm
+        check_algorithm_2(one)
         assert isinstance(algorithm.state_full, Sgdm)
         beta, gap, density = algorithm.state_full.beta, algorithm.update_gap, algorithm.density
         where = {"density": density, "update_gap": gap, "beta": beta}
@@ -87,6 +88,8 @@ def _check(experiment: Experiment) -> None:
     problem, rate = experiment.problem, experiment.algorithm.learning_rate
     if not isinstance(problem, Quadratic) or len(set(problem.eigenvalues or (1.0, 2.0))) > 1 or problem.start != "ones":
         raise ExperimentError(f'{experiment.name}: problem: a quadratic with equal eigenvalues and start = "ones" is needed')
+    if experiment.algorithm.subspace != "coordinates" or experiment.algorithm.set is not None:
+        raise ExperimentError(f'{experiment.name}: algorithm: subspace = "coordinates", without a set of its own, is needed')
     if experiment.noise.kind != "none" or not isinstance(rate, float):
         raise ExperimentError(f'{experiment.name}: noise.kind = "none" and a learning_rate that is a number are needed')
     densities = experiment.sweep.get("algorithm.density", [])

@@ -93,6 +93,8 @@ def test_vanishing_momentum():
         ({"noise": {"kind": "gaussian"}}, "noise"),
         ({"sweep": {"algorithm.density": [0.5]}}, "density 1"),
         ({"simulation.steps": 9}, "10 steps"),
+        ({"algorithm.subspace": "randk"}, "coordinates"),
+        ({"algorithm.weight_decay": 0.1}, "weight_decay"),
     ],
 )
 def test_what_vanishing_momentum_needs(keys, needed):
@@ -133,7 +135,17 @@ def test_where_nothing_leaks_nothing_is_counted():
 
 
 @pytest.mark.parametrize(
-    ("keys", "needed"), [({"algorithm.off_set_momentum": "hold"}, "reset"), ({"algorithm.density": 1.0}, "nothing leaks")]
+    ("keys", "needed"),
+    [
+        ({"algorithm.off_set_momentum": "hold"}, "reset"),
+        ({"algorithm.density": 1.0}, "nothing leaks"),
+        ({"algorithm.state_free": "signsgd"}, "signsgd"),
+        ({"algorithm.state_free": "none"}, "none"),
+        ({"algorithm.state_free.lr_scale": 0.5}, "lr_scale"),
+        ({"algorithm.weight_decay": 0.1}, "weight_decay"),
+        ({"algorithm.state_full": "adamw"}, "adamw"),
+        ({"algorithm.subspace": "random", "algorithm.on_update": "project"}, "on_update"),
+    ],
 )
 def test_what_leaks_need(keys, needed):
     with pytest.raises(ft.ExperimentError, match=needed):
