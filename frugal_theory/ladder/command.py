@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -32,8 +33,12 @@ def run(experiment: Experiment, folder: Path, jobs: int) -> bool:
 
     cells = ready(experiment)
     make_folder(folder)
-    with Console(stderr=True).status("ladder") as status:
-        found = climb(experiment, cells, jobs, lambda what: status.update(f"ladder: {what}"))
+    try:
+        with Console(stderr=True).status("ladder") as status:
+            found = climb(experiment, cells, jobs, lambda what: status.update(f"ladder: {what}"))
+    except KeyboardInterrupt:
+        print(f"interrupted: nothing was written to {folder}", file=sys.stderr)
+        raise SystemExit(130) from None
     with finished(folder / "ladder.parquet") as temporary:
         pd.concat([one.frame() for one in found], ignore_index=True).to_parquet(temporary, index=False)
     content = {"experiment": dump(experiment), "ladders": [one.record() for one in found]}
