@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from frugal_theory.config import Experiment
@@ -55,7 +56,7 @@ def run(experiment: Experiment, folder: Path, jobs: int) -> bool:
 def _print(console: Console, found: Ladder) -> None:
     """A row a rung, the lowest first, with what became of its comparison; why a rung is missing, below."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(found.label or "rung", no_wrap=True, header_style="bold", min_width=18)
+    table.add_column(escape(found.label) or "rung", no_wrap=True, header_style="bold", min_width=18)
     table.add_column(f"up to k = {found.steps}", justify="right", no_wrap=True)
     table.add_column("against the next rung")
     for rung in found.rungs:
