@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from frugal_theory.theorems.theorem import Array, Setting
 
-__all__ = ["Sgd"]
+__all__ = ["Sgd", "named_set"]
 
 
 class Sgd:
@@ -26,7 +26,7 @@ class Sgd:
         """SGD: an empty momentum set and the state-free rule sgd, or momentum with β = 0."""
         if setting.is_sgd:
             return None
-        return f"the algorithm is not SGD (state-full {setting.algorithm.state_full.rule} on {_set(setting)})"
+        return f"the algorithm is not SGD (state-full {setting.algorithm.state_full.rule} on {named_set(setting)})"
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
         """2/L, itself not admitted. A state-free ``lr_scale`` s makes the step αs."""
@@ -40,7 +40,8 @@ class Sgd:
         return (setting.gap / (setting.horizons * alpha) + noise) / (1 - smoothness * alpha / 2)
 
 
-def _set(setting: Setting) -> str:
+def named_set(setting: Setting) -> str:
+    """The momentum set in words."""
     if setting.algorithm.set is not None:
         return f"{len(setting.algorithm.set)} coordinates"
     return f"density {setting.algorithm.density:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from frugal_theory.theorems.sgd import named_set
 from frugal_theory.theorems.theorem import Array, Setting, published_step
 
 __all__ = ["Sgdm"]
@@ -25,12 +26,12 @@ class Sgdm:
         """SGDM with every coordinate in the momentum set."""
         if setting.is_sgdm:
             return None
-        rule, density = setting.algorithm.state_full.rule, setting.algorithm.density
+        rule = setting.algorithm.state_full.rule
         if rule != "sgdm":
             return f'the state-full rule is "{rule}", not "sgdm"'
         if setting.algorithm.weight_decay:
             return f"weight_decay = {setting.algorithm.weight_decay:g} changes the objective"
-        return f"momentum is not on every coordinate (density {density:g})"
+        return f"momentum is not on every coordinate ({named_set(setting)})"
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
         """(1−β)/(L(4−β+β²)), itself admitted."""

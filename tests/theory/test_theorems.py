@@ -163,3 +163,10 @@ def test_every_theorem_documents_itself(name):
 def test_names_of_theorems_are_unique():
     with pytest.raises(ValueError, match="exists already"):
         add_theorem(Sgd())
+
+
+def test_a_given_set_is_named_by_its_size(quadratic):
+    """Its density says nothing: the set stands in its place."""
+    setting = setting_of(quadratic({"algorithm.set": [0, 1], "algorithm.density": 1.0}))
+    assert THEOREMS["sgdm"].covers(setting) == "momentum is not on every coordinate (2 coordinates)"
+    assert "on 2 coordinates" in THEOREMS["sgd"].covers(setting)
