@@ -14,8 +14,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from frugal_theory.loading import ExperimentError, cells, dump, load, parse_overrides
-from frugal_theory.options import ExperimentFile, Out, Settings, application
-from frugal_theory.results import ResultsError, make_folder, write_text
+from frugal_theory.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
+from frugal_theory.results import make_folder, write_text
 
 if TYPE_CHECKING:
     from frugal_gpu.train import Outcome
@@ -25,23 +25,10 @@ __all__ = ["app", "main"]
 
 app = application("Train LLaMA models with the FRUGAL algorithm family.")
 
-INTERRUPTED = 130
-
 
 def main() -> None:
     """Entry point. Exit status 0: done; 2: bad input or results that cannot be written; 130: interrupted."""
-    try:
-        app()
-    except (ExperimentError, ResultsError) as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"{where}{error.strerror or error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+    in_one_line(app)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from frugal_theory.loading import ExperimentError, load, parse_overrides
-from frugal_theory.options import ExperimentFile, Out, Settings, application
+from frugal_theory.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 
 if TYPE_CHECKING:
     from frugal_theory.config import Experiment
@@ -48,16 +48,7 @@ STYLES = {
 
 def main() -> None:
     """Entry point. Exit status 0: done; 1: a theorem was violated; 2: bad input; 130: interrupted."""
-    from frugal_theory.results import ResultsError
-
-    try:
-        app()
-    except (ExperimentError, ResultsError) as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+    in_one_line(app)
 
 
 @app.command()
@@ -266,7 +257,7 @@ def _interruptible(folder: Path, evidence: Sequence[dict[str, Evidence] | None])
     except KeyboardInterrupt:
         kept = f"{sum(found is not None for found in evidence)} of {len(evidence)} cells are kept in {folder}"
         print(f"interrupted: {kept}; the same command continues with the rest", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _finish(

@@ -104,24 +104,14 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
     at = _horizons(setting.steps) - 1
     mean, lower, upper, bound = found.mean[at], lower[at], upper[at], bound[at]
     worst = int(np.argmax(np.nan_to_num(mean / bound, nan=np.inf)))
-    verdict = replace(
-        blank,
-        measured=float(mean[worst]),
-        bound=float(bound[worst]),
-        margin=float(bound[worst] - mean[worst]),
-        tightness=float(mean[worst] / bound[worst]),
-        lower=float(lower[worst]),
-        upper=float(upper[worst]),
-        step=int(found.steps[at][worst]),
-        confidence=family,
-        source=found.source,
-        trials=found.trials,
-    )
+    steps = found.steps[at]
+    blank = replace(blank, confidence=family, source=found.source, trials=found.trials)
+    verdict = _shown(blank, worst, steps, mean, lower, upper, bound)
     if not theorem.explicit:
         return _shape_only(verdict, float(np.max(upper / bound)), float(np.max(mean / bound)))
     slack = bound * (1 + ROUNDING)
     if np.any(lower > slack) or not np.all(np.isfinite(mean)):
-        return _violated(verdict, found, at, mean, lower, upper, bound)
+        return _violated(verdict, steps, mean, lower, upper, bound)
     if found.source == "monte_carlo" and theorem.metric != "gradient_one_norm" and _no_fourth_moment(setting.noise):
         reason = (
             "The noise has no fourth moment, so no interval around a Monte Carlo average of ‖g‖² is valid; "
@@ -145,20 +135,24 @@ def _shape_only(verdict: Verdict, constant: float, estimate: float) -> Verdict:
     return replace(verdict, status="shape only", reason=reason, implied_constant=constant, margin=None)
 
 
-def _violated(verdict: Verdict, found: Evidence, at: Index, mean: Array, lower: Array, upper: Array, bound: Array) -> Verdict:
+def _violated(verdict: Verdict, steps: Index, mean: Array, lower: Array, upper: Array, bound: Array) -> Verdict:
     worst = int(np.argmax(np.nan_to_num(lower / bound, nan=np.inf)))
-    reason = f"At k = {found.steps[at][worst]} the average is {mean[worst]:.4g}, above the bound {bound[worst]:.4g}."
+    reason = f"At k = {steps[worst]} the average is {mean[worst]:.4g}, above the bound {bound[worst]:.4g}."
+    shown = _shown(verdict, worst, steps, mean, lower, upper, bound)
+    return replace(shown, status="violated", reason=reason)
+
+
+def _shown(verdict: Verdict, worst: int, steps: Index, mean: Array, lower: Array, upper: Array, bound: Array) -> Verdict:
+    """The verdict with the numbers of the horizon that speaks for it."""
     return replace(
         verdict,
-        status="violated",
-        reason=reason,
         measured=float(mean[worst]),
         bound=float(bound[worst]),
         margin=float(bound[worst] - mean[worst]),
         tightness=float(mean[worst] / bound[worst]),
         lower=float(lower[worst]),
         upper=float(upper[worst]),
-        step=int(found.steps[at][worst]),
+        step=int(steps[worst]),
     )
 
 
