@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -17,7 +18,17 @@ from numpy.typing import NDArray
 
 from frugal_theory import config
 
-__all__ = ["RULES", "AdamW", "Lion", "Sgdm", "StateFullRule", "Statistics", "state_free_update", "state_full_rule"]
+__all__ = [
+    "RULES",
+    "AdamW",
+    "Lion",
+    "Sgdm",
+    "StateFullRule",
+    "Statistics",
+    "bias_corrections",
+    "state_free_update",
+    "state_full_rule",
+]
 
 Array = NDArray[np.float64]
 Statistics = dict[str, Array]
@@ -81,8 +92,8 @@ class AdamW:
         count = statistics["count"] + 1
         exp_avg = beta_1 * statistics["exp_avg"] + (1 - beta_1) * gradient
         exp_avg_sq = beta_2 * statistics["exp_avg_sq"] + (1 - beta_2) * gradient**2
-        mean = exp_avg / (1 - beta_1**count)
-        scale = np.sqrt(exp_avg_sq / (1 - beta_2**count)) + self.eps
+        mean = exp_avg / _bias_correction(beta_1, count)
+        scale = np.sqrt(exp_avg_sq / _bias_correction(beta_2, count)) + self.eps
         return mean / scale, {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq, "count": count}
 
 
@@ -112,6 +123,20 @@ RULES: dict[str, Callable[[Any], StateFullRule]] = {
     "lion": lambda table: Lion(table.betas),
 }
 """By name, what makes the rule of a ``state_full`` table."""
+
+
+@lru_cache
+def bias_corrections(beta: float, steps: int) -> Array:
+    """1 − βᵏ for k = 0, 1, …, ``steps``; read-only, as it is kept."""
+    corrections: Array = 1 - beta ** np.arange(steps + 1, dtype=np.float64)
+    corrections.flags.writeable = False
+    return corrections
+
+
+def _bias_correction(beta: float, count: Array) -> Array:
+    """1 − βᵏ for every k of ``count``, looked up: a power for every coordinate would cost more than all else of the step."""
+    largest = int(count.max(initial=0))
+    return bias_corrections(beta, 2 ** largest.bit_length())[count.astype(np.intp)]
 
 
 def state_full_rule(rule: config.StateFull) -> StateFullRule:

@@ -12,12 +12,16 @@ leading trial axis.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "GAMMA",
+    "MIX_1",
+    "MIX_2",
     "budget",
     "circle",
     "independent_units",
@@ -26,13 +30,14 @@ __all__ = [
     "selection_key",
     "stream",
     "subset",
+    "threshold",
     "trial_keys",
     "uniform_bits",
 ]
 
-_GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15, the golden ratio, as a signed 64-bit integer
-_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
-_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15, the golden ratio, as a signed 64-bit integer
+MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 _TWO_64 = 2**64
 
 STREAMS = ("problem", "start", "noise", "selection")
@@ -45,9 +50,7 @@ def stream(seed: int, name: str) -> np.random.SeedSequence:
 
 def selection_key(seed: int, name: str, period: int) -> int:
     """The 64-bit key of one draw: (seed, parameter name, period) hashed to a signed integer."""
-    base = int(stream(seed, "selection").generate_state(1, np.uint64)[0])
-    label = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
-    return _signed(_mix_int(_mix_int(base ^ label) + period))
+    return _signed(_mix_int(_named_key(seed, name) + period))
 
 
 def trial_keys(key: int, trials: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -58,9 +61,9 @@ def trial_keys(key: int, trials: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def uniform_bits(key: Any, index: Any) -> Any:
     """64 random bits (as int64) for every entry of the int64 array or tensor ``index``."""
-    bits = key + (index + 1) * _GAMMA
-    bits = (bits ^ _shift_right(bits, 30)) * _MIX_1
-    bits = (bits ^ _shift_right(bits, 27)) * _MIX_2
+    bits = key + (index + 1) * GAMMA
+    bits = (bits ^ _shift_right(bits, 30)) * MIX_1
+    bits = (bits ^ _shift_right(bits, 27)) * MIX_2
     return bits ^ _shift_right(bits, 31)
 
 
@@ -68,8 +71,12 @@ def independent_units(key: Any, index: Any, probability: float) -> Any:
     """Booleans, each true with ``probability``, independent of each other."""
     if probability >= 1:
         return (index | 1) != 0
-    threshold = int(probability * _TWO_64) - 2**63
-    return uniform_bits(key, index) < threshold
+    return uniform_bits(key, index) < threshold(probability)
+
+
+def threshold(probability: float) -> int:
+    """The int64 number that a ``probability`` < 1 of all of them are below."""
+    return int(probability * _TWO_64) - 2**63
 
 
 def subset(key: Any, count: int, size: int) -> NDArray[np.int64]:
@@ -137,6 +144,14 @@ def circle(key: Any, period: int, sizes: NDArray[np.int64], density: float, orde
     return result
 
 
+@lru_cache
+def _named_key(seed: int, name: str) -> int:
+    """What the keys of all periods have in common: it is asked for at every one of them."""
+    base = int(stream(seed, "selection").generate_state(1, np.uint64)[0])
+    label = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+    return _mix_int(base ^ label)
+
+
 def _shift_right(bits: Any, by: int) -> Any:
     """Logical shift: the sign bit does not spread."""
     return (bits >> by) & ((1 << (64 - by)) - 1)
@@ -158,7 +173,7 @@ def _signed(value: int) -> int:
 
 def _mix_int(value: int) -> int:
     """SplitMix64's finaliser on a Python int."""
-    value = (value + _GAMMA) % _TWO_64
-    value = ((value ^ (value >> 30)) * (_MIX_1 % _TWO_64)) % _TWO_64
-    value = ((value ^ (value >> 27)) * (_MIX_2 % _TWO_64)) % _TWO_64
+    value = (value + GAMMA) % _TWO_64
+    value = ((value ^ (value >> 30)) * (MIX_1 % _TWO_64)) % _TWO_64
+    value = ((value ^ (value >> 27)) * (MIX_2 % _TWO_64)) % _TWO_64
     return value ^ (value >> 31)

@@ -1,43 +1,62 @@
-"""Algorithm 2 on a separable quadratic as loops that numba compiles; :mod:`frugal_theory.evidence.separable` runs them.
+"""Algorithm 2 as loops that numba compiles; :mod:`frugal_theory.evidence.fast_path` runs them.
 
 NumPy draws a normal number through a function pointer. Here its generator (SFC64) and its method (the ziggurat) stand
-in the loop, so that a whole step costs less than NumPy's draw of its noise, and the numbers are the same to the last
-bit. Importing this file needs numba, and takes half a second; the first call compiles for a few seconds and keeps the
-result on disk where that is allowed.
+in the loop, so that a whole step of SGDM costs less than NumPy's draw of its noise, and the numbers are the same to the
+last bit. Importing this file needs numba, and takes half a second; the first call compiles for a few seconds and keeps
+the result on disk where that is allowed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
 from numba import uint64
 from numba.np.random._constants import fi_double, ki_double, wi_double, ziggurat_nor_inv_r, ziggurat_nor_r
 
-__all__ = ["FREE", "READINGS", "SUMS", "advance", "normals"]
+from frugal_theory.algorithm.selection import GAMMA, MIX_1, MIX_2
+
+__all__ = ["FREE", "FULL", "READINGS", "SUMS", "Step", "advance", "advance_along", "draw_units", "normals"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+FULL = {"sgdm": 0, "adamw": 1, "lion": 2}
+"""State-full rules, …"""
+
 FREE = {"none": 0, "sgd": 1, "signsgd": 2}
-"""State-free rules, and …"""
+"""… state-free rules, and …"""
 
 READINGS = {"reset": 0, "decay": 1, "hold": 2}
-"""… readings of the momentum off the set, by number."""
+"""… readings of the statistics off the set, by number."""
 
 SUMS = 4
 """How many sums are taken of the gradient: of squares and of absolute values, on the set and off it."""
 
 
+class Step(NamedTuple):
+    """What a step is made of, beside arrays. SGDM has one β, ``beta_1``; ``shrink`` is 1 − α · weight decay."""
+
+    full: int
+    beta_1: float
+    beta_2: float
+    eps: float
+    free: int
+    scale: float
+    reading: int
+    alpha: float
+    shrink: float
+
+
 def _compiled(**options: Any) -> Callable[[Function], Function]:
-    """``numba.njit``, kept on disk if there is a folder for it."""
+    """``numba.njit``, kept on disk if there is a folder for it. A division by zero gives what NumPy's does."""
 
     def compiled(function: Function) -> Function:
         try:
-            fast: Function = numba.njit(cache=True, **options)(function)
+            fast: Function = numba.njit(cache=True, error_model="numpy", **options)(function)
         except RuntimeError:  # neither the package's folder nor the user's can be written to
-            fast = numba.njit(**options)(function)
+            fast = numba.njit(error_model="numpy", **options)(function)
         return fast
 
     return compiled
@@ -47,100 +66,202 @@ def _compiled(**options: Any) -> Callable[[Function], Function]:
 def advance(
     words: Any,
     x: Any,
-    momentum: Any,
+    statistics: Any,
     inside: Any,
     eigenvalues: Any,
     sigma: Any,
     edges: Any,
     noisy: Any,
-    beta: Any,
-    alpha: Any,
-    shrink: Any,
-    scale: Any,
-    free: Any,
-    reading: Any,
+    step: Any,
+    corrections: Any,
     sums: Any,
 ) -> None:
-    """``len(sums)`` steps with one momentum set, in place.
+    """``len(sums)`` steps on a separable quadratic with one set, in place.
 
-    ``words``: the state of SFC64. ``x``, ``momentum``, ``inside``: shape (trials, d). ``eigenvalues``, ``sigma``: (d,).
-    ``edges``: where the parameters begin and end, (parameters + 1,). ``shrink``: 1 − α · weight decay. ``sums``:
-    (steps, parameters, trials, SUMS), of the gradient at every step. Noise is drawn in the order of
+    ``words``: the state of SFC64. ``x``, ``inside``: shape (trials, d). ``statistics``: those of the state-full rule, in
+    its order, (1 or 3, trials, d). ``eigenvalues``, ``sigma``: (d,). ``edges``: where the parameters begin and end,
+    (parameters + 1,). ``corrections``: 1 − β₁ᵏ and 1 − β₂ᵏ for k = 0, 1, …, which AdamW reads. ``sums``: (steps,
+    parameters, trials, SUMS), of the gradient at every step. Noise is drawn in the order of
     :class:`frugal_theory.problems.Gaussian`: steps, parameters, trials, coordinates.
     """
-    draw = np.zeros(x.shape[1])
+    slope, scratch = np.empty(x.shape[1]), np.zeros((3, x.shape[1]))
     for k in range(len(sums)):
         for p in range(len(edges) - 1):
             part = slice(edges[p], edges[p + 1])
-            xi = draw[part]
+            g, curvature = slope[part], eigenvalues[part]
             for t in range(len(x)):
+                row = x[t, part]
+                for j in range(len(row)):
+                    g[j] = curvature[j] * row[j]
                 if noisy:
-                    normals(words, xi)
-                _measure(x[t, part], inside[t, part], eigenvalues[part], sums[k, p, t])
-                _update(
-                    x[t, part],
-                    momentum[t, part],
-                    inside[t, part],
-                    eigenvalues[part],
-                    sigma[part],
-                    xi,
-                    beta,
-                    alpha,
-                    shrink,
-                    scale,
-                    free,
-                    reading,
-                )
+                    normals(words, scratch[0, part])
+                _measure(g, inside[t, part], sums[k, p, t])
+                _update(t, part, x, statistics, inside, g, sigma, scratch, step, corrections)
+
+
+@_compiled(nogil=True)
+def advance_along(
+    words: Any,
+    x: Any,
+    statistics: Any,
+    inside: Any,
+    gradient: Any,
+    sigma: Any,
+    edges: Any,
+    noisy: Any,
+    step: Any,
+    corrections: Any,
+    sums: Any,
+) -> None:
+    """One step along a given ``gradient``, (trials, d). ``sums``: (parameters, trials, SUMS). Else as :func:`advance`."""
+    scratch = np.zeros((3, x.shape[1]))
+    for p in range(len(edges) - 1):
+        part = slice(edges[p], edges[p + 1])
+        for t in range(len(x)):
+            if noisy:
+                normals(words, scratch[0, part])
+            _measure(gradient[t, part], inside[t, part], sums[p, t])
+            _update(t, part, x, statistics, inside, gradient[t, part], sigma, scratch, step, corrections)
+
+
+# --- one step of one trial: the arithmetic of frugal_theory.algorithm.step, rounding for rounding ------------
 
 
 @_compiled()
 def _update(
+    t: Any,
+    part: Any,
     x: Any,
-    momentum: Any,
+    statistics: Any,
     inside: Any,
-    eigenvalues: Any,
+    gradient: Any,
+    sigma: Any,
+    scratch: Any,
+    step: Any,
+    corrections: Any,
+) -> None:
+    """One step of one parameter of trial ``t``, by the rule that ``step`` names. ``scratch``: ξ and two rows more, (3, d)."""
+    xi = scratch[0, part]
+    if step.full == 0:
+        _sgdm(x[t, part], statistics[0, t, part], inside[t, part], gradient, sigma[part], xi, step)
+    elif step.full == 1:
+        count, first, second = statistics[2, t, part], scratch[1, part], scratch[2, part]
+        for j in range(len(count)):  # by itself, because a loop that looks up cannot do several coordinates at once
+            first[j] = corrections[0, np.int64(count[j]) + 1]
+            second[j] = corrections[1, np.int64(count[j]) + 1]
+        mean, square = statistics[0, t, part], statistics[1, t, part]
+        _adamw(x[t, part], mean, square, count, inside[t, part], gradient, sigma[part], xi, first, second, step)
+    else:
+        _lion(x[t, part], statistics[0, t, part], inside[t, part], gradient, sigma[part], xi, step)
+
+
+@_compiled()
+def _sgdm(x: Any, momentum: Any, inside: Any, gradient: Any, sigma: Any, xi: Any, step: Any) -> None:
+    beta = step.beta_1
+    for j in range(len(x)):
+        g = sigma[j] * xi[j] + gradient[j]
+        on = np.float64(inside[j])
+        m = beta * momentum[j] + (1 - beta) * (g * on)
+        x[j] = step.shrink * x[j] - step.alpha * (m * on + _free(g * (1 - on), step))
+        momentum[j] = _read(m, momentum[j], inside[j], step)
+
+
+@_compiled()
+def _adamw(
+    x: Any,
+    mean: Any,
+    square: Any,
+    count: Any,
+    inside: Any,
+    gradient: Any,
     sigma: Any,
     xi: Any,
-    beta: Any,
-    alpha: Any,
-    shrink: Any,
-    scale: Any,
-    free: Any,
-    reading: Any,
+    correction_1: Any,
+    correction_2: Any,
+    step: Any,
 ) -> None:
-    """One step of one trial: the arithmetic of :func:`frugal_theory.algorithm.step`, rounding for rounding."""
+    beta_1, beta_2 = step.beta_1, step.beta_2
     for j in range(len(x)):
-        g = sigma[j] * xi[j] + eigenvalues[j] * x[j]
+        g = sigma[j] * xi[j] + gradient[j]
         on = np.float64(inside[j])
-        g_free = g * (1 - on)
-        m = beta * momentum[j] + (1 - beta) * (g * on)
-        if free == 2:
-            u_free = scale * (np.float64(g_free > 0) - np.float64(g_free < 0))
-        elif free == 1:
-            u_free = scale * g_free
-        else:
-            u_free = 0.0
-        x[j] = shrink * x[j] - alpha * (m * on + u_free)
-        if reading == 0:
-            momentum[j] = m * on
-        elif reading == 1:
-            momentum[j] = m
-        else:
-            momentum[j] = m if inside[j] else momentum[j]
+        g_full = g * on
+        m = beta_1 * mean[j] + (1 - beta_1) * g_full
+        v = beta_2 * square[j] + (1 - beta_2) * (g_full * g_full)
+        u = m / correction_1[j] / (np.sqrt(v / correction_2[j]) + step.eps)
+        x[j] = step.shrink * x[j] - step.alpha * (u * on + _free(g * (1 - on), step))
+        mean[j] = _read(m, mean[j], inside[j], step)
+        square[j] = _read(v, square[j], inside[j], step)
+        count[j] = _read(count[j] + 1, count[j], inside[j], step)
+
+
+@_compiled()
+def _lion(x: Any, mean: Any, inside: Any, gradient: Any, sigma: Any, xi: Any, step: Any) -> None:
+    beta_1, beta_2 = step.beta_1, step.beta_2
+    for j in range(len(x)):
+        g = sigma[j] * xi[j] + gradient[j]
+        on = np.float64(inside[j])
+        g_full = g * on
+        u = _sign(beta_1 * mean[j] + (1 - beta_1) * g_full)
+        x[j] = step.shrink * x[j] - step.alpha * (u * on + _free(g * (1 - on), step))
+        mean[j] = _read(beta_2 * mean[j] + (1 - beta_2) * g_full, mean[j], inside[j], step)
+
+
+@_compiled()
+def _free(residual: Any, step: Any) -> Any:
+    """The state-free update."""
+    if step.free == 2:
+        return step.scale * _sign(residual)
+    if step.free == 1:
+        return step.scale * residual
+    return 0.0
+
+
+@_compiled()
+def _sign(value: Any) -> Any:
+    """-1, 0 or 1; nan for nan."""
+    sign = np.float64(value > 0) - np.float64(value < 0)
+    return sign if value == value else value
+
+
+@_compiled()
+def _read(new: Any, old: Any, inside: Any, step: Any) -> Any:
+    """A statistic after the step: forgotten off the set, decayed there with g = 0, or frozen."""
+    if step.reading == 0:
+        return new * np.float64(inside)
+    if step.reading == 1:
+        return new
+    return new if inside else old
 
 
 @_compiled(fastmath={"reassoc", "nsz"})
-def _measure(x: Any, inside: Any, eigenvalues: Any, sums: Any) -> None:
+def _measure(gradient: Any, inside: Any, sums: Any) -> None:
     """Σ g² on the set and off it, then Σ |g|. The order of summation is the compiler's: it adds several terms at once."""
     squares_on = squares_off = sizes_on = sizes_off = 0.0
-    for j in range(len(x)):
-        g = eigenvalues[j] * x[j]
+    for j in range(len(gradient)):
+        g = gradient[j]
         on = np.float64(inside[j])
         squares_on += g * g * on
         squares_off += g * g * (1 - on)
         sizes_on += abs(g) * on
         sizes_off += abs(g) * (1 - on)
     sums[0], sums[1], sums[2], sums[3] = squares_on, squares_off, sizes_on, sizes_off
+
+
+# --- selection ------------------------------------------------------------------------------------------------
+
+
+@_compiled(nogil=True)
+def draw_units(keys: Any, threshold: Any, inside: Any) -> None:
+    """:func:`frugal_theory.algorithm.selection.independent_units` for trials with these ``keys`` (int64), into ``inside``.
+
+    ``threshold``: the probability as a place among the int64 numbers. The integers are the reference's.
+    """
+    for t in range(len(keys)):
+        for j in range(inside.shape[1]):
+            bits = uint64(keys[t]) + uint64(j + 1) * uint64(GAMMA)
+            bits = (bits ^ (bits >> uint64(30))) * uint64(MIX_1)
+            bits = (bits ^ (bits >> uint64(27))) * uint64(MIX_2)
+            inside[t, j] = np.int64(bits ^ (bits >> uint64(31))) < threshold
 
 
 # --- NumPy's standard_normal for SFC64 -------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.algorithm.step import init, step
 from frugal_theory.config import Algorithm
-from frugal_theory.evidence import separable
+from frugal_theory.evidence import fast_path
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.metrics import METRICS, Metric
 from frugal_theory.evidence.moments import Moments, sampled
@@ -46,7 +47,7 @@ class Simulation:
     """What one cell of a sweep has to run: ``steps`` steps of the trials ``first`` … ``trials`` − 1, in :attr:`batches`.
 
     ``metrics``: by name, squared_gradient_norm and the like. ``compiled``: whether the fast path runs it
-    (:mod:`frugal_theory.evidence.separable`); decided once, so that it does not depend on who runs which batch.
+    (:mod:`frugal_theory.evidence.fast_path`); decided once, so that it does not depend on who runs which batch.
     """
 
     problem: Problem
@@ -72,6 +73,11 @@ class Simulation:
         """Coordinate updates in all."""
         return float(self.steps) * (self.trials - self.first) * _dimension(self.problem)
 
+    @property
+    def lock_free(self) -> bool:
+        """Whether nearly all of the work is compiled, so that threads need not wait for each other."""
+        return self.compiled and fast_path.elementwise(self.problem)
+
     def run(self, batch: NDArray[np.int64]) -> dict[str, Moments]:
         """Moments of the running averages of one batch, by metric."""
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is a result, not an error
@@ -84,8 +90,10 @@ class Simulation:
 
     def seconds(self) -> float:
         """About how long this takes on one core: from a few steps of the first batch, less what a batch costs anyway."""
-        if self.compiled:
+        if self.lock_free:
             return 1e-8 * self.updates
+        if self.compiled:
+            self._timed(1)  # compiles
         once = self._timed(1)
         step = once if once > 0.1 else max(0.0, self._timed(9) - self._timed(1)) / 8
         return step * self.steps * len(self.batches)
@@ -123,7 +131,7 @@ def simulation(
     exact = is_deterministic(problem, noise, algorithm)
     trials = 1 if exact else trials
     ready = Simulation(problem, noise, algorithm, learning_rate, steps, trials, seed, chosen, confidence, exact, False, first)
-    fast = ready.updates >= WORTH_COMPILING and separable.applies(problem, noise, algorithm, chosen) and separable.compiled()
+    fast = ready.updates >= WORTH_COMPILING and fast_path.applies(problem, noise, algorithm, chosen) and fast_path.compiled()
     return replace(ready, compiled=fast)
 
 
@@ -146,7 +154,7 @@ def run(
         tasks,
         jobs=jobs,
         cluster=cluster,
-        threads=all(simulation.compiled for simulation in simulations),
+        threads=all(simulation.lock_free for simulation in simulations),
         seconds=(simulation.seconds() for simulation in simulations),
     )
     for number, simulation in enumerate(simulations):
@@ -200,7 +208,8 @@ def _values(simulation: Simulation, batch: NDArray[np.int64]) -> dict[str, Array
     start = problem.start(np.random.default_rng(stream(seed, "start")))
     bits = _noise_bits(seed, int(batch[0]))
     if simulation.compiled:
-        return separable.measure(simulation, batch, start, bits)
+        with nullcontext() if simulation.lock_free else one_blas_thread():
+            return fast_path.measure(simulation, batch, start, bits)
     bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
     runs: RunLengths | None = run_lengths(algorithm, problem.shapes, bases)
     rng, state = np.random.Generator(bits), init(trials=batch, bases=bases)
