@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.problems.problem import Noise
+from frugal_theory.evidence.moments import NO_INTERVAL
 from frugal_theory.theorems import Theorem
 from frugal_theory.verdict import Verdict
 
@@ -65,7 +65,8 @@ def judge_study(study: Study, evidence: Mapping[str, Evidence], single: float, f
 
 def _settled(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], single: float, family: float) -> Verdict:
     verdict = _verdict(study, theorem, evidence, single, family)
-    if verdict.status != "inconclusive" or verdict.source != "monte_carlo":
+    vague = verdict.status == "shape only" and not math.isfinite(verdict.implied_constant or 0.0)
+    if verdict.source != "monte_carlo" or not (verdict.status == "inconclusive" or vague):
         return verdict
     exact = _exact(study, theorem.metric, single, evidence[theorem.metric].trials)
     return verdict if exact is None else _verdict(study, theorem, {theorem.metric: exact}, single, family)
@@ -108,13 +109,13 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
     blank = replace(blank, confidence=family, source=found.source, trials=found.trials)
     verdict = _shown(blank, worst, steps, mean, lower, upper, bound)
     if not theorem.explicit:
-        return _shape_only(verdict, float(np.max(upper / bound)), float(np.max(mean / bound)))
+        return _shape_only(verdict, found, float(np.max(upper / bound)), float(np.max(mean / bound)))
     slack = bound * (1 + ROUNDING)
     if np.any(lower > slack) or not np.all(np.isfinite(mean)):
         return _violated(verdict, steps, mean, lower, upper, bound)
-    if found.source == "monte_carlo" and theorem.metric != "gradient_one_norm" and _no_fourth_moment(setting.noise):
+    if NO_INTERVAL in found.notes:
         reason = (
-            "The noise has no fourth moment, so no interval around a Monte Carlo average of ‖g‖² is valid; "
+            f"For a Monte Carlo average of ‖g‖² {NO_INTERVAL}; "
             f"the average itself is at {100 * mean[worst] / bound[worst]:.3g} % of the bound."
         )
         return replace(verdict, status="inconclusive", reason=reason, lower=None, upper=None)
@@ -127,11 +128,16 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
     return _inconclusive(verdict, found, at, upper, bound, single)
 
 
-def _shape_only(verdict: Verdict, constant: float, estimate: float) -> Verdict:
-    reason = (
-        f"The constant is hidden in O(·), so this cannot hold or fail; the evidence implies a constant of {estimate:.3g}"
-        + (f" (at most {constant:.3g})." if math.isfinite(constant) and constant > estimate * 1.001 else ".")
-    )
+def _shape_only(verdict: Verdict, found: Evidence, constant: float, estimate: float) -> Verdict:
+    if not math.isfinite(constant):
+        doubt = (
+            f"; {NO_INTERVAL}"
+            if NO_INTERVAL in found.notes
+            else f"; {found.trials} trials are too few or too skewed for a limit"
+        )
+    else:
+        doubt = f" (at most {constant:.3g})" if constant > estimate * 1.001 else ""
+    reason = f"The constant is hidden in O(·), so this cannot hold or fail; the evidence implies one of {estimate:.3g}{doubt}."
     return replace(verdict, status="shape only", reason=reason, implied_constant=constant, margin=None)
 
 
@@ -167,11 +173,6 @@ def _inconclusive(verdict: Verdict, found: Evidence, at: Index, upper: Array, bo
     needed = _trials_needed(where, float(bound[worst]), single)
     more = f"; about {needed:,} trials would settle it." if needed is not None else "."
     return replace(verdict, status="inconclusive", reason=reason + more, trials_needed=needed)
-
-
-def _no_fourth_moment(noise: Noise) -> bool:
-    """Whether ‖g‖² has no variance: Student-t noise with at most 4 degrees of freedom."""
-    return bool(getattr(noise, "degrees_of_freedom", math.inf) <= 4)
 
 
 def _trials_needed(found: Evidence, bound: float, confidence: float) -> int | None:

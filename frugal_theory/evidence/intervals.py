@@ -25,8 +25,8 @@ def mean_interval(mean: Array, deviation: Array, skewness: Array | None, trials:
       of χ²_1, the most skewed law of ‖g‖² on a quadratic with Gaussian noise.
 
     An end is infinite on the side of a sample skewness that χ²_1 hardly shows (more than 3.5, or √n/4 for many trials),
-    and both are for fewer than 3 trials. All arrays have one shape; ``deviation`` and ``skewness`` (γ) are those of a
-    single trial.
+    and both are for fewer than 3 trials, and where γ = ∞ says that a trial has no variance. All arrays have one shape;
+    ``deviation`` and ``skewness`` (γ) are those of a single trial.
     """
     if trials < TRIALS[0]:
         return np.full_like(mean, -np.inf), np.full_like(mean, np.inf)
@@ -42,7 +42,8 @@ def mean_interval(mean: Array, deviation: Array, skewness: Array | None, trials:
             lower = np.fmin(lower, mean - error * _hall(quantile, skewness, root))
             upper = np.fmax(upper, mean - error * _hall(-quantile, skewness, root))
             limit = max(TOO_SKEWED, root / 4)
-            lower, upper = np.where(skewness < -limit, -np.inf, lower), np.where(skewness > limit, np.inf, upper)
+            lower = np.where((skewness < -limit) | np.isposinf(skewness), -np.inf, lower)
+            upper = np.where(skewness > limit, np.inf, upper)
     return lower, upper
 
 

@@ -13,6 +13,7 @@ from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.algorithm.subspaces import Mask, Part
 
 __all__ = [
+    "LINEAR",
     "METRICS",
     "HybridNorm",
     "Metric",
@@ -127,6 +128,9 @@ METRICS: dict[str, Metric] = {
     "gradient_one_norm": gradient_one_norm,
 }
 """The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
+
+LINEAR = ("gradient_one_norm",)
+"""Metrics that grow no faster than the gradient, and have a variance if it has."""
 
 
 def _squares(gradient: Array) -> Array:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence, Source
 
-__all__ = ["Moments", "pooled", "sampled"]
+__all__ = ["Moments", "pooled", "sampled", "without_interval"]
 
 Array = NDArray[np.float64]
+
+
+NO_INTERVAL = "the noise has no fourth moment, so no interval is valid"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,16 @@ def sampled(source: Source, metric: str, moments: Moments, confidence: float, no
     blank = Evidence(source, steps, mean, mean, mean, metric, confidence, n, deviation, skewness, tuple(notes))
     lower, upper = blank.interval(confidence)
     return Evidence(source, steps, mean, lower, upper, metric, confidence, n, deviation, skewness, tuple(notes))
+
+
+def without_interval(evidence: Evidence) -> Evidence:
+    """The evidence of trials without a variance: its mean, and ends at infinity wherever trials differ, however many."""
+    assert evidence.deviation is not None
+    assert evidence.skewness is not None
+    skewness = np.where(evidence.deviation > 0, np.inf, evidence.skewness)
+    blank = replace(evidence, skewness=skewness, notes=(*evidence.notes, NO_INTERVAL))
+    lower, upper = blank.interval(evidence.confidence)
+    return replace(blank, lower=lower, upper=upper)
 
 
 def pooled(first: Evidence, second: Evidence) -> Evidence:

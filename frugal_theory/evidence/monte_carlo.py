@@ -23,9 +23,10 @@ from frugal_theory.algorithm.step import init, step
 from frugal_theory.config import Algorithm
 from frugal_theory.evidence import fast_path
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.evidence.metrics import METRICS, Metric
-from frugal_theory.evidence.moments import Moments, sampled
+from frugal_theory.evidence.metrics import LINEAR, METRICS, Metric
+from frugal_theory.evidence.moments import Moments, sampled, without_interval
 from frugal_theory.evidence.workers import in_order, one_blas_thread
+from frugal_theory.problems.noise import no_fourth_moment
 from frugal_theory.problems.problem import Noise, Problem
 
 __all__ = ["Simulation", "batches", "is_deterministic", "monte_carlo", "run", "simulation"]
@@ -85,8 +86,11 @@ class Simulation:
             return {name: Moments.of(np.cumsum(value, axis=1) / counts) for name, value in _values(self, batch).items()}
 
     def evidence(self, moments: Mapping[str, Moments]) -> dict[str, Evidence]:
-        """The evidence of all batches' moments."""
-        return {name: _evidence(name, found, self.exact, self.confidence) for name, found in moments.items()}
+        """The evidence of all batches' moments. Without a fourth moment of the noise, averages of squares have no interval."""
+        found = {name: _evidence(name, moment, self.exact, self.confidence) for name, moment in moments.items()}
+        if not self.exact and no_fourth_moment(self.noise):
+            return {name: one if name in LINEAR else without_interval(one) for name, one in found.items()}
+        return found
 
     def seconds(self) -> float:
         """About how long this takes on one core: from a few steps of the first batch, less what a batch costs anyway."""

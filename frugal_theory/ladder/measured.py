@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -44,10 +43,8 @@ def expectations(study: Study, single: float, jobs: int, say: Callable[[str], No
     say("Monte Carlo")
     sampled = simulate(experiment, metric=metric, jobs=jobs)
     how = f"average of {sampled.trials:,} trials" if sampled.trials > 1 else "nothing is random: one trial"
-    heavy = getattr(study.setting.noise, "degrees_of_freedom", math.inf) <= 4
-    if heavy:
-        how += "; the noise has no fourth moment, so no interval is valid"
-    rungs = [_measured(study, sampled, single, "monte_carlo", "Monte Carlo", "the algorithm itself", how, heavy=heavy)]
+    how = "; ".join([how, *(note for note in sampled.notes if sampled.trials > 1)])
+    rungs = [_measured(study, sampled, single, "monte_carlo", "Monte Carlo", "the algorithm itself", how)]
     say("exact expectation")
     name, title = "exact", "Exact expectation"
     try:
@@ -58,14 +55,10 @@ def expectations(study: Study, single: float, jobs: int, say: Callable[[str], No
     return [*rungs, _measured(study, evidence, single, name, title, "docs/theory.md", how)]
 
 
-def _measured(
-    study: Study, evidence: Evidence, single: float, name: str, title: str, source: str, how: str, *, heavy: bool = False
-) -> Rung:
+def _measured(study: Study, evidence: Evidence, single: float, name: str, title: str, source: str, how: str) -> Rung:
     at = horizons(study.setting.steps) - 1
     steps, mean = evidence.steps[at], evidence.mean[at]
     lower, upper = (end[at] for end in evidence.interval(single))
-    if heavy and evidence.deviation is not None:
-        lower, upper = np.full_like(mean, -np.inf), np.full_like(mean, np.inf)
     rung = Rung(name, title, evidence.metric, source, how, steps, mean, lower, upper, expectation=True)
     return replace(rung, sampled=bool(np.any(upper > lower)), noise_free=is_silent(study))
 

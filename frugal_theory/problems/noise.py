@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from frugal_theory.problems.problem import FiniteSum, Problem
 
-__all__ = ["Gaussian", "Minibatch", "NoNoise", "StudentT"]
+__all__ = ["Gaussian", "Minibatch", "NoNoise", "StudentT", "no_fourth_moment"]
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
@@ -123,6 +123,11 @@ class Minibatch:
         trials = gradient[name].shape[: gradient[name].ndim - len(shape)]
         batch = rng.integers(finite_sum.samples, size=(*trials, self.batch_size))
         return finite_sum.batch_gradient(x, batch)
+
+
+def no_fourth_moment(noise: object) -> bool:
+    """Whether ‖g‖² has no variance, so that no interval around an average of it is valid: Student's t with ν ≤ 4."""
+    return bool(getattr(noise, "degrees_of_freedom", math.inf) <= 4)
 
 
 def _scale(sigma: float | Sequence[float]) -> Array:

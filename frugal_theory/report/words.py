@@ -58,7 +58,7 @@ SOURCES = {"monte_carlo": "Monte Carlo", "exact": "exact expectation", "worst_ca
 SYMBOLS = {"violated": "✗", "inconclusive": "?", "holds": "✓", "shape only": "◇", "not applicable": "–"}
 MEANINGS = {
     "violated": "the whole interval lies above the bound at some horizon",
-    "inconclusive": "the interval reaches above the bound; more trials would decide",
+    "inconclusive": "the evidence does not decide; the reason says what would",
     "holds": "the interval lies under the bound at every horizon judged",
     "shape only": "the constant is hidden, so the bound can only be compared up to C",
     "not applicable": "the experiment does not meet what the theorem asks",

@@ -9,6 +9,7 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.evidence.moments import Moments, pooled, sampled
+from frugal_theory.loading import dump
 from frugal_theory.looks import next_look, settle
 from frugal_theory.results import load_cell, make_folder, save_cell
 from frugal_theory.theorems import THEOREMS
@@ -32,6 +33,12 @@ class Scaled:
 
     def bound(self, setting):
         return self.factor * THEOREMS["sgd"].bound(setting) if self.own is None else np.full(setting.steps, self.own)
+
+
+class Hidden(Scaled):
+    """The same with its constants hidden."""
+
+    explicit = False
 
 
 @pytest.fixture
@@ -148,6 +155,31 @@ def test_an_interrupted_study_goes_on_where_it_was(regression, tmp_path):
     assert same == verdicts
     for name in ("mean", "lower", "upper", "deviation", "skewness"):
         np.testing.assert_array_equal(getattr(again[0][METRIC], name), getattr(found[0][METRIC], name))
+
+
+def test_heavy_tails_have_no_interval_and_get_no_trials(regression):
+    """Student noise with ν ≤ 4: ‖g‖² has no variance, and no number of trials makes an interval of its average."""
+    noise = {"kind": "student-t", "degrees_of_freedom": 3.0, "sigma": 0.1}
+    experiment = ft.parse(dump(regression(16)), "heavy.toml", {"noise": noise})
+    (verdict,) = ft.verify(experiment, theorems=[Scaled(100.0)])
+    assert (verdict.status, verdict.trials, verdict.upper) == ("inconclusive", 16, None)
+    assert "no fourth moment" in verdict.reason
+    found = ft.simulate(experiment)
+    assert np.isposinf(found.upper[1:]).all()
+    assert np.isneginf(found.lower[1:]).all()
+    both = pooled(found, found)
+    assert np.isposinf(both.upper[1:]).all()
+    assert both.notes == found.notes
+    (shape,) = ft.verify(experiment, theorems=[Hidden(0.01)])
+    assert (shape.status, shape.implied_constant) == ("shape only", np.inf)
+    assert "no fourth moment" in shape.reason
+
+
+def test_a_shape_takes_the_exact_expectation_where_trials_have_no_interval(quadratic):
+    noise = {"kind": "student-t", "degrees_of_freedom": 3.0, "sigma": 0.1}
+    (shape,) = ft.verify(quadratic({"noise": noise, "algorithm.density": 0.0}), theorems=[Hidden()])
+    assert (shape.status, shape.source) == ("shape only", "exact")
+    assert shape.implied_constant == pytest.approx(shape.tightness)
 
 
 CONFIDENCE = 0.8
