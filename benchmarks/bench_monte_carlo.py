@@ -1,20 +1,22 @@
 """Monte Carlo: time per coordinate update against drawing the same noise, interleaved in one run.
 
 The default path (SGDM on a set of coordinates, SGD off it, a separable quadratic) on one core and on two, beside NumPy's
-reference of it; then the other paths, each against what it costs to draw its own noise.
+reference of it; then the other paths, each against what it costs to draw its own noise. Where a gradient is made of matrix
+products it alone may cost more than that, so it stands in a column of its own.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from frugal_theory.evidence.monte_carlo import Simulation, run, simulation
+from frugal_theory.evidence.monte_carlo import WORTH_COMPILING, Simulation, run, simulation
 from frugal_theory.loading import parse
 from frugal_theory.verify import setting_of
 
@@ -35,10 +37,13 @@ kind = "gaussian"
 """
 
 TRIALS, STEPS, ROUNDS = 256, 200, 5
-"""The default path, and those like it: 5 · 10⁷ coordinate updates a round."""
+"""The default path: 5 · 10⁷ coordinate updates a round."""
+
+OTHER_TRIALS = 64
+"""The other paths: as many steps as make just enough updates to be compiled, or a quarter of that without a compiler."""
 
 MATRIX = {"problem": {"kind": "matrix", "rows": 60, "columns": 50}}
-LOGISTIC = {"problem": {"kind": "logistic", "dataset": "breast-cancer"}, "noise": {"kind": "minibatch", "batch_size": 8}}
+LOGISTIC = {"problem": {"kind": "logistic", "dataset": "breast-cancer"}}
 OTHERS: dict[str, dict[str, Any]] = {
     "T = 1": {"algorithm.update_gap": 1},
     "blocks": {"algorithm.subspace": "blocks", "problem.blocks": 10},
@@ -50,7 +55,9 @@ OTHERS: dict[str, dict[str, Any]] = {
     "columns of a 60 × 50 matrix": {**MATRIX, "algorithm.subspace": "columns"},
     "random basis of a 60 × 50 matrix": {**MATRIX, "algorithm.subspace": "random"},
     "svd basis of a 60 × 50 matrix": {**MATRIX, "algorithm.subspace": "svd", "algorithm.update_gap": 50},
-    "logistic, mini-batches of 8": LOGISTIC,
+    "nonconvex, d = 100, 200 samples": {"problem": {"kind": "nonconvex", "dimension": 100, "samples": 200}},
+    "logistic, Gaussian noise": LOGISTIC,
+    "logistic, mini-batches of 8": {**LOGISTIC, "noise": {"kind": "minibatch", "batch_size": 8}},
 }
 
 
@@ -74,20 +81,32 @@ def main() -> None:
     pairs = zip(rounds["ours, one core"], rounds["ours, two cores"], strict=True)
     print(f"  two cores are {statistics.median(one / two for one, two in pairs):.2f} times as fast as one")
 
-    print("other paths, one core: a coordinate update over drawing that coordinate's noise")
+    print("other paths, one core: ns a coordinate update, and its ratio to drawing that coordinate's noise")
+    print(f"  {'':34} {'':9} {'ours':>7} {'noise':>7} {'gradient':>9} {'ratio':>7} {'less the gradient':>19}")
     for name, overrides in OTHERS.items():
         ready = _other(overrides)
-        rounds = _interleaved({"draw": lambda s=ready: _noise(s), "run": lambda s=ready: _evidence(s, 1)}, 3)
-        ratio = statistics.median(a / b for a, b in zip(rounds["run"], rounds["draw"], strict=True))
-        times = {key: 1e9 * statistics.median(value) / ready.updates for key, value in rounds.items()}
+        work = {
+            "noise": lambda s=ready: _noise(s),
+            "gradient": lambda s=ready: _gradient(s),
+            "ours": lambda s=ready: _evidence(s, 1),
+        }
+        rounds = _interleaved(work, 3)
+        ns = {key: 1e9 * statistics.median(value) / ready.updates for key, value in rounds.items()}
+        every = list(zip(rounds["ours"], rounds["gradient"], rounds["noise"], strict=True))
+        ratio = statistics.median(ours / noise for ours, _, noise in every)
+        rest = statistics.median((ours - gradient) / noise for ours, gradient, noise in every)
         kind = "compiled" if ready.compiled else "NumPy"
-        print(f"  {name:34} {kind:9} {times['run']:8.1f} ns   its noise {times['draw']:7.1f} ns   ratio {ratio:6.2f}")
+        print(
+            f"  {name:34} {kind:9} {ns['ours']:7.1f} {ns['noise']:7.1f} {ns['gradient']:9.1f} {ratio:7.2f} {rest:19.2f}",
+            flush=True,
+        )
 
 
 def _other(overrides: dict[str, Any]) -> Simulation:
-    """As many updates as the default path if it is compiled, else a fifth."""
-    whole = _simulation(overrides, TRIALS, STEPS)
-    return whole if whole.compiled else _simulation(overrides, 64, max(50, STEPS // 2))
+    """As few updates as are compiled, if they are, else a quarter."""
+    size = _simulation(overrides, OTHER_TRIALS, 1).updates
+    whole = _simulation(overrides, OTHER_TRIALS, math.ceil(WORTH_COMPILING / size))
+    return whole if whole.compiled else _simulation(overrides, OTHER_TRIALS, max(50, whole.steps // 4))
 
 
 def _simulation(overrides: dict[str, Any], trials: int, steps: int) -> Simulation:
@@ -109,13 +128,25 @@ def _normals(bits: Any, ready: Simulation) -> None:
 
 def _noise(ready: Simulation) -> None:
     """What Noise.sample costs, for all trials of a batch at once, at the start."""
-    problem, rng = ready.problem, np.random.Generator(np.random.SFC64(0))
-    start = problem.start(rng)
-    for batch in ready.batches:
-        x = {name: np.repeat(value[None], len(batch), axis=0) for name, value in start.items()}
-        gradient = problem.gradient(x)
+    rng = np.random.Generator(np.random.SFC64(0))
+    for x in _batches(ready):
+        gradient = ready.problem.gradient(x)
         for _ in range(ready.steps):
-            ready.noise.sample(rng, problem, x, gradient)
+            ready.noise.sample(rng, ready.problem, x, gradient)
+
+
+def _gradient(ready: Simulation) -> None:
+    """What Problem.gradient costs, in the same way; on a separable problem the compiled path does without it."""
+    for x in _batches(ready):
+        for _ in range(ready.steps):
+            ready.problem.gradient(x)
+
+
+def _batches(ready: Simulation) -> Iterator[dict[str, Any]]:
+    """x¹ of every batch."""
+    start = ready.problem.start(np.random.default_rng(0))
+    for batch in ready.batches:
+        yield {name: np.repeat(value[None], len(batch), axis=0) for name, value in start.items()}
 
 
 def _interleaved(work: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, list[float]]:
