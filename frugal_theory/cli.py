@@ -213,6 +213,8 @@ def _gather(
         begun = [study.cell.experiment.simulation.trials for study in ready]
         evidence = [e if e and all(m.trials <= n for m in e.values()) else None for e, n in zip(evidence, begun, strict=True)]
     missing = [number for number, found in enumerate(evidence) if found is None]
+    if len(missing) < len(ready):
+        print(f"{len(ready) - len(missing)} of {len(ready)} cells are those of an interrupted run in {folder}", file=sys.stderr)
     with _interruptible(folder, evidence), _progress(ready, experiment.name) as progress:
         work = gather_all([ready[number] for number in missing], jobs=jobs, cluster=cluster, progress=progress)
         for number, found in zip(missing, work, strict=True):
@@ -270,7 +272,7 @@ def _finish(
     from frugal_theory.results import drop_cells, write_results
 
     write_results(folder, experiment, ready, evidence, verdicts)
-    drop_cells(folder)
+    drop_cells(folder, ready)
 
 
 @contextmanager

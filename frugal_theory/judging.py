@@ -104,25 +104,25 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
     lower, upper = found.interval(single)
     at = _horizons(setting.steps) - 1
     mean, lower, upper, bound = found.mean[at], lower[at], upper[at], bound[at]
-    worst = int(np.argmax(np.nan_to_num(mean / bound, nan=np.inf)))
+    worst = int(np.argmax(_share(mean, bound)))
     steps = found.steps[at]
     blank = replace(blank, confidence=family, source=found.source, trials=found.trials)
     verdict = _shown(blank, worst, steps, mean, lower, upper, bound)
     if not theorem.explicit:
-        return _shape_only(verdict, found, float(np.max(upper / bound)), float(np.max(mean / bound)))
+        return _shape_only(verdict, found, float(np.max(_share(upper, bound))), float(np.max(_share(mean, bound))))
     slack = bound * (1 + ROUNDING)
     if np.any(lower > slack) or not np.all(np.isfinite(mean)):
         return _violated(verdict, steps, mean, lower, upper, bound)
     if NO_INTERVAL in found.notes:
         reason = (
             f"For a Monte Carlo average of ‖g‖² {NO_INTERVAL}; "
-            f"the average itself is at {100 * mean[worst] / bound[worst]:.3g} % of the bound."
+            f"the average itself is at {100 * _share(mean, bound)[worst]:.3g} % of the bound."
         )
         return replace(verdict, status="inconclusive", reason=reason, lower=None, upper=None)
     if np.all(upper <= slack):
         reason = (
             f"At {len(at)} horizons up to k = {setting.steps} the average stays below the bound; "
-            f"closest at k = {verdict.step}, at {100 * mean[worst] / bound[worst]:.3g} % of it."
+            f"closest at k = {verdict.step}, at {100 * _share(mean, bound)[worst]:.3g} % of it."
         )
         return replace(verdict, status="holds", reason=reason)
     return _inconclusive(verdict, found, at, upper, bound, single)
@@ -142,10 +142,17 @@ def _shape_only(verdict: Verdict, found: Evidence, constant: float, estimate: fl
 
 
 def _violated(verdict: Verdict, steps: Index, mean: Array, lower: Array, upper: Array, bound: Array) -> Verdict:
-    worst = int(np.argmax(np.nan_to_num(lower / bound, nan=np.inf)))
+    worst = int(np.argmax(_share(lower, bound)))
     reason = f"At k = {steps[worst]} the average is {mean[worst]:.4g}, above the bound {bound[worst]:.4g}."
     shown = _shown(verdict, worst, steps, mean, lower, upper, bound)
     return replace(shown, status="violated", reason=reason)
+
+
+def _share(values: Array, bound: Array) -> Array:
+    """``values / bound``; what is not a number is infinite, but nothing under a bound of zero is none of it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.nan_to_num(values / bound, nan=np.inf, posinf=np.inf, neginf=-np.inf)
+    return np.where((values == 0) & (bound == 0), 0.0, share)
 
 
 def _shown(verdict: Verdict, worst: int, steps: Index, mean: Array, lower: Array, upper: Array, bound: Array) -> Verdict:
@@ -155,7 +162,7 @@ def _shown(verdict: Verdict, worst: int, steps: Index, mean: Array, lower: Array
         measured=float(mean[worst]),
         bound=float(bound[worst]),
         margin=float(bound[worst] - mean[worst]),
-        tightness=float(mean[worst] / bound[worst]),
+        tightness=float(_share(mean, bound)[worst]),
         lower=float(lower[worst]),
         upper=float(upper[worst]),
         step=int(steps[worst]),
@@ -163,7 +170,7 @@ def _shown(verdict: Verdict, worst: int, steps: Index, mean: Array, lower: Array
 
 
 def _inconclusive(verdict: Verdict, found: Evidence, at: Index, upper: Array, bound: Array, single: float) -> Verdict:
-    worst = int(np.argmax(upper / bound))
+    worst = int(np.argmax(_share(upper, bound)))
     where = found.at(int(at[worst]))
     reason = f"At k = {where.steps[0]} the interval around {where.mean[0]:.4g} " + (
         f"reaches {upper[worst]:.4g}, past the bound {bound[worst]:.4g}"

@@ -190,7 +190,7 @@ def transient_worst(law: _Law) -> RateFit:
     points = []
     curvatures = law.smoothness * np.geomspace(1e-3, 1, 13)
     for alpha in law.largest_step / 2.0 ** np.arange(3, 8):
-        for multiple in (8.0, 16.0):
+        for multiple in 10 ** np.array([1.0, 1.5, 2.0]):  # steps of the grid of curvatures, so that all see the same one
             k = int(multiple * max(_horizon(law), 1 / (alpha * law.smoothness * _effective(law))))
             worst = max(float(np.mean(law.gradients(c, alpha, k, start=np.sqrt(2 / c)))) for c in curvatures)
             points.append((1 / (k * alpha), worst, alpha / law.largest_step))

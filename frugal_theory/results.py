@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,9 +145,12 @@ def _read_cell(path: Path, study: Study) -> dict[str, Evidence]:
     return evidence
 
 
-def drop_cells(folder: Path) -> None:
-    """Remove what interrupted runs kept: the run is complete."""
-    shutil.rmtree(_cells_folder(folder), ignore_errors=True)
+def drop_cells(folder: Path, studies: Iterable[Study]) -> None:
+    """Remove what was kept of these cells: the run is complete. Cells of another experiment stay."""
+    for study in studies:
+        _cell_file(folder, study).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty, or not there
+        _cells_folder(folder).rmdir()
 
 
 def _cells_folder(folder: Path) -> Path:

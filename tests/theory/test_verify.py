@@ -206,6 +206,22 @@ def test_evidence_without_uncertainty_is_compared_as_it_is(quadratic):
     assert verdict.lower == verdict.measured == verdict.upper
 
 
+def test_a_start_at_the_optimum_is_no_hundred_percent_of_a_bound_of_zero(quadratic):
+    """0 ≤ 0 says nothing; the verdict speaks of the horizon where something was measured."""
+
+    class FromNothing(Sgd):
+        def bound(self, setting):
+            return (1 - 1 / np.arange(1.0, setting.steps + 1)) * 1e-6
+
+    start = {"algorithm.density": 0.0, "problem.start": [0.0] * 12, "problem.blocks": 1}
+    (verdict,) = ft.verify(quadratic(start), theorems=[FromNothing()])
+    assert verdict.status == "violated"
+    assert verdict.step > 1
+    assert np.isfinite(verdict.tightness)
+    (verdict,) = ft.verify(quadratic({**start, "noise": {"kind": "none"}}), theorems=[FromNothing()])
+    assert (verdict.status, verdict.tightness) == ("holds", 0.0)
+
+
 def test_theorem_5_2_reports_the_constant_it_implies(quadratic):
     verdict = by_name(ft.verify(quadratic({"algorithm.learning_rate": 0.005})))["theorem_5_2"]
     assert verdict.status == "shape only"
