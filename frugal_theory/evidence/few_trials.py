@@ -1,7 +1,7 @@
 """Critical values for the mean of few skewed averages, calibrated on the most skewed law that ‖g‖² of a linear run can have.
 
-On a quadratic with Gaussian noise and given sets, ‖gᵏ‖² and its averages are sums Σ λ_i χ²_1 with λ_i ≥ 0 around a constant.
-Such a sum has skewness √8 (Σ λ_i³)/(Σ λ_i²)^{3/2} ≤ √8, with equality for a single χ²_1. So the studentized mean
+On a quadratic with Gaussian noise and given sets, ‖gᵏ‖² and its averages are forms Σ λ_i(z_i + δ_i)² with λ_i ≥ 0 and standard
+normal z_i. Their skewness is at most √8, with equality for a single χ²_1 (docs/theory.md, section 5). So the studentized mean
 T = √n (x̄ − μ)/s of n draws of χ²_1 is the reference: its lower tail is where an average looks much smaller, and much
 surer, than it is. ``CRITICAL`` holds c with P(T < −c) = p, found by importance sampling (:func:`critical_values`).
 """
