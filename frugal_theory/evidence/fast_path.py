@@ -136,7 +136,7 @@ class Trials:
         for (name, shape), (low, high) in self._pieces(shapes):
             if drawn:
                 keys = trial_keys(selection_key(algorithm.seed or 0, name, period), self.trials)
-                draw_units(keys[:, 0], threshold(algorithm.density), self.inside[:, low:high])
+                draw_units(keys[:, 0], threshold(algorithm.density), low, high, self.inside)
             else:
                 part = parts[name]
                 assert isinstance(part, Mask)

@@ -251,14 +251,15 @@ def _measure(gradient: Any, inside: Any, sums: Any) -> None:
 
 
 @_compiled(nogil=True)
-def draw_units(keys: Any, threshold: Any, inside: Any) -> None:
-    """:func:`frugal_theory.algorithm.selection.independent_units` for trials with these ``keys`` (int64), into ``inside``.
+def draw_units(keys: Any, threshold: Any, first: Any, last: Any, inside: Any) -> None:
+    """:func:`frugal_theory.algorithm.selection.independent_units` into the columns ``first`` … ``last`` − 1 of ``inside``.
 
-    ``threshold``: the probability as a place among the int64 numbers. The integers are the reference's.
+    ``keys``: one a trial, int64. ``threshold``: the probability as a place among the int64 numbers. The integers are the
+    reference's.
     """
     for t in range(len(keys)):
-        for j in range(inside.shape[1]):
-            bits = uint64(keys[t]) + uint64(j + 1) * uint64(GAMMA)
+        for j in range(first, last):
+            bits = uint64(keys[t]) + uint64(j - first + 1) * uint64(GAMMA)
             bits = (bits ^ (bits >> uint64(30))) * uint64(MIX_1)
             bits = (bits ^ (bits >> uint64(27))) * uint64(MIX_2)
             inside[t, j] = np.int64(bits ^ (bits >> uint64(31))) < threshold

@@ -163,9 +163,9 @@ def test_units_are_drawn_as_by_the_reference(probability):
     from frugal_theory.evidence.kernel import draw_units
 
     keys = trial_keys(selection_key(3, "x", 11), np.arange(50))
-    inside = np.empty((50, 200), dtype=bool)
-    draw_units(keys[:, 0], threshold(probability), inside)
-    np.testing.assert_array_equal(inside, independent_units(keys, np.arange(200), probability))
+    inside = np.empty((50, 300), dtype=bool)
+    draw_units(keys[:, 0], threshold(probability), 70, 270, inside)
+    np.testing.assert_array_equal(inside[:, 70:270], independent_units(keys, np.arange(200), probability))
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.9, 0.999, 1 - 1e-9])
