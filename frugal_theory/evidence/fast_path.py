@@ -1,9 +1,9 @@
-"""The fast path of Monte Carlo: a set of coordinates, Gaussian noise or none, and a problem of this package, compiled by numba.
+"""The fast path of Monte Carlo: a set of coordinates, with a problem and a noise of this package, compiled by numba.
 
 It is the arithmetic of :func:`frugal_theory.algorithm.step` on the same random numbers: iterates are equal to the last
-bit, and a metric up to the order of its sum. On a separable quadratic whole periods are compiled; elsewhere NumPy gives
-the gradient and the rest of a step is compiled. Without numba (extra "fast"), or for work too small to pay for it, NumPy
-does the same.
+bit, and a metric up to the order of its sum. On a separable quadratic with Gaussian noise, or none, whole periods are
+compiled; elsewhere NumPy gives the gradient, and noise of another kind, and the rest of a step is compiled. Without numba
+(extra "fast"), or for work too small to pay for it, NumPy does the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from frugal_theory.evidence.metrics import (
     squared_gradient_norm,
     weighted_squared_gradient_norm,
 )
-from frugal_theory.problems import Gaussian, Logistic, Matrix, Nonconvex, NoNoise, Quadratic
+from frugal_theory.problems import Gaussian, Logistic, Matrix, Minibatch, Nonconvex, NoNoise, Quadratic, StudentT
 from frugal_theory.problems.problem import Noise, Problem
 
 if TYPE_CHECKING:
@@ -47,23 +47,22 @@ CHUNK = 64
 
 def applies(problem: Problem, noise: Noise, algorithm: Algorithm, metrics: Mapping[str, Metric]) -> bool:
     """Whether the setting is one of those that are compiled."""
-    runs = run_lengths(algorithm, problem.shapes)
     units = algorithm.set is not None or algorithm.subspace == "blocks" or unit_subspace(algorithm) is not None
-    return (
+    known = (
         type(problem) in (Quadratic, Matrix, Logistic, Nonconvex)
-        and type(noise) in (Gaussian, NoNoise)
+        and type(noise) in (Gaussian, NoNoise, StudentT, Minibatch)
         and type(algorithm.state_full) in STATISTICS
         and algorithm.state_free.rule in ("none", "sgd", "signsgd")
         and (units or algorithm.density in (0.0, 1.0))
-        and runs is not None
-        and (runs.law == "fixed" or all(np.size(share) == 1 for share in runs.share.values()))
         and all(_summed(metric) for metric in metrics.values())
     )
+    runs = run_lengths(algorithm, problem.shapes) if known else None
+    return runs is not None and (runs.law == "fixed" or all(np.size(share) == 1 for share in runs.share.values()))
 
 
-def elementwise(problem: Problem) -> TypeGuard[Quadratic]:
-    """Whether every coordinate of the gradient depends on that of x alone: then nothing is left to NumPy."""
-    return isinstance(problem, Quadratic) and problem.separable
+def elementwise(problem: Problem, noise: Noise) -> TypeGuard[Quadratic]:
+    """Whether a gradient's coordinate depends on that of x alone, and its noise is drawn here: nothing is left to NumPy."""
+    return isinstance(problem, Quadratic) and problem.separable and isinstance(noise, Gaussian | NoNoise)
 
 
 @lru_cache
@@ -82,7 +81,7 @@ def compiled() -> bool:
 def measure(
     simulation: Simulation, trials: NDArray[np.int64], start: Mapping[str, Array], bits: np.random.SFC64
 ) -> dict[str, Array]:
-    """Every metric at every step of these trials from x¹ = ``start`` on, shape (trials, steps). ``bits`` is left as it is."""
+    """Every metric at every step of these trials from x¹ = ``start`` on, shape (trials, steps)."""
     from frugal_theory.evidence.kernel import SUMS
 
     algorithm, steps = simulation.algorithm, simulation.steps
@@ -121,6 +120,7 @@ class Trials:
         self.views = {name: self.x[:, a:b].reshape(-1, *value.shape) for (name, value), (a, b) in self._pieces(start)}
         self.inside = np.empty(self.x.shape, dtype=bool)
         self.statistics = np.zeros((STATISTICS[type(self.algorithm.state_full)], *self.x.shape))
+        self.noise, self.rng = simulation.noise, np.random.Generator(bits)  # for noise that is not drawn in the kernel
         noise = simulation.noise
         self.sigma = np.array(np.broadcast_to(noise.sigma if isinstance(noise, Gaussian) else 0.0, self.x.shape[1]))
         self.noisy = isinstance(noise, Gaussian)
@@ -149,14 +149,20 @@ class Trials:
 
         before = (self.words, self.x, self.statistics, self.inside)
         after = (self.sigma, self.edges, self.noisy, self.step, self.corrections)
-        if elementwise(self.problem):
+        if elementwise(self.problem, self.noise):
             advance(*before, self.problem.eigenvalues, *after, sums)
             return
         for own in sums:
             gradient = self.problem.gradient(self.views)
-            flat = [value.reshape(len(self.trials), -1) for value in gradient.values()]
-            whole = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
-            advance_along(*before, np.ascontiguousarray(whole), *after, own)
+            true = stochastic = self._joined(gradient)
+            if not self.noisy:
+                stochastic = self._joined(self.noise.sample(self.rng, self.problem, self.views, gradient))
+            advance_along(*before, true, stochastic, *after, own)
+
+    def _joined(self, gradient: Mapping[str, Array]) -> Array:
+        """All parameters side by side, shape (trials, d)."""
+        flat = [value.reshape(len(self.trials), -1) for value in gradient.values()]
+        return np.ascontiguousarray(flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1))
 
     def _pieces(self, named: Mapping[str, Any]) -> Any:
         """The items of ``named``, by parameter, each with the parameter's first coordinate and that after its last."""

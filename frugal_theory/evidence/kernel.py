@@ -106,6 +106,7 @@ def advance_along(
     statistics: Any,
     inside: Any,
     gradient: Any,
+    stochastic: Any,
     sigma: Any,
     edges: Any,
     noisy: Any,
@@ -113,7 +114,11 @@ def advance_along(
     corrections: Any,
     sums: Any,
 ) -> None:
-    """One step along a given ``gradient``, (trials, d). ``sums``: (parameters, trials, SUMS). Else as :func:`advance`."""
+    """One step with a gradient that is given; arguments as of :func:`advance`, but for these.
+
+    ``gradient``, ``stochastic``: the true one, which is measured, and the one that the step takes once noise is added to
+    it here; shape (trials, d). ``sums``: (parameters, trials, SUMS).
+    """
     scratch = np.zeros((3, x.shape[1]))
     for p in range(len(edges) - 1):
         part = slice(edges[p], edges[p + 1])
@@ -121,7 +126,7 @@ def advance_along(
             if noisy:
                 normals(words, scratch[0, part])
             _measure(gradient[t, part], inside[t, part], sums[p, t])
-            _update(t, part, x, statistics, inside, gradient[t, part], sigma, scratch, step, corrections)
+            _update(t, part, x, statistics, inside, stochastic[t, part], sigma, scratch, step, corrections)
 
 
 # --- one step of one trial: the arithmetic of frugal_theory.algorithm.step, rounding for rounding ------------

@@ -77,7 +77,7 @@ class Simulation:
     @property
     def lock_free(self) -> bool:
         """Whether nearly all of the work is compiled, so that threads need not wait for each other."""
-        return self.compiled and fast_path.elementwise(self.problem)
+        return self.compiled and fast_path.elementwise(self.problem, self.noise)
 
     def run(self, batch: NDArray[np.int64]) -> dict[str, Moments]:
         """Moments of the running averages of one batch, by metric."""

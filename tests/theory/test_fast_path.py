@@ -16,6 +16,7 @@ from frugal_theory.algorithm.step import init, step
 from frugal_theory.evidence import fast_path, monte_carlo
 from frugal_theory.evidence.metrics import METRICS, HybridNorm, SignNorm
 from frugal_theory.evidence.monte_carlo import run, simulation
+from frugal_theory.problems import Quadratic
 from frugal_theory.verify import setting_of
 from tests.tolerances import ROUNDING
 
@@ -130,6 +131,12 @@ GRADIENTS = {
     "blocks of matrices": {"problem": MATRIX, "algorithm.subspace": "blocks"},
     "logistic": {"problem": {"kind": "logistic", "dataset": "breast-cancer", "blocks": 4}},
     "nonconvex": {"problem": {"kind": "nonconvex"}, "algorithm.sampling": "fixed_size"},
+    "student-t": {"noise": {"kind": "student-t", "degrees_of_freedom": 5.0, "sigma": [0.1 * i for i in range(12)]}},
+    "student-t, in blocks": {"noise": {"kind": "student-t"}, "problem.blocks": 4, "problem.rotated": True},
+    "mini-batches": {
+        "problem": {"kind": "logistic", "dataset": "breast-cancer", "blocks": 4},
+        "noise": {"kind": "minibatch", "batch_size": 2},
+    },
     "without noise": {"problem.rotated": True, "noise": {"kind": "none"}},
     "one sigma a coordinate": {"problem.rotated": True, "noise.sigma": [0.1 * i for i in range(12)]},
 }
@@ -187,15 +194,25 @@ def test_normal_numbers_are_numpys():
     np.testing.assert_array_equal(words, bits.state["state"]["state"])
 
 
+class OwnQuadratic(Quadratic):
+    """A user's own, whose gradient may be anything."""
+
+
+def test_what_is_added_is_left_to_the_reference(quadratic):
+    setting = setting_of(quadratic())
+    own = OwnQuadratic(setting.problem.eigenvalues)
+    assert not fast_path.applies(own, setting.noise, setting.algorithm, METRICS)
+
+
 REFERENCE_ONLY = {
-    "student-t": {"noise": {"kind": "student-t", "degrees_of_freedom": 5.0, "sigma": 0.1}},
     "random basis": {"algorithm.subspace": "random"},
-    "logistic": {"problem": {"kind": "logistic", "dataset": "breast-cancer"}, "noise": {"kind": "minibatch", "batch_size": 2}},
+    "eigenvectors": {"algorithm.subspace": "eigen"},
+    "svd": {"problem": MATRIX, "algorithm.subspace": "svd"},
 }
 
 
 @pytest.mark.parametrize("case", REFERENCE_ONLY)
-def test_everything_else_is_left_to_the_reference(quadratic, case):
+def test_bases_are_left_to_the_reference(quadratic, case):
     setting = setting_of(quadratic(REFERENCE_ONLY[case]))
     assert not fast_path.applies(setting.problem, setting.noise, setting.algorithm, METRICS)
 
