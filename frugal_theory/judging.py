@@ -47,12 +47,14 @@ def error_level(ready: Sequence[Study], confidence: float) -> float:
     """The probability with which a single interval may miss, so that all verdicts are right with ``confidence``.
 
     Bonferroni over every comparison of every study, every horizon, and every number of trials at which a verdict is
-    attempted (``Simulation.looks``), whether or not it comes to that. So it is valid whatever decides when to stop.
+    attempted (``Simulation.looks``), whether or not it comes to that. So it is valid whatever decides when to stop. Where
+    the exact expectation is itself an average over trials of the sets, a look has two intervals.
     """
     comparisons = sum(1 for study in ready for theorem in study.theorems if study.excuse(theorem) is None)
     horizons = max((len(_horizons(study.setting.steps)) for study in ready), default=1)
     looks = max((len(study.cell.experiment.simulation.looks) for study in ready), default=1)
-    return (1 - confidence) / max(1, comparisons * horizons * looks)
+    intervals = 2 if any(_averaged_over_sets(study) for study in ready) else 1
+    return (1 - confidence) / max(1, comparisons * horizons * looks * intervals)
 
 
 def judge_study(study: Study, evidence: Mapping[str, Evidence], single: float, family: float) -> list[Verdict]:
@@ -102,6 +104,8 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
 
     found, bound = evidence[theorem.metric], theorem.bound(setting)
     lower, upper = found.interval(single)
+    if few := found.deviation is not None and found.trials < _fewest_trials(study, single):
+        lower, upper = np.full_like(lower, -np.inf), np.full_like(upper, np.inf)
     at = _horizons(setting.steps) - 1
     mean, lower, upper, bound = found.mean[at], lower[at], upper[at], bound[at]
     worst = int(np.argmax(_share(mean, bound)))
@@ -125,7 +129,31 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
             f"closest at k = {verdict.step}, at {100 * _share(mean, bound)[worst]:.3g} % of it."
         )
         return replace(verdict, status="holds", reason=reason)
-    return _inconclusive(verdict, found, at, upper, bound, single)
+    return _inconclusive(verdict, found, at, upper, bound, single, fewest=_fewest_trials(study, single) if few else 0)
+
+
+def _averaged_over_sets(study: Study) -> bool:
+    """Whether exact evidence of the study is an average over trials of its sets, with an interval of its own."""
+    from frugal_theory.evidence.exact import averaged_over_sets
+
+    setting = study.setting
+    return averaged_over_sets(setting.problem, setting.noise, setting.algorithm)
+
+
+def _fewest_trials(study: Study, single: float) -> int:
+    """Trials from which on it is less likely than 1 − ``single`` that all of them draw one unit alike.
+
+    Fewer can agree closely because none has seen what happens when that unit is in the set, or when it is not; no
+    statistic of theirs shows it. 1 where the set is not drawn, or does not matter.
+    """
+    runs = study.setting.runs
+    if runs is None or runs.law != "redrawn" or study.setting.is_sgd:
+        return 1
+    shares = np.concatenate([np.ravel(share) for share in runs.share.values()])
+    drawn = shares[(shares > 0) & (shares < 1)]
+    if drawn.size == 0:
+        return 1
+    return math.ceil(math.log(1 - single) / math.log1p(-float(np.min(np.minimum(drawn, 1 - drawn)))))
 
 
 def _shape_only(verdict: Verdict, found: Evidence, constant: float, estimate: float) -> Verdict:
@@ -169,7 +197,9 @@ def _shown(verdict: Verdict, worst: int, steps: Index, mean: Array, lower: Array
     )
 
 
-def _inconclusive(verdict: Verdict, found: Evidence, at: Index, upper: Array, bound: Array, single: float) -> Verdict:
+def _inconclusive(
+    verdict: Verdict, found: Evidence, at: Index, upper: Array, bound: Array, single: float, fewest: int = 0
+) -> Verdict:
     worst = int(np.argmax(_share(upper, bound)))
     where = found.at(int(at[worst]))
     reason = f"At k = {where.steps[0]} the interval around {where.mean[0]:.4g} " + (
@@ -178,6 +208,7 @@ def _inconclusive(verdict: Verdict, found: Evidence, at: Index, upper: Array, bo
         else f"is open: {found.trials} trials are too few or too skewed to say more"
     )
     needed = _trials_needed(where, float(bound[worst]), single)
+    needed = None if needed is None else max(needed, fewest)
     more = f"; about {needed:,} trials would settle it." if needed is not None else "."
     return replace(verdict, status="inconclusive", reason=reason + more, trials_needed=needed)
 

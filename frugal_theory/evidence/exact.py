@@ -33,7 +33,7 @@ from frugal_theory.problems.noise import Gaussian, NoNoise, StudentT
 from frugal_theory.problems.problem import Noise, Problem
 from frugal_theory.problems.quadratic import Quadratic
 
-__all__ = ["METRICS", "exact", "exact_metrics", "expectations"]
+__all__ = ["METRICS", "averaged_over_sets", "exact", "exact_metrics", "expectations"]
 
 Array = NDArray[np.float64]
 
@@ -112,6 +112,15 @@ def expectations(
         found = model.observe(moments, metrics, model.mean_weight)
         return {name: _exact_evidence(name, _running(found[name]), confidence) for name in metrics}
     return model.average_over_sets(metrics, trials, confidence)
+
+
+def averaged_over_sets(problem: Problem, noise: Noise, algorithm: Algorithm) -> bool:
+    """Whether :func:`expectations` averages over trials of the sets (case 4); False where it refuses, too."""
+    try:
+        model = _model(problem, noise, algorithm, 1.0, 1, 0)
+    except ValueError:
+        return False
+    return not model.decouples and model.inclusion() is None
 
 
 def _model(problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float, steps: int, seed: int) -> _Model:

@@ -9,9 +9,10 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.judging import _fewest_trials, error_level
 from frugal_theory.theorems import THEOREMS, RunLength, Sgd
 from frugal_theory.theorems.theorem import published_step
-from frugal_theory.verify import judge, studies
+from frugal_theory.verify import gather, judge, studies
 from tests.tolerances import ROUNDING
 
 
@@ -268,3 +269,69 @@ def test_bound_and_evidence_speak_of_one_run(quadratic):
         ft.bound(experiment, "sgd")
     with pytest.raises(ft.ExperimentError, match="does not exist"):
         ft.bound(experiment, "sgdx")
+
+
+@pytest.fixture
+def one_coin(quadratic, monkeypatch):
+    """``one_coin(trials, factor)``: the verdict on ``factor`` times the exact expectation from k = 5 on (true before) where
+    all that is random is whether the one coordinate is ever in the set; by Monte Carlo alone."""
+    monkeypatch.setattr("frugal_theory.judging._exact", lambda *_: None)
+
+    class Coin(RunLength):
+        metric = "squared_gradient_norm"
+
+        def bound(self, setting):
+            expected = ft.exact(quadratic(overrides)).mean
+            return expected * np.where(setting.horizons >= 5, self.factor, 2.0)
+
+    overrides = {
+        "algorithm": {
+            "learning_rate": 0.05,
+            "density": 0.5,
+            "update_gap": 1000,
+            "state_full": {"rule": "sgdm", "beta": 0.9},
+            "state_free": "sgd",
+            "subspace": "coordinates",
+            "sampling": "independent",
+        },
+        "problem": {"kind": "quadratic", "eigenvalues": [1.0], "start": [1.0]},
+        "noise": {"kind": "gaussian", "sigma": 1e-5},
+        "simulation.steps": 50,
+    }
+
+    def judged(trials, factor, seed):
+        budget = {"simulation.trials": trials, "simulation.max_trials": trials}
+        theorem = Coin()
+        theorem.factor = factor
+        (ready,) = studies(quadratic({**overrides, **budget, "seed": seed}), [theorem])
+        (verdict,) = judge([ready], [gather(ready)], 0.99)
+        return ready, verdict
+
+    return judged
+
+
+def test_trials_that_all_drew_the_same_set_settle_nothing(one_coin):
+    """Three trials are alike with probability 1/4, and then look sure, above the truth or below it."""
+    for seed in range(8):
+        for factor, false in ((0.9, "holds"), (1.05, "violated")):
+            _, verdict = one_coin(3, factor, seed)
+            assert verdict.status != false
+    assert verdict.trials_needed is None or verdict.trials_needed >= 10
+
+
+def test_the_fewest_trials_are_those_that_seldom_agree(one_coin, quadratic):
+    ready, verdict = one_coin(24, 2.0, 0)
+    assert verdict.status == "holds", "enough trials are judged as ever"
+    level = 1e-3
+    fewest = _fewest_trials(ready, 1 - level)
+    assert 0.5**fewest <= level < 0.5 ** (fewest - 1)
+    for still in ({"algorithm.density": 1.0}, {"algorithm.subspace": "eigen"}, {"algorithm.state_full.beta": 0.0}):
+        (ready,) = studies(quadratic({"algorithm.learning_rate": 0.005, **still}))
+        assert _fewest_trials(ready, 1 - level) == 1
+
+
+def test_averages_over_sets_have_a_share_of_the_error_level(quadratic):
+    """A rotated quadratic with sets that are held: what Monte Carlo leaves open gets a second interval."""
+    rotated = {"algorithm.learning_rate": 0.005, "problem.rotated": True}
+    levels = [error_level(studies(quadratic(rotated | {"algorithm.update_gap": gap})), 0.99) for gap in (1, 5)]
+    assert levels[1] == pytest.approx(levels[0] / 2)
