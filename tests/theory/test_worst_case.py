@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -171,12 +172,14 @@ def test_an_interruption_begins_nothing_more(monkeypatch: pytest.MonkeyPatch) ->
 
     def interrupted(task: dict[str, Any], _timeout: float) -> Answer:
         begun.append(task)
+        if len(begun) > 1:
+            time.sleep(0.05)  # as a program does that takes its time; the interruption has to get through meanwhile
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "_ask", interrupted)
     with pytest.raises(KeyboardInterrupt):
         worst_values([members("both", 2)] * 500, ALPHA, BETA, jobs=1)
-    assert len(begun) < 500
+    assert len(begun) < 100
 
 
 @pytest.mark.usefixtures("solve_in_process")
