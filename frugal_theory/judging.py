@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.few_trials import TRIALS
 from frugal_theory.evidence.moments import NO_INTERVAL
 from frugal_theory.theorems import Theorem
 from frugal_theory.verdict import Verdict
@@ -205,7 +206,7 @@ def _inconclusive(
     reason = f"At k = {where.steps[0]} the interval around {where.mean[0]:.4g} " + (
         f"reaches {upper[worst]:.4g}, past the bound {bound[worst]:.4g}"
         if math.isfinite(upper[worst])
-        else f"is open: {found.trials} trials are too few or too skewed to say more"
+        else f"is open: trials too few ({found.trials}) or too skewed to say more"
     )
     needed = _trials_needed(where, float(bound[worst]), single)
     needed = None if needed is None else max(needed, fewest)
@@ -215,8 +216,8 @@ def _inconclusive(
 
 def _trials_needed(found: Evidence, bound: float, confidence: float) -> int | None:
     """The number of trials, to two digits, at which the interval would clear the bound if the mean, the deviation and the
-    skewness of a trial stayed as they are; None beyond MANY_TRIALS, or without such statistics."""
-    if found.deviation is None:
+    skewness of a trial stayed as they are; None beyond MANY_TRIALS, or without such statistics (of one or two trials)."""
+    if found.deviation is None or found.trials < TRIALS[0]:
         return None
 
     def clear(trials: int) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.few_trials import TRIALS
 from frugal_theory.evidence.moments import pooled
 from frugal_theory.judging import error_level, judge_study
 from frugal_theory.verdict import Verdict
@@ -47,7 +48,8 @@ def settle(
 
 
 def next_look(looks: Sequence[int], trials: int, verdicts: Sequence[Verdict]) -> int | None:
-    """The number of trials at which to judge again: the first look that is about enough for every open verdict, or the last.
+    """The number of trials at which to judge again: the first look that is about enough for every open verdict, or the last;
+    the very next one while there are too few trials to tell.
 
     None if nothing is open that trials could settle, or no look is left.
     """
@@ -55,7 +57,8 @@ def next_look(looks: Sequence[int], trials: int, verdicts: Sequence[Verdict]) ->
     later = [look for look in looks if look > trials]
     if not needed or not later:
         return None
-    return next((look for look in later if look >= max(needed)), later[-1])
+    enough = TRIALS[0] if trials < TRIALS[0] else max(needed)
+    return next((look for look in later if look >= enough), later[-1])
 
 
 def _wanted(

@@ -218,5 +218,13 @@ def test_a_level_that_forgets_the_looks_is_too_large(regression, monkeypatch):
     assert settled_share(regression) > 0.3
 
 
+@pytest.mark.parametrize("trials", [1, 2])
+def test_one_or_two_trials_cannot_tell_how_many_are_needed(regression, trials):
+    (verdict,) = ft.verify(regression(trials, max_trials=trials), theorems=[Scaled()])
+    assert verdict.status == "inconclusive"
+    assert verdict.trials_needed is None
+    assert next_look((trials, 4, 8, 1024), trials, [verdict]) == 4
+
+
 def test_no_verdict_without_a_study():
     assert settle([], [], 0.99, lambda wanted: []) == ([], [])  # noqa: ARG005
