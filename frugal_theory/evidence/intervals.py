@@ -25,7 +25,7 @@ def mean_interval(mean: Array, deviation: Array, skewness: Array | None, trials:
       of χ²_1, the most skewed law of ‖g‖² on a quadratic with Gaussian noise.
 
     An end is infinite on the side of a sample skewness that χ²_1 hardly shows (more than 3.5, or √n/4 for many trials),
-    and both are for fewer than 3 trials, and where γ = ∞ says that a trial has no variance. All arrays have one shape;
+    and both are for fewer than 3 trials, and where γ = ∞ says that a trial has no variance, or γ is not a number. All arrays have one shape;
     ``deviation`` and ``skewness`` (γ) are those of a single trial.
     """
     if trials < TRIALS[0]:
@@ -42,8 +42,9 @@ def mean_interval(mean: Array, deviation: Array, skewness: Array | None, trials:
             lower = np.fmin(lower, mean - error * _hall(quantile, skewness, root))
             upper = np.fmax(upper, mean - error * _hall(-quantile, skewness, root))
             limit = max(TOO_SKEWED, root / 4)
-            lower = np.where((skewness < -limit) | np.isposinf(skewness), -np.inf, lower)
-            upper = np.where(skewness > limit, np.inf, upper)
+            unknown = np.isposinf(skewness) | np.isnan(skewness)
+            lower = np.where((skewness < -limit) | unknown, -np.inf, lower)
+            upper = np.where((skewness > limit) | unknown, np.inf, upper)
     return lower, upper
 
 

@@ -16,6 +16,7 @@ from frugal_theory.evidence.few_trials import (
     enough,
 )
 from frugal_theory.evidence.intervals import TOO_SKEWED, mean_interval
+from frugal_theory.evidence.moments import Moments, sampled
 from tests.tolerances import EXCESS_MISSES, IMPORTANCE_SAMPLING, STANDARD_ERRORS
 
 LAWS = {
@@ -61,6 +62,15 @@ def test_what_is_too_skewed_has_no_end_on_that_side():
     lower, upper = interval(-samples, 0.99)
     np.testing.assert_array_equal(np.isinf(lower), skewness > limit)
     assert np.isfinite(upper).all()
+
+
+def test_a_skewness_that_overflows_leaves_both_ends_open():
+    """Cubes of 10¹¹⁰ are no numbers any more; Student's t alone would take such averages for symmetric ones."""
+    averages = 1e110 * np.random.default_rng(0).chisquare(1, size=(64, 1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        moments = Moments.of(averages)
+    found = sampled("monte_carlo", "squared_gradient_norm", moments, 0.99)
+    assert (found.lower[0], found.upper[0]) == (-np.inf, np.inf)
 
 
 def test_two_trials_say_nothing():
