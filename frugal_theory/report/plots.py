@@ -46,6 +46,7 @@ SHORT = {
     "hybrid": "hybrid",
     "hybrid_sharp": "sharp hybrid",
     "hybrid_symmetric": "symm. hybrid",
+    "eigen_aligned": "eigen-directions",
 }
 """Names for the end of a line, where theorem_name is too long."""
 

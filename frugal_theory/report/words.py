@@ -44,6 +44,7 @@ THEOREMS = {
     "hybrid": "hybrid theorem",
     "hybrid_sharp": "hybrid, sharp constants",
     "hybrid_symmetric": "hybrid, symmetric noise",
+    "eigen_aligned": "momentum on eigen-directions",
 }
 METRICS = {
     "squared_gradient_norm": "average squared gradient norm",

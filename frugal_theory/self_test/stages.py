@@ -155,6 +155,7 @@ STAGES: dict[str, Stage] = {
         Stage("SGD from afar", 0.25, 100, density=0.0, start=10.0),
         Stage("SGDM, β = 0", 0.25, 120, beta=0.0, density=1.0),
         Stage("SGDM", 0.05, 300, density=1.0),
+        Stage("SGDM without noise", 0.05, 100, beta=0.9, density=1.0, start=1.0, sigma=0.0),
         Stage("sets redrawn at every step", 0.05, 300),
         Stage("sets held for 5 steps", 0.05, 300, gap=5),
         Stage("bases held for 5 steps", 0.05, 300, gap=5, subspace="random"),

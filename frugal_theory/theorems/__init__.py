@@ -1,5 +1,6 @@
 """The theorems, one file each."""
 
+from frugal_theory.theorems.eigen_aligned import EigenAligned
 from frugal_theory.theorems.fixed_set import FixedSet
 from frugal_theory.theorems.held_sets import HeldSets
 from frugal_theory.theorems.hybrid import Hybrid
@@ -21,6 +22,7 @@ from frugal_theory.theorems.theorem_5_2 import Theorem52
 
 __all__ = [
     "THEOREMS",
+    "EigenAligned",
     "FixedSet",
     "HeldSets",
     "Hybrid",
@@ -60,6 +62,7 @@ _ALL: tuple[Theorem, ...] = (
     Hybrid(),
     HybridSharp(),
     HybridSymmetric(),
+    EigenAligned(),
 )
 
 THEOREMS: dict[str, Theorem] = {theorem.name: theorem for theorem in _ALL}

@@ -224,6 +224,7 @@ def test_every_one_that_applies_holds(quadratic, overrides):
     assert sum(status == "holds" for status in statuses.values()) >= 2
 
 
+SILENT = {"noise": {"kind": "none"}}
 COVERED = [
     ("fixed_set", {"algorithm.set": [0]}, True),
     ("fixed_set", {}, False),
@@ -244,6 +245,13 @@ COVERED = [
     ("run_length_by_coordinate", {"algorithm.subspace": "random"}, False),
     ("run_length_by_coordinate", {"algorithm.subspace": "eigen"}, False),
     ("run_length_sharp", {"algorithm.state_free.rule": "signsgd"}, False),
+    ("eigen_aligned", SILENT | {"algorithm.set": [0, 1]}, True),
+    ("eigen_aligned", SILENT | {"algorithm.subspace": "eigen", "problem.rotated": True}, True),
+    ("eigen_aligned", SILENT | {"algorithm.density": 1.0, "problem.rotated": True}, True),
+    ("eigen_aligned", SILENT | {"algorithm.set": [0, 1], "problem.rotated": True}, False),
+    ("eigen_aligned", SILENT, False),
+    ("eigen_aligned", {"algorithm.set": [0, 1]}, False),
+    ("eigen_aligned", {"problem": {"kind": "logistic", "dataset": "digits"}, "algorithm.density": 1.0} | SILENT, False),
 ]
 
 
