@@ -28,7 +28,7 @@ app = application("Train LLaMA models with the FRUGAL algorithm family.")
 
 def main() -> None:
     """Entry point. Exit status 0: done; 2: bad input or results that cannot be written; 130: interrupted."""
-    in_one_line(app)
+    in_one_line(lambda: app(standalone_mode=False))
 
 
 @app.command()

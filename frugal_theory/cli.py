@@ -48,7 +48,7 @@ STYLES = {
 
 def main() -> None:
     """Entry point. Exit status 0: done; 1: a theorem was violated; 2: bad input; 130: interrupted."""
-    in_one_line(app)
+    in_one_line(lambda: app(standalone_mode=False))
 
 
 @app.command()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from frugal_theory.loading import ExperimentError
 
 __all__ = ["INTERRUPTED", "ExperimentFile", "Out", "Settings", "application", "in_one_line"]
+
+UsageError: type[Any] = typer.BadParameter.__bases__[0]
+"""What typer raises for a command line that it cannot read; it has no public name there."""
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
@@ -34,19 +37,21 @@ def application(purpose: str) -> typer.Typer:
     )
 
 
-def in_one_line(command: Callable[[], Any]) -> None:
-    """Run a command; what the user got wrong, or the disk, is one line on stderr and exit status 2, Ctrl-C is 130."""
+def in_one_line(command: Callable[[], Any]) -> NoReturn:
+    """Run a command that returns its exit status, and exit with it; what the user got wrong, or the disk, is one line on
+    stderr and exit status 2, Ctrl-C is 130."""
     try:
-        command()
-    except ExperimentError as error:
-        _stop(str(error), 2)
+        status = command()
+    except (UsageError, ExperimentError) as error:
+        _stop(getattr(error, "format_message", error.__str__)(), 2)
     except OSError as error:  # ResultsError has said everything itself
         where = f"{error.filename}: " if error.filename else ""
         _stop(f"{where}{error.strerror or error}", 2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _stop("interrupted", INTERRUPTED)
+    raise SystemExit(status if isinstance(status, int) else 0)
 
 
-def _stop(line: str, status: int) -> None:
+def _stop(line: str, status: int) -> NoReturn:
     print(line, file=sys.stderr)
     raise SystemExit(status) from None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from frugal_theory.loading import ExperimentError, parse_overrides
+from frugal_theory.loading import parse_overrides
+from frugal_theory.options import application, in_one_line
 from frugal_theory.report.drawing import style
-from frugal_theory.results import ResultsError, finished, make_folder
+from frugal_theory.results import finished, make_folder
 from simulations import study
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Questions, or all; none lists them.")]
@@ -49,14 +49,9 @@ def answer(names: Names = None, settings: Settings = None, keep: Keep = False, o
 
 def main() -> None:
     """Exit status 0: done; 2: bad input; 130: interrupted."""
-    try:
-        typer.run(answer)
-    except (ExperimentError, ResultsError) as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+    app = application("Questions about the method, each answered by one experiment.")
+    app.command()(answer)
+    in_one_line(lambda: app(standalone_mode=False))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def mean_interval(mean: Array, deviation: Array, skewness: Array | None, trials:
       of χ²_1, the most skewed law of ‖g‖² on a quadratic with Gaussian noise.
 
     An end is infinite on the side of a sample skewness that χ²_1 hardly shows (more than 3.5, or √n/4 for many trials),
-    and both are for fewer than 3 trials, where γ = ∞ says that a trial has no variance, and where γ is not a number. All
+    and both are for fewer than 3 trials, where γ = ∞ says that a trial has no skewness, and where γ is not a number. All
     arrays have one shape; ``deviation`` and ``skewness`` (γ) are those of a single trial.
     """
     if trials < TRIALS[0]:

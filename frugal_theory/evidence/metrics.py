@@ -130,7 +130,7 @@ METRICS: dict[str, Metric] = {
 """The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
 
 LINEAR = ("gradient_one_norm",)
-"""Metrics that grow no faster than the gradient, and have a variance if it has."""
+"""Metrics that grow no faster than the gradient, and have a third moment if the noise has."""
 
 
 def _squares(gradient: Array) -> Array:

@@ -15,7 +15,7 @@ __all__ = ["Moments", "pooled", "sampled", "without_interval"]
 Array = NDArray[np.float64]
 
 
-NO_INTERVAL = "the noise has no fourth moment, so no interval is valid"
+NO_INTERVAL = "the noise has no sixth moment, so no interval is valid"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def sampled(source: Source, metric: str, moments: Moments, confidence: float, no
 
 
 def without_interval(evidence: Evidence) -> Evidence:
-    """The evidence of trials without a variance: its mean, and ends at infinity wherever trials differ, however many."""
+    """The evidence of trials without a third moment: its mean, and ends at infinity wherever trials differ, however many."""
     assert evidence.deviation is not None
     assert evidence.skewness is not None
     skewness = np.where(evidence.deviation > 0, np.inf, evidence.skewness)

@@ -26,7 +26,7 @@ from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.metrics import LINEAR, METRICS, Metric
 from frugal_theory.evidence.moments import Moments, sampled, without_interval
 from frugal_theory.evidence.workers import in_order, one_blas_thread
-from frugal_theory.problems.noise import no_fourth_moment
+from frugal_theory.problems.noise import no_sixth_moment
 from frugal_theory.problems.problem import Noise, Problem
 
 __all__ = ["Simulation", "batches", "is_deterministic", "monte_carlo", "run", "simulation"]
@@ -86,9 +86,9 @@ class Simulation:
             return {name: Moments.of(np.cumsum(value, axis=1) / counts) for name, value in _values(self, batch).items()}
 
     def evidence(self, moments: Mapping[str, Moments]) -> dict[str, Evidence]:
-        """The evidence of all batches' moments. Without a fourth moment of the noise, averages of squares have no interval."""
+        """The evidence of all batches' moments. Without a sixth moment of the noise, averages of squares have no interval."""
         found = {name: _evidence(name, moment, self.exact, self.confidence) for name, moment in moments.items()}
-        if not self.exact and no_fourth_moment(self.noise):
+        if not self.exact and no_sixth_moment(self.noise):
             return {name: one if name in LINEAR else without_interval(one) for name, one in found.items()}
         return found
 

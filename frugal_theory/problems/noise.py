@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from frugal_theory.problems.problem import FiniteSum, Problem
 
-__all__ = ["Gaussian", "Minibatch", "NoNoise", "StudentT", "no_fourth_moment"]
+__all__ = ["Gaussian", "Minibatch", "NoNoise", "StudentT", "no_sixth_moment"]
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
@@ -125,9 +125,13 @@ class Minibatch:
         return finite_sum.batch_gradient(x, batch)
 
 
-def no_fourth_moment(noise: object) -> bool:
-    """Whether ‖g‖² has no variance, so that no interval around an average of it is valid: Student's t with ν ≤ 4."""
-    return bool(getattr(noise, "degrees_of_freedom", math.inf) <= 4)
+def no_sixth_moment(noise: object) -> bool:
+    """Whether ‖g‖² has no third moment, so that no interval around an average of it is valid: Student's t with ν ≤ 6.
+
+    Intervals correct for the skewness of ‖g‖², which does not exist then. A noise of your own says so by its attribute
+    ``degrees_of_freedom``.
+    """
+    return bool(getattr(noise, "degrees_of_freedom", math.inf) <= 6)
 
 
 def _scale(sigma: float | Sequence[float]) -> Array:

@@ -107,6 +107,10 @@ BAD = {
         ["learning_rate"],
     ),
     "report of nothing": (["report", "nowhere"], ["nowhere"]),
+    "command": (["veriffy", "small.toml"], ["veriffy", "verify"]),
+    "option's range": (["verify", "small.toml", "--jobs", "0"], ["--jobs", "1"]),
+    "one argument too many": (["verify", "small.toml", "other.toml"], ["other.toml"]),
+    "budget": (["verify", "small.toml", "--set", "simulation.max_trials=3"], ["max_trials = 3", "trials = 40"]),
 }
 
 

@@ -59,7 +59,7 @@ def test_both_hold_on_data_with_minibatch_noise(quadratic):
     assert {v.status for v in ft.verify(quadratic(SIGN | THEOREM_NAMES | overrides))} == {"holds"}
 
 
-def test_heavy_tails_need_no_fourth_moment_for_the_one_norm(quadratic):
+def test_heavy_tails_need_no_sixth_moment_for_the_one_norm(quadratic):
     """The step is bounded, hence so is g: an average of ‖g‖₁ has a valid interval whatever the tails."""
     noise = {"kind": "student-t", "degrees_of_freedom": 3.0}
     assert {v.status for v in ft.verify(quadratic(SIGN | THEOREM_NAMES | {"noise": noise}))} == {"holds"}
