@@ -429,7 +429,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "blocks-ascending": {"algorithm.subspace": "blocks", "algorithm.order": "ascending", "problem.blocks": 5},
     "eigen": {"algorithm.subspace": "eigen", "problem.rotated": True},
     "random": {"algorithm.subspace": "random"},
-    "student": {"noise.kind": "student-t", "noise.degrees_of_freedom": 5.0},
+    "student": {"noise.kind": "student-t", "noise.degrees_of_freedom": 8.0},
     "none": {"noise": {"kind": "none"}},
 }
 

@@ -81,6 +81,7 @@ TABLES = {
     "hybrid": {"algorithm.state_free": "signsgd"},
     "hybrid held": {"algorithm.state_free": "signsgd", "algorithm.subspace": "blocks"},
     "none": {"algorithm.state_free": "none"},
+    "silent": {"noise": {"kind": "none"}, "algorithm.set": [0, 3, 4]},
 }
 
 
