@@ -14,7 +14,7 @@ from frugal_theory.config.training import Data, Model, Training
 __all__ = ["Case", "Experiment", "Simulation", "Verify"]
 
 
-DOUBLINGS = 2**4
+GROWTH = 2**4
 """How many times the trials may grow if the experiment does not say."""
 
 
@@ -35,7 +35,7 @@ class Simulation(Part):
     @property
     def looks(self) -> tuple[int, ...]:
         """The numbers of trials at which verdicts are attempted."""
-        budget = DOUBLINGS * self.trials if self.max_trials is None else self.max_trials
+        budget = GROWTH * self.trials if self.max_trials is None else self.max_trials
         found = [self.trials]
         while found[-1] < budget:
             found.append(min(2 * found[-1], budget))
