@@ -124,7 +124,13 @@ def _algorithm_tables(subspaces: tuple[str, ...]) -> SearchStrategy[dict[str, An
         },
         optional={"weight_decay": st.floats(0.0, 0.1), "on_update": st.sampled_from(["reset", "keep", "project"])},
     )
-    return within | outside
+    return within.map(_spoken_of) | outside
+
+
+def _spoken_of(table: dict[str, Any]) -> dict[str, Any]:
+    """The table, with a number for its learning rate where no theorem speaks of it: signs off a basis."""
+    on_basis = table["subspace"] in ("random", "svd", "eigen") and 0 < table["density"] < 1
+    return table | {"learning_rate": 0.01} if on_basis and table["state_free"]["rule"] == "signsgd" else table
 
 
 def _hypothesis() -> Any:
