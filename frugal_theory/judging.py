@@ -171,7 +171,7 @@ def _shape_only(verdict: Verdict, found: Evidence, constant: float, estimate: fl
 
 
 def _violated(verdict: Verdict, steps: Index, mean: Array, lower: Array, upper: Array, bound: Array) -> Verdict:
-    worst = int(np.argmax(_share(lower, bound)))
+    worst = int(np.argmax(_share(np.where(np.isfinite(mean), lower, np.inf), bound)))  # what diverged speaks first
     reason = f"At k = {steps[worst]} the average is {mean[worst]:.4g}, above the bound {bound[worst]:.4g}."
     shown = _shown(verdict, worst, steps, mean, lower, upper, bound)
     return replace(shown, status="violated", reason=reason)

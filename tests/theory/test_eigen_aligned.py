@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.interpolation import asymptotic_rate, best_rate
+from frugal_theory.interpolation import asymptotic_rate
 from frugal_theory.theorems import THEOREMS
 from tests.tolerances import LONG_RECURSION, PRINTED
 
@@ -37,17 +37,16 @@ def test_the_bound_is_the_largest_exact_value_over_starts_along_one_direction(qu
         np.testing.assert_allclose(THEOREM.bound(setting), attained, rtol=LONG_RECURSION)
 
 
-@pytest.mark.parametrize("alpha", [0.05, 1.2, 3.0])
-def test_its_terms_decay_at_the_rate_of_the_closed_form(quadratic, alpha):
-    setting = ft.setting_of(experiment(quadratic, np.ones(4), learning_rate=alpha))
-    total = THEOREM.bound(setting) * setting.horizons
-    rate = asymptotic_rate(VALUES, 2, alpha, 0.9)
-    remaining = total[-1] - total[:300]
-    assert alpha < THEOREM.largest_step(setting)[0]
-    slope = np.polyfit(np.arange(100, 200), np.log(remaining[100:200]), 1)[0] / 2
-    if rate**400 < 1e-6:
-        assert np.exp(slope) <= rate * (1 + PRINTED)
-    assert best_rate(VALUES, 2).rate <= rate
+@pytest.mark.parametrize(("density", "alpha"), [(1.0, 0.02), (0.0, 0.02), (0.0, 1.7)])
+def test_its_terms_decay_at_the_rate_of_the_closed_form(quadratic, density, alpha):
+    """One eigenvalue, so that K·bound grows by 2Δλc(K)²; the roots of M are real for αλ < 0.026 at β = 0.9."""
+    table = {"problem": {"kind": "quadratic", "eigenvalues": [1.0, 1.0]}, "noise": {"kind": "none"}, "simulation.steps": 400}
+    setting = ft.setting_of(quadratic(table | {"algorithm.density": density, "algorithm.learning_rate": alpha}))
+    terms = np.diff(THEOREM.bound(setting) * setting.horizons)
+    rate = asymptotic_rate([1.0, 1.0], round(2 * density), alpha, 0.9)
+    early = slice(0, 20) if density == 0 else slice(150, 200)  # later terms drown in the sum's rounding, earlier ones mix roots
+    kept = terms[early]
+    np.testing.assert_allclose(np.sqrt(kept[1:] / kept[:-1]), rate, rtol=PRINTED)
 
 
 def test_momentum_on_the_top_directions_frees_the_step(quadratic):

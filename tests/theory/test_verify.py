@@ -335,3 +335,16 @@ def test_averages_over_sets_have_a_share_of_the_error_level(quadratic):
     rotated = {"algorithm.learning_rate": 0.005, "problem.rotated": True}
     levels = [error_level(studies(quadratic(rotated | {"algorithm.update_gap": gap})), 0.99) for gap in (1, 5)]
     assert levels[1] == pytest.approx(levels[0] / 2)
+
+
+def test_what_diverged_is_what_the_reason_names(quadratic):
+    """Even where trials are too few for an interval: k is the horizon that overflowed, not the first."""
+    k = np.arange(1, 61)
+    mean = np.where(k < 30, 0.01, np.inf)
+    few = {
+        name: Evidence("monte_carlo", k, mean, mean, mean, name, 0.99, 2, np.full(60, 0.1), np.zeros(60))
+        for name in ("squared_gradient_norm", "weighted_squared_gradient_norm")
+    }
+    verdict = by_name(judge(studies(quadratic({"algorithm.learning_rate": 0.005})), [few], 0.99))["run_length"]
+    assert verdict.status == "violated"
+    assert verdict.step >= 30
