@@ -17,6 +17,10 @@ Array = NDArray[np.float64]
 
 NO_INTERVAL = "the noise has no sixth moment, so no interval is valid"
 
+ROUNDING = 1e-13
+"""Trials that differ by less than this share of their mean, a few hundred roundings, do not differ: whether such a deviation is
+zero depends on the processor's BLAS kernel, and its skewness is that of rounding."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -64,7 +68,8 @@ def sampled(source: Source, metric: str, moments: Moments, confidence: float, no
     n, mean = moments.count, moments.mean
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         deviation = np.sqrt(moments.second / max(n - 1, 1))
-        scale = (moments.second / n) ** 1.5
+        deviation = np.where(deviation <= ROUNDING * np.abs(mean), 0.0, deviation)
+        scale = np.where(deviation > 0, moments.second / n, 0.0) ** 1.5
         skewness = np.where(scale > 0, moments.third / n / np.where(scale > 0, scale, 1.0), 0.0)
     steps = np.arange(1, len(mean) + 1)
     blank = Evidence(source, steps, mean, mean, mean, metric, confidence, n, deviation, skewness, tuple(notes))

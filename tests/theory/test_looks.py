@@ -9,6 +9,7 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.evidence.moments import Moments, pooled, sampled
+from frugal_theory.judging import error_level
 from frugal_theory.loading import dump
 from frugal_theory.looks import next_look, settle
 from frugal_theory.results import load_cell, make_folder, save_cell
@@ -228,3 +229,28 @@ def test_one_or_two_trials_cannot_tell_how_many_are_needed(regression, trials):
 
 def test_no_verdict_without_a_study():
     assert settle([], [], 0.99, lambda wanted: []) == ([], [])  # noqa: ARG005
+
+
+@pytest.mark.parametrize(
+    ("more", "times"),
+    [
+        ({"simulation.trials": 8, "simulation.max_trials": 32}, 3),  # 8, 16 and 32 trials: three looks
+        ({"simulation.steps": 4}, 0.5),  # four horizons, not eight
+        ({"verify.theorems": ["sgd", "run_length"]}, 2),  # two comparisons
+        ({"verify.theorems": ["sgd", "sgdm"]}, 1),  # one of which is not applicable
+        ({"algorithm.density": 0.5, "problem.rotated": True, "algorithm.update_gap": 2, "verify.theorems": ["run_length"]}, 2),
+    ],
+    ids=["looks", "horizons", "theorems", "not applicable", "averages over sets have two intervals"],
+)
+def test_the_error_level_is_shared_by_all_that_is_looked_at(quadratic, more, times):
+    keys = {
+        "algorithm.density": 0.0,
+        "algorithm.learning_rate": 0.01,
+        "simulation.steps": 8,  # eight horizons
+        "simulation.trials": 8,
+        "simulation.max_trials": 8,
+        "verify.theorems": ["sgd"],
+    }
+    alone = error_level(studies(quadratic(keys)), 0.99)
+    assert alone == pytest.approx(0.01 / 8, rel=ROUNDING)
+    assert error_level(studies(quadratic(keys | more)), 0.99) == pytest.approx(alone / times, rel=ROUNDING)
