@@ -20,7 +20,7 @@ def main() -> None:
     for name in names:
         print(f"\n== {name}", flush=True)
         if name == "optimizer":
-            subprocess.run([sys.executable, "-c", "from frugal_gpu.cli import main; main()", "bench"], check=False)
+            subprocess.run([sys.executable, "-c", "from frugal_gpu.commands.main import main; main()", "bench"], check=False)
         else:
             importlib.import_module(f"benchmarks.bench_{name}").main()
 

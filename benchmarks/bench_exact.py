@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.evidence.exact_diagonal import redrawn
-from frugal_theory.evidence.linear import updates
+from frugal_theory.evidence.exact.diagonal import redrawn
+from frugal_theory.evidence.exact.linear import updates
 
 Array = NDArray[np.float64]
 

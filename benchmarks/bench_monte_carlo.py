@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from frugal_theory.evidence.monte_carlo import WORTH_COMPILING, Simulation, run, simulation
-from frugal_theory.loading import parse
-from frugal_theory.verify import setting_of
+from frugal_theory.config.load import parse
+from frugal_theory.evidence.monte_carlo.simulation import WORTH_COMPILING, Simulation, run, simulation
+from frugal_theory.verdicts.verify import setting_of
 
 EXPERIMENT = """
 name = "bench"

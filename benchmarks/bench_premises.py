@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from frugal_theory.loading import parse
+from frugal_theory.config.load import parse
 from frugal_theory.premises.check import LEVEL, check_premises, judge
 from frugal_theory.premises.draws import DRAWN_COORDINATES, draw, sizes
 from frugal_theory.premises.moments import dependence, excess_variance, nonzero_mean
 from frugal_theory.theorems import Setting
-from frugal_theory.verify import setting_of
+from frugal_theory.verdicts.verify import setting_of
 
 COARSE = 0.05
 """A level at which false alarms of 1000 repetitions can be counted."""

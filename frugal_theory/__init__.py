@@ -5,20 +5,39 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from frugal_theory.algorithm import State, init, step
-from frugal_theory.config import Algorithm, Experiment
-from frugal_theory.ladder import Ladder, ladder
-from frugal_theory.loading import Cell, ExperimentError, cells, dump, load, parse
-from frugal_theory.verdict import Premise, Verdict
-from frugal_theory.verify import bound, resolved, setting_of, simulate, verify
-
 if TYPE_CHECKING:
+    from frugal_theory.algorithm.step import State, init, step
+    from frugal_theory.config import Algorithm, Experiment, Part
+    from frugal_theory.config.load import Cell, ExperimentError, cells, dump, load, parse
     from frugal_theory.evidence.evidence import Evidence
-    from frugal_theory.evidence.exact import exact
-    from frugal_theory.evidence.worst_case import worst_case
+    from frugal_theory.evidence.exact.expectations import exact
+    from frugal_theory.evidence.worst_case.programs import worst_case
     from frugal_theory.extending import add_noise, add_problem, add_rule, add_subspace, add_theorem, extended
+    from frugal_theory.premises.premise import Premise
     from frugal_theory.problems import build_noise, build_problem
+    from frugal_theory.studies.ladder.ladder import Ladder, ladder
     from frugal_theory.theorems import THEOREMS, Setting
+    from frugal_theory.verdicts.verdict import Verdict
+    from frugal_theory.verdicts.verify import bound, resolved, setting_of, simulate, verify
+
+_HOMES = {
+    "algorithm.step": ("State", "init", "step"),
+    "config": ("Algorithm", "Experiment", "Part"),
+    "config.load": ("Cell", "ExperimentError", "cells", "dump", "load", "parse"),
+    "evidence.evidence": ("Evidence",),
+    "evidence.exact.expectations": ("exact",),
+    "evidence.worst_case.programs": ("worst_case",),
+    "extending": ("add_noise", "add_problem", "add_rule", "add_subspace", "add_theorem", "extended"),
+    "premises.premise": ("Premise",),
+    "problems": ("build_noise", "build_problem"),
+    "studies.ladder.ladder": ("Ladder", "ladder"),
+    "theorems": ("THEOREMS", "Setting"),
+    "verdicts.verdict": ("Verdict",),
+    "verdicts.verify": ("bound", "resolved", "setting_of", "simulate", "verify"),
+}
+"""Where each public name lives; it is imported when it is first used, so that ``import frugal_theory`` is quick."""
+
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "THEOREMS",
@@ -28,6 +47,7 @@ __all__ = [
     "Experiment",
     "ExperimentError",
     "Ladder",
+    "Part",
     "Premise",
     "Setting",
     "State",
@@ -56,27 +76,14 @@ __all__ = [
     "worst_case",
 ]
 
-_LATER = {
-    "Evidence": "evidence.evidence",
-    "Setting": "theorems",
-    "THEOREMS": "theorems",
-    "add_noise": "extending",
-    "add_problem": "extending",
-    "add_rule": "extending",
-    "add_subspace": "extending",
-    "add_theorem": "extending",
-    "build_noise": "problems",
-    "build_problem": "problems",
-    "exact": "evidence.exact",
-    "extended": "extending",
-    "worst_case": "evidence.worst_case",
-}
-
 
 def __getattr__(name: str) -> Any:
-    """Names that need SciPy or scikit-learn are imported when first used, so that ``import frugal_theory`` is quick."""
-    if name not in _LATER:
+    if name not in _HOME:
         raise AttributeError(f"module 'frugal_theory' has no attribute {name!r}")
-    value = getattr(import_module(f"frugal_theory.{_LATER[name]}"), name)
+    value = getattr(import_module(f"frugal_theory.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return __all__

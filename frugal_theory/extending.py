@@ -30,7 +30,7 @@ def add_rule(table: type[Part], rule: Callable[[Any], StateFullRule]) -> None:
     """Add a state-full rule: the table that describes it, and what makes the rule of such a table.
 
     ``table`` derives from :class:`frugal_theory.config.Part` and has a field ``rule: Literal["name"] = "name"``. Raises
-    ValueError if it has not, or if the name is taken. ``frugal_gpu.optim.rules.add_rule`` adds the PyTorch twin.
+    ValueError if it has not, or if the name is taken. ``frugal_gpu.optim.backends.foreach.add_rule`` adds the PyTorch twin.
     """
     name = _name(table, "rule")
     _add(add_rule, RULES, name, rule, "state-full rule", (table, rule))

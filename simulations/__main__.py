@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from frugal_theory.loading import parse_overrides
-from frugal_theory.options import application, in_one_line
+from frugal_theory.commands.options import application, in_one_line
+from frugal_theory.config.load import parse_overrides
 from frugal_theory.report.drawing import style
-from frugal_theory.results import finished, make_folder
+from frugal_theory.results.files import finished, make_folder
 from simulations import study
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Questions, or all; none lists them.")]

@@ -1,6 +1,6 @@
 """How does the method interpolate between the rates of SGD and of SGDM? The fastest (α, β) of five kinds of sets, no noise.
 
-- "eigen": the k leading eigen-directions. The measured optimum against the closed form of ``frugal_theory.interpolation``.
+- "eigen": the k leading eigen-directions. The measured optimum against the closed form (``theorems.interpolation``).
 - "svd once": the k leading left singular vectors of the gradient at the start, kept for ever. x is a matrix (d, d) with a
   normal start, the Hessian acts on each of its columns, so the gradient shows the large eigenvalues.
 - "svd anew": the same of the current gradient every T steps, momentum reset. The set depends on x, so there is no
@@ -24,10 +24,10 @@ import frugal_theory as ft
 from frugal_theory.algorithm.selection import budget, stream
 from frugal_theory.algorithm.subspaces import orthonormal, principal
 from frugal_theory.config import Experiment
-from frugal_theory.interpolation import asymptotic_rate, best_rate
 from frugal_theory.problems.quadratic import Quadratic
 from frugal_theory.report.drawing import COLOURS
 from frugal_theory.report.words import number, percent
+from frugal_theory.theorems.interpolation import asymptotic_rate, best_rate
 from simulations.contraction import fastest, fixed_rate, largest_step, path_rates, projector
 from simulations.study import panels
 

@@ -23,10 +23,10 @@ from scipy.optimize import differential_evolution
 
 import frugal_theory as ft
 from frugal_theory.config import Experiment, GaussianNoise, NoNoise, Quadratic, Sgdm
-from frugal_theory.evidence.stationary import stationary
-from frugal_theory.rates import rates
+from frugal_theory.evidence.exact.stationary import stationary
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_ticks
 from frugal_theory.report.words import number
+from frugal_theory.studies.rates import rates
 from frugal_theory.theorems.theorem import published_step
 from simulations.study import panels
 
@@ -57,7 +57,7 @@ def measure(experiment: Experiment) -> pd.DataFrame:
     """A row a cell, path "fixed" or "worst": the constants of both parts and the run-length theorem's bounds of them.
 
     ``factor`` is Theorem 5.2's, 1 + p(1−p)β/(1−β); ``implied`` its hidden constant. Rows of path "fit" have exponents of
-    ``implied`` in 1/(1−β) from ``frugal_theory.rates``: ``exponent``, ``lower`` and ``upper``; the row of path "search" has the
+    ``implied`` in 1/(1−β) from ``studies.rates``: ``exponent``, ``lower`` and ``upper``; the row of path "search" has the
     largest noise floor that SciPy's differential evolution finds over p, β, α up to the published step and λ <= L.
     """
     import pandas as pd

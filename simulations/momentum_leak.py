@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 import frugal_theory as ft
 from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
 from frugal_theory.config import Algorithm, Experiment
+from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.intervals import mean_interval
-from frugal_theory.loading import ExperimentError
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_limits
 from frugal_theory.report.words import number, percent
 from simulations.study import check_algorithm_2, panels

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 import frugal_theory as ft
 from frugal_theory import config
 from frugal_theory.config import Experiment, GaussianNoise, NoNoise, Sgdm
-from frugal_theory.loading import ExperimentError
+from frugal_theory.config.load import ExperimentError
 from frugal_theory.problems import Quadratic
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_ticks
 from frugal_theory.report.words import number, percent
 from frugal_theory.theorems import THEOREMS
-from frugal_theory.verify import setting_of
+from frugal_theory.verdicts.verify import setting_of
 from simulations.study import check_algorithm_2, panels
 from simulations.vanishing_momentum import applied_share, delay
 

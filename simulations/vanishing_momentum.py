@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import frugal_theory as ft
 from frugal_theory.config import Experiment, Quadratic, Sgdm, StateFree
-from frugal_theory.loading import ExperimentError
+from frugal_theory.config.load import ExperimentError
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels
 from frugal_theory.report.words import number, percent
 from simulations.study import check_algorithm_2, panels

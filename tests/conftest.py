@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.evidence import worst_case
-from frugal_theory.evidence.linear import updates
-from frugal_theory.loading import parse
+from frugal_theory.config.load import parse
+from frugal_theory.evidence.exact.linear import updates
+from frugal_theory.evidence.worst_case import programs as worst_case
 
 QUADRATIC = """
 name = "test"
@@ -52,7 +52,7 @@ def quadratic() -> Callable[..., ft.Experiment]:
 @pytest.fixture
 def solve_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Solve worst cases here, not in processes of their own: those cost seconds to start, and have tests of their own."""
-    from frugal_theory.evidence.worst_case_sdp import solve
+    from frugal_theory.evidence.worst_case.sdp import solve
 
     def ask(task: dict[str, Any], _timeout: float) -> worst_case.Answer:
         inside, weights = np.array(task["members"], dtype=bool), np.array(task["weights"])

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frugal_gpu.optim import param_groups
-from frugal_gpu.optim.rules import state_full_rule
+from frugal_gpu.optim import groups as param_groups
+from frugal_gpu.optim.backends.foreach import state_full_rule
 from frugal_gpu.optim.step import Chosen, Share, apply, take_share
 from frugal_gpu.optim.subspaces import Basis, Free, Part, Turning, Units, at_least_float32, choose_basis, choose_parts
 from frugal_theory import config
@@ -128,7 +128,7 @@ class Frugal(torch.optim.Optimizer):
     ) -> Frugal:
         """The optimizer that an experiment's ``[algorithm]`` table describes, for all trainable parameters of a model.
 
-        Which parameters are split is said in :func:`frugal_gpu.optim.param_groups.model_groups`. ``lr`` replaces the
+        Which parameters are split is said in :func:`frugal_gpu.optim.groups.model_groups`. ``lr`` replaces the
         algorithm's learning rate. Raises ValueError if that is a fraction of the admissible step and ``lr`` is None.
         """
         if lr is None:

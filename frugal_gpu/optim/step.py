@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frugal_gpu.optim.rules import StateFullRule, state_free_update
+from frugal_gpu.optim.backends.foreach import StateFullRule, state_free_update
 from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Units
 
 __all__ = ["Chosen", "Share", "apply", "take_share"]

@@ -18,12 +18,12 @@ from frugal_theory.algorithm.run_lengths import contradiction
 from frugal_theory.premises.draws import Draws, draw, tested
 from frugal_theory.premises.flat import rows
 from frugal_theory.premises.moments import Finding, contradicted_variance, dependence, excess_variance, nonzero_mean
+from frugal_theory.premises.premise import Premise
 from frugal_theory.premises.selection import first_difference, selection_bias
 from frugal_theory.premises.smoothness import RATIO_SLACK, search
 from frugal_theory.premises.tails import heavy_tail
 from frugal_theory.problems.noise import Gaussian, Minibatch, NoNoise, StudentT
 from frugal_theory.theorems.theorem import Setting
-from frugal_theory.verdict import Premise
 
 __all__ = ["LEVEL", "check_premises", "judge"]
 

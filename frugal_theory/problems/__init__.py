@@ -9,7 +9,7 @@ import numpy as np
 
 from frugal_theory import config
 from frugal_theory.algorithm.selection import stream
-from frugal_theory.loading import ExperimentError
+from frugal_theory.config.load import ExperimentError
 from frugal_theory.problems import logistic, matrix, nonconvex, quadratic
 from frugal_theory.problems.logistic import Logistic
 from frugal_theory.problems.matrix import Layer, Matrix

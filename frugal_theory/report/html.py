@@ -12,7 +12,7 @@ from typing import Any
 
 from frugal_theory.report import words
 from frugal_theory.report.drawing import COLOURS, Plot
-from frugal_theory.report.results import Results, read, to_number
+from frugal_theory.results.read import Results, read, to_number
 
 __all__ = ["write_report"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from frugal_theory.report import words
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, Plot, canvas, end_labels, linear_ticks, log_ticks, plot, style
-from frugal_theory.report.results import Results, to_number
+from frugal_theory.results.read import Results, to_number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,8 +20,8 @@ from frugal_theory.report.drawing import (
     style,
     thin,
 )
-from frugal_theory.report.results import Results, to_number
 from frugal_theory.report.words import metric_name, number, percent, status_symbol, theorem_name
+from frugal_theory.results.read import Results, to_number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from frugal_theory.config import Experiment, FractionOfAdmissible, Nonconvex, Quadratic
-from frugal_theory.report.results import Results, to_number
+from frugal_theory.results.read import Results, to_number
 
 __all__ = [
     "duration",

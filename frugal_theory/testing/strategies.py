@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frugal_theory.config import Algorithm, Experiment
-from frugal_theory.loading import parse
+from frugal_theory.config.load import parse
 from frugal_theory.problems import Quadratic
 
 if TYPE_CHECKING:

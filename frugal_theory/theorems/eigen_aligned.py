@@ -19,7 +19,7 @@ class EigenAligned:
 
     with c_i(k) = (1 − sαλ_i)^{k−1} off the set and the upper left entry of M_i^{k−1} on it, M_i = [[1−α(1−β)λ_i, −αβ],
     [(1−β)λ_i, β]]. Attained, for each K, by a start along one eigen-direction. The terms decay like r^{2k}, r the largest
-    spectral radius (``frugal_theory.interpolation``), for sαλ_i < 2 off the set and αλ_i < 2(1+β)/(1−β) on it.
+    spectral radius (``frugal_theory.theorems.interpolation``), for sαλ_i < 2 off the set and αλ_i < 2(1+β)/(1−β) on it.
     Proved in ``docs/theory.md``, section "Interpolating between the rates of SGD and SGDM".
     """
 

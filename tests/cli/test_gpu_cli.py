@@ -9,8 +9,8 @@ import pytest
 import torch
 from tolerances import ACCUMULATION_FLOAT32
 
-from frugal_gpu import cli
-from frugal_theory.loading import load
+from frugal_gpu.commands import main as cli
+from frugal_theory.config.load import load
 
 EXPERIMENT = """
 name = "tiny"
@@ -75,7 +75,7 @@ def call(monkeypatch, *arguments):
 
 def start(*arguments):
     """The command in a process of its own, as a user starts it."""
-    command = [sys.executable, "-m", "frugal_gpu.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "frugal_gpu.commands.main", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ)
 
 
@@ -232,7 +232,7 @@ def test_bench_prints_ratios_to_adamw(monkeypatch, capsys):
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(place, monkeypatch):
     more = ["--set", "training.accumulation=2", "--out", "two"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "frugal_gpu.cli"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "frugal_gpu.commands.main"]
     subprocess.run([*launch, "train", "tiny.toml", *more], check=True, capture_output=True, timeout=300)
     assert call(monkeypatch, "train", "tiny.toml", "--out", "one") == 0
     for two, one in zip(numbers(place / "two"), numbers(place / "one"), strict=True):

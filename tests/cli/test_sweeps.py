@@ -11,10 +11,10 @@ import time
 import numpy as np
 import pytest
 
-from frugal_theory.results import load_cell, save_cell
-from frugal_theory.verify import gather, studies
+from frugal_theory.results.files import load_cell, save_cell
+from frugal_theory.verdicts.verify import gather, studies
 
-COMMAND = [sys.executable, "-c", "from frugal_theory.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from frugal_theory.commands.main import main; main()"]
 
 SWEEP = """
 name = "sweep"
@@ -42,7 +42,10 @@ theorems = ["run_length"]
 "algorithm.density" = [0.0, 0.2, 0.5, 0.8, 1.0]
 """
 
-EAGER = "from frugal_theory.evidence import workers; workers.WORTH_PROCESSES = 0; from frugal_theory.cli import main; main()"
+EAGER = (
+    "from frugal_theory.evidence import workers; workers.WORTH_PROCESSES = 0; "
+    "from frugal_theory.commands.main import main; main()"
+)
 """Processes even for work that is too small for them."""
 
 CLUSTER = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None, "host": "127.0.0.1"}

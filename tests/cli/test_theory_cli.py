@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from frugal_theory.loading import load
+from frugal_theory.config.load import load
 
-COMMAND = [sys.executable, "-c", "from frugal_theory.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from frugal_theory.commands.main import main; main()"]
 
 EXPERIMENT = """
 name = "small"
@@ -87,7 +87,7 @@ def test_a_violated_theorem_is_exit_status_1(folder):
         "    def bound(self, setting):\n"
         "        return super().bound(setting) / 1000\n"
         "THEOREMS['false'] = False_()\n"
-        "from frugal_theory.cli import main\n"
+        "from frugal_theory.commands.main import main\n"
         "main()\n"
     )
     command = [sys.executable, str(script), "verify", "small.toml", "--jobs", "1", "--set", 'verify.theorems=["false"]']
@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(folder):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_one_line():
-    from frugal_theory.results import ResultsError, finished
+    from frugal_theory.results.files import ResultsError, finished
 
     with pytest.raises(ResultsError, match="No space left"), finished(Path("/tmp/never-written")):
         Path("/dev/full").write_text("x")
@@ -195,7 +195,7 @@ def test_importing_needs_neither_torch_nor_much_time(tmp_path):
         "            raise ImportError(name + ' is blocked')\n"
         "sys.meta_path.insert(0, Block())\n"
         "import frugal_theory as ft\n"
-        "import frugal_theory.cli\n"
+        "import frugal_theory.commands.main\n"
         "[getattr(ft, name) for name in ft.__all__]\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
     )

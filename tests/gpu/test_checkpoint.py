@@ -2,9 +2,10 @@ import pytest
 import torch
 
 import frugal_theory as ft
-from frugal_gpu import Frugal, checkpoint
-from frugal_gpu.model import Shape, build_model
-from frugal_theory.results import ResultsError
+from frugal_gpu import Frugal
+from frugal_gpu.model.llama import Shape, build_model
+from frugal_gpu.train import checkpoint
+from frugal_theory.results.files import ResultsError
 
 CPU = torch.device("cpu")
 

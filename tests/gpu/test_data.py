@@ -10,8 +10,8 @@ import tiny
 import torch
 
 import frugal_theory as ft
-from frugal_gpu import text, tokens
-from frugal_gpu.batches import PADDING, Packed, batch_indices
+from frugal_gpu.data import text, tokens
+from frugal_gpu.data.batches import PADDING, Packed, batch_indices
 from frugal_theory.config import Data
 
 

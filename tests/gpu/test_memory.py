@@ -5,10 +5,10 @@ import torch
 
 import frugal_theory as ft
 from frugal_gpu import Frugal
-from frugal_gpu.memory import memory_of, memory_table, state_bytes_held
-from frugal_gpu.model import SHAPES, Shape, build_model, meta_model
+from frugal_gpu.model.llama import SHAPES, Shape, build_model, meta_model
+from frugal_gpu.studies.memory import memory_of, memory_table, state_bytes_held
 from frugal_theory.config import Algorithm
-from frugal_theory.loading import parse
+from frugal_theory.config.load import parse
 
 REPORTED = {  # preset: GiB of state of AdamW, FRUGAL with density 0.25, FRUGAL with density 0
     "llama-60m": ("0.43", "0.29", "0.24"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import frugal_theory as ft
-from frugal_gpu.model import SHAPES, Shape, build_model, meta_model, model_shape, parameter_count
+from frugal_gpu.model.llama import SHAPES, Shape, build_model, meta_model, model_shape, parameter_count
 from frugal_theory import config
 from frugal_theory.config.training import Preset
 

@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 from tolerances import ACCUMULATION_FLOAT32, ROUNDING
 
 import frugal_theory as ft
-from frugal_gpu import train as training_module
-from frugal_gpu.batches import Packed, batch_indices
-from frugal_gpu.metrics import Log, read_metrics, training_evidence
-from frugal_gpu.model import build_model, model_shape
-from frugal_gpu.schedule import learning_rate_factor
-from frugal_gpu.tokens import prepare
-from frugal_gpu.train import train
+from frugal_gpu.data.batches import Packed, batch_indices
+from frugal_gpu.data.tokens import prepare
+from frugal_gpu.model.llama import build_model, model_shape
+from frugal_gpu.train import loop as training_module
+from frugal_gpu.train.log import Log, read_metrics, training_evidence
+from frugal_gpu.train.loop import train
+from frugal_gpu.train.schedule import learning_rate_factor
 from frugal_theory.config import Training
 
 TIMES = {"seconds"}

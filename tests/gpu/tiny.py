@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import frugal_theory as ft
-from frugal_theory.loading import parse
+from frugal_theory.config.load import parse
 
 WORDS = {
     "who": ["the cat", "a dog", "my neighbour", "the old queen"],

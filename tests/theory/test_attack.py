@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 import frugal_theory as ft
-from frugal_theory.attack import OPTIMIZERS, attack
-from frugal_theory.cli import app
-from frugal_theory.self_test.theorems import scaled
+from frugal_theory.commands.main import app
+from frugal_theory.studies.attack import OPTIMIZERS, attack
+from frugal_theory.studies.self_test.theorems import scaled
 from frugal_theory.theorems import THEOREMS
 from tests.tolerances import ATTAINED, ROUNDING
 

@@ -12,9 +12,9 @@ import frugal_theory as ft
 from frugal_theory.algorithm import choose_parts
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.algorithm.selection import stream
-from frugal_theory.evidence.exact import exact
+from frugal_theory.evidence.exact.expectations import exact
 from frugal_theory.premises import check_premises
-from frugal_theory.verify import setting_of
+from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import COMPLEX_STEP, FACTORISATION, ROUNDING, STANDARD_ERRORS
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_there_is_a_short_block_for_everything_that_can_be_added():
 
 
 def test_nothing_is_left_behind(block, quadratic):
-    from frugal_gpu.optim.rules import RULES
+    from frugal_gpu.optim.backends.foreach import RULES
 
     with ft.extended():
         for title in BLOCKS:

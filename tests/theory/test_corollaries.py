@@ -10,7 +10,7 @@ import pytest
 import frugal_theory as ft
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.config import Algorithm
-from frugal_theory.evidence.exact import expectations
+from frugal_theory.evidence.exact.expectations import expectations
 from frugal_theory.problems import Gaussian, Quadratic
 from frugal_theory.theorems import (
     THEOREMS,
@@ -27,7 +27,7 @@ from frugal_theory.theorems import (
 )
 from frugal_theory.theorems.run_length_sharp import GAINS, decay
 from frugal_theory.theorems.short_runs import memory
-from frugal_theory.verify import setting_of
+from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING
 
 ROOT = np.sqrt(2)

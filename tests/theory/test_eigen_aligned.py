@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.interpolation import asymptotic_rate
 from frugal_theory.theorems import THEOREMS
+from frugal_theory.theorems.interpolation import asymptotic_rate
 from tests.tolerances import LONG_RECURSION, PRINTED
 
 VALUES = [1.0, 0.5, 0.2, 0.05]

@@ -13,9 +13,11 @@ import sympy as sp
 import frugal_theory as ft
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.algorithm.subspaces import Mask
-from frugal_theory.evidence import exact_dense, exact_diagonal, stationary
-from frugal_theory.evidence.exact import METRICS, exact_metrics, expectations
-from frugal_theory.evidence.linear import updates
+from frugal_theory.evidence.exact import dense as exact_dense
+from frugal_theory.evidence.exact import diagonal as exact_diagonal
+from frugal_theory.evidence.exact import stationary
+from frugal_theory.evidence.exact.expectations import METRICS, exact_metrics, expectations
+from frugal_theory.evidence.exact.linear import updates
 from frugal_theory.problems import Gaussian, NoNoise, Quadratic
 from tests.tolerances import ENUMERATION, LONG_RECURSION, STANDARD_ERRORS
 

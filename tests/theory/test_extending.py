@@ -12,11 +12,11 @@ import frugal_theory as ft
 from frugal_theory.algorithm.rules import Lion
 from frugal_theory.algorithm.subspaces import Drawn, Scheduled
 from frugal_theory.config import GaussianNoise, Part, Quadratic, Sgdm, subspaces
-from frugal_theory.evidence.exact import exact
-from frugal_theory.loading import cells, dump, parse
+from frugal_theory.config.load import cells, dump, parse
+from frugal_theory.evidence.exact.expectations import exact
 from frugal_theory.premises import check_premises
 from frugal_theory.problems import Gaussian
-from frugal_theory.verify import setting_of
+from frugal_theory.verdicts.verify import setting_of
 
 HEAD = 'name = "demo"\n'
 
@@ -140,7 +140,7 @@ def test_a_rule_without_a_twin_is_refused_by_pytorch():
     import torch
 
     from frugal_gpu import Frugal
-    from frugal_gpu.optim.rules import add_rule
+    from frugal_gpu.optim.backends.foreach import add_rule
 
     ft.add_rule(Signed, lambda _: Lion())
     with pytest.raises(ValueError, match="'signed' has no PyTorch rule"):

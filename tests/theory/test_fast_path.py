@@ -13,11 +13,12 @@ from frugal_theory.algorithm import rules
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.algorithm.selection import independent_units, selection_key, threshold, trial_keys
 from frugal_theory.algorithm.step import init, step
-from frugal_theory.evidence import fast_path, monte_carlo
-from frugal_theory.evidence.metrics import METRICS, HybridNorm, SignNorm
-from frugal_theory.evidence.monte_carlo import run, simulation
+from frugal_theory.evidence.monte_carlo import compiled as fast_path
+from frugal_theory.evidence.monte_carlo import simulation as monte_carlo
+from frugal_theory.evidence.monte_carlo.simulation import run, simulation
+from frugal_theory.metrics.metric import METRICS, HybridNorm, SignNorm
 from frugal_theory.problems import Quadratic
-from frugal_theory.verify import setting_of
+from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING
 
 pytest.importorskip("numba")
@@ -167,7 +168,7 @@ def test_what_diverges_is_not_mended(quadratic):
 
 @pytest.mark.parametrize("probability", [1e-12, 0.25, 0.5, 1 - 2**-53])
 def test_units_are_drawn_as_by_the_reference(probability):
-    from frugal_theory.evidence.kernel import draw_units
+    from frugal_theory.evidence.monte_carlo.kernel import draw_units
 
     keys = trial_keys(selection_key(3, "x", 11), np.arange(50))
     inside = np.empty((50, 300), dtype=bool)
@@ -183,7 +184,7 @@ def test_bias_corrections_are_powers(beta):
 
 def test_normal_numbers_are_numpys():
     """Ten million: every layer of the ziggurat, its edges and its tail (one number in four thousand) are met."""
-    from frugal_theory.evidence.kernel import normals
+    from frugal_theory.evidence.monte_carlo.kernel import normals
 
     bits, drawn = np.random.SFC64(3), np.empty(10**7)
     words = fast_path._words(bits)
@@ -227,7 +228,7 @@ def test_small_work_does_not_wait_for_a_compiler(quadratic, monkeypatch):
 
 def test_without_numba_numpy_does_it(quadratic, monkeypatch):
     fast = ready(quadratic())
-    monkeypatch.setitem(sys.modules, "frugal_theory.evidence.kernel", None)
+    monkeypatch.setitem(sys.modules, "frugal_theory.evidence.monte_carlo.kernel", None)
     fast_path.compiled.cache_clear()
     try:
         setting = setting_of(quadratic())
@@ -244,7 +245,7 @@ def test_without_numba_numpy_does_it(quadratic, monkeypatch):
 
 def test_numbers_that_are_not_numpys_are_not_used(monkeypatch):
     """A NumPy, or a numba, that draws normal numbers in another way."""
-    from frugal_theory.evidence import kernel
+    from frugal_theory.evidence.monte_carlo import kernel
 
     monkeypatch.setattr(kernel, "normals", lambda _, out: out.fill(0.0))
     fast_path.compiled.cache_clear()

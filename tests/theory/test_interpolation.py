@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.interpolation import asymptotic_rate, best_rate
+from frugal_theory.theorems.interpolation import asymptotic_rate, best_rate
 from tests.tolerances import DOUBLE_ROOT, PRINTED, ROUNDING
 
 

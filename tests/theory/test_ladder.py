@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 import frugal_theory as ft
-from frugal_theory.cli import app
-from frugal_theory.evidence import exact as exact_module
-from frugal_theory.evidence import worst_case as worst_module
-from frugal_theory.ladder import Rung, ladders
-from frugal_theory.ladder.rung import compare
-from frugal_theory.loading import parse
-from frugal_theory.self_test.theorems import scaled
+from frugal_theory.commands.main import app
+from frugal_theory.config.load import parse
+from frugal_theory.evidence.exact import expectations as exact_module
+from frugal_theory.evidence.worst_case import programs as worst_module
+from frugal_theory.studies.ladder import Rung, ladders
+from frugal_theory.studies.ladder.rung import compare
+from frugal_theory.studies.self_test.theorems import scaled
 from frugal_theory.theorems import THEOREMS
 from tests.tolerances import PRINTED, ROUNDING, SOLVERS_AGREE
 

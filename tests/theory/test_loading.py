@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.loading import cells, dump, load, parse, parse_overrides
+from frugal_theory.config.load import cells, dump, load, parse, parse_overrides
 
 HEAD = 'name = "demo"\n'
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
+from frugal_theory.config.load import dump
 from frugal_theory.evidence.moments import Moments, pooled, sampled
-from frugal_theory.judging import error_level
-from frugal_theory.loading import dump
-from frugal_theory.looks import next_look, settle
-from frugal_theory.results import load_cell, make_folder, save_cell
+from frugal_theory.results.files import load_cell, make_folder, save_cell
 from frugal_theory.theorems import THEOREMS
-from frugal_theory.verdict import Verdict
-from frugal_theory.verify import gather_all, judge, settle_all, studies
+from frugal_theory.verdicts.judging import error_level
+from frugal_theory.verdicts.stopping import next_look, settle
+from frugal_theory.verdicts.verdict import Verdict
+from frugal_theory.verdicts.verify import gather_all, judge, settle_all, studies
 from tests.tolerances import ROUNDING, STANDARD_ERRORS
 
 METRIC = "squared_gradient_norm"
@@ -215,7 +215,7 @@ def test_looking_again_keeps_the_error_level(regression):
 
 def test_a_level_that_forgets_the_looks_is_too_large(regression, monkeypatch):
     """The planted bug: intervals at the family's own level at every look and horizon err far more often than it says."""
-    monkeypatch.setattr("frugal_theory.looks.error_level", lambda ready, confidence: 1 - confidence)  # noqa: ARG005
+    monkeypatch.setattr("frugal_theory.verdicts.stopping.error_level", lambda ready, confidence: 1 - confidence)  # noqa: ARG005
     assert settled_share(regression) > 0.3
 
 

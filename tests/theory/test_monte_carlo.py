@@ -7,8 +7,8 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.evidence.moments import Moments
-from frugal_theory.evidence.monte_carlo import monte_carlo
-from frugal_theory.verify import setting_of
+from frugal_theory.evidence.monte_carlo.simulation import monte_carlo
+from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING, STANDARD_ERRORS
 
 

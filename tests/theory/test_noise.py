@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from frugal_theory.loading import parse
+from frugal_theory.config.load import parse
 from frugal_theory.problems import (
     Gaussian,
     Layer,

@@ -22,7 +22,7 @@ from frugal_theory.premises.selection import selection_bias
 from frugal_theory.premises.smoothness import RATIO_SLACK, search
 from frugal_theory.premises.tails import heavy_tail
 from frugal_theory.problems import Gaussian, Quadratic
-from frugal_theory.verify import setting_of, studies
+from frugal_theory.verdicts.verify import setting_of, studies
 from tests.tolerances import LEAST_P_VALUE, ROUNDING
 
 QUICK, FEW = 25, 2**14

@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from scipy.special import log_expit
 
 from frugal_theory.algorithm.selection import stream
-from frugal_theory.loading import parse
+from frugal_theory.config.load import parse
 from frugal_theory.problems import FiniteSum, Layer, Logistic, Matrix, Nonconvex, Partition, Problem, Quadratic, build_problem
 from frugal_theory.problems.logistic import signed_features
 from tests.tolerances import COMPLEX_STEP, FACTORISATION, ROUNDING

@@ -7,7 +7,7 @@ import sympy as sp
 from typer.testing import CliRunner
 
 from frugal_theory import proofs
-from frugal_theory.cli import app
+from frugal_theory.commands.main import app
 from frugal_theory.proofs.proof import BETA, Proof, equal, positive, sums_to
 
 A, R, P = sp.Symbol("a", positive=True), sp.Symbol("r", positive=True), sp.Symbol("p", positive=True)

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 import frugal_theory as ft
-from frugal_theory import rates as module
-from frugal_theory.cli import app
-from frugal_theory.rates import _exponent, _law, _share_applied, implied_constant, rates
+from frugal_theory.commands.main import app
+from frugal_theory.studies import rates as module
+from frugal_theory.studies.rates import _exponent, _law, _share_applied, implied_constant, rates
 from tests.tolerances import ATTAINED
 
 

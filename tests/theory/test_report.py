@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from frugal_theory.premises.premise import Premise
 from frugal_theory.report import html, plots, words, write_report
-from frugal_theory.report.results import read
 from frugal_theory.report.words import memory, number, percent, training_sentence, verdict_sentence
+from frugal_theory.results.read import read
 from frugal_theory.theorems import THEOREMS
-from frugal_theory.verdict import Premise, Verdict
+from frugal_theory.verdicts.verdict import Verdict
 from tests.tolerances import ROUNDING
 
 EXPERIMENT = """
@@ -397,7 +398,7 @@ def test_the_csv_beside_a_figure_holds_exactly_what_is_plotted(folder: Path) -> 
 
 def test_the_running_average_is_the_evidence_of_training(folder: Path) -> None:
     """training/evidence.parquet has nothing that the page does not show: frugal_gpu's average is the line drawn."""
-    metrics = pytest.importorskip("frugal_gpu.metrics", reason="needs the extra gpu")
+    metrics = pytest.importorskip("frugal_gpu.train.log", reason="needs the extra gpu")
     write_training(folder)
     evidence = metrics.training_evidence(folder / "training" / "metrics.jsonl")
     gradient = html.draw(read(folder)).practice[0]

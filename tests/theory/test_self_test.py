@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from frugal_theory.algorithm.step import step
-from frugal_theory.cli import app
-from frugal_theory.evidence import monte_carlo
+from frugal_theory.commands.main import app
+from frugal_theory.evidence.monte_carlo import simulation as monte_carlo
 from frugal_theory.problems.noise import Gaussian
-from frugal_theory.self_test import Sheet, engines, run, self_test
-from frugal_theory.self_test.stages import STAGES, build
-from frugal_theory.self_test.theorems import PLANTS, TIGHT
+from frugal_theory.studies.self_test import Sheet, engines, run, self_test
+from frugal_theory.studies.self_test.stages import STAGES, build
+from frugal_theory.studies.self_test.theorems import PLANTS, TIGHT
 from frugal_theory.theorems import THEOREMS
-from frugal_theory.verify import studies
+from frugal_theory.verdicts.verify import studies
 
 REDUCED = 0.3
 """Of the default number of trials: what is planted is off by more than ten standard errors even so."""
@@ -41,7 +41,9 @@ def test_the_default_budget_does_not_depend_on_the_seed(seed):
 
 
 def test_what_is_planted_covers_the_theorems_and_the_engine(sheet):
-    assert {name for _, name in TIGHT} == set(THEOREMS), "a new theorem needs a line in frugal_theory.self_test.theorems.TIGHT"
+    assert {name for _, name in TIGHT} == set(THEOREMS), (
+        "a new theorem needs a line in frugal_theory.studies.self_test.theorems.TIGHT"
+    )
     kinds = {finding.what for finding in sheet.planted}
     assert {plant.what for plant in PLANTS} < kinds
     assert {fault.what for fault in engines.FAULTS} < kinds
@@ -95,12 +97,12 @@ def test_too_small_a_budget_is_said_to_miss():
 
 
 def test_the_command(monkeypatch, sheet):
-    monkeypatch.setattr("frugal_theory.self_test.command.self_test", lambda **_: sheet)
+    monkeypatch.setattr("frugal_theory.studies.self_test.command.self_test", lambda **_: sheet)
     result = CliRunner().invoke(app, ["self-test"])
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == sheet.sentence
     missed = Sheet((replace(sheet.planted[0], alarm=False), *sheet.findings[1:]), sheet.confidence)
-    monkeypatch.setattr("frugal_theory.self_test.command.self_test", lambda **_: missed)
+    monkeypatch.setattr("frugal_theory.studies.self_test.command.self_test", lambda **_: missed)
     result = CliRunner().invoke(app, ["self-test"])
     assert result.exit_code == 1
     assert "✗" in result.stdout

@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 
 import frugal_theory as ft
-from frugal_theory.evidence.metrics import SignNorm
-from frugal_theory.evidence.monte_carlo import monte_carlo
+from frugal_theory.evidence.monte_carlo.simulation import monte_carlo
+from frugal_theory.metrics.metric import SignNorm
 from frugal_theory.problems import build_problem
 from frugal_theory.problems.coordinates import coordinate_smoothness, dominating_diagonal
 from frugal_theory.theorems import THEOREMS, SignSgd, SignSgdSharp
 from frugal_theory.theorems.signsgd_sharp import sign_loss
-from frugal_theory.verify import setting_of
+from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import FACTORISATION, ROUNDING
 
 SIGN = {"algorithm.density": 0.0, "algorithm.state_free.rule": "signsgd", "algorithm.learning_rate": 0.01}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.evidence.stationary import stationary
-from frugal_theory.verify import setting_of, studies
+from frugal_theory.evidence.exact.stationary import stationary
+from frugal_theory.verdicts.verify import setting_of, studies
 from simulations import momentum_leak, off_set_reading, study, vanishing_momentum
 from tests.tolerances import CONSTANT_GRADIENT, LONG_RECURSION, ROUNDING
 

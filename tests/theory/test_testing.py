@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 import frugal_theory as ft
 from frugal_theory.algorithm.rules import AdamW, Lion, Sgdm
-from frugal_theory.loading import parse
+from frugal_theory.config.load import parse
 from frugal_theory.problems import Gaussian, Minibatch, Noise, Nonconvex, NoNoise, Problem, Quadratic, StudentT, build_problem
 from frugal_theory.testing import (
     ContractError,
@@ -25,7 +25,7 @@ from frugal_theory.testing import (
     quadratics,
 )
 from frugal_theory.theorems import THEOREMS, Sgd
-from frugal_theory.verify import setting_of
+from frugal_theory.verdicts.verify import setting_of
 
 PROBLEMS = {
     "quadratic": 'kind = "quadratic"\ndimension = 12',

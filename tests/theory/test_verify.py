@@ -9,10 +9,10 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.judging import _fewest_trials, error_level
 from frugal_theory.theorems import THEOREMS, RunLength, Sgd
 from frugal_theory.theorems.theorem import published_step
-from frugal_theory.verify import gather, judge, studies
+from frugal_theory.verdicts.judging import _fewest_trials, error_level
+from frugal_theory.verdicts.verify import gather, judge, studies
 from tests.tolerances import ROUNDING
 
 
@@ -275,7 +275,7 @@ def test_bound_and_evidence_speak_of_one_run(quadratic):
 def one_coin(quadratic, monkeypatch):
     """``one_coin(trials, factor)``: the verdict on ``factor`` times the exact expectation from k = 5 on (true before) where
     all that is random is whether the one coordinate is ever in the set; by Monte Carlo alone."""
-    monkeypatch.setattr("frugal_theory.judging._exact", lambda *_: None)
+    monkeypatch.setattr("frugal_theory.verdicts.judging._exact", lambda *_: None)
 
     class Coin(RunLength):
         metric = "squared_gradient_norm"

@@ -11,10 +11,10 @@ import pytest
 import frugal_theory as ft
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.algorithm.subspaces import Mask
-from frugal_theory.evidence import worst_case as module
-from frugal_theory.evidence.linear import updates
-from frugal_theory.evidence.worst_case import Answer, WorstValue, horizons, worst_values
-from frugal_theory.evidence.worst_case_sdp import displacements, interpolation, solve
+from frugal_theory.evidence.exact.linear import updates
+from frugal_theory.evidence.worst_case import programs as module
+from frugal_theory.evidence.worst_case.programs import Answer, WorstValue, horizons, worst_values
+from frugal_theory.evidence.worst_case.sdp import displacements, interpolation, solve
 from tests.tolerances import ENUMERATION, SOLVERS_AGREE
 
 pytest.importorskip("cvxpy", reason='needs the extra "worst-case"')

@@ -1,0 +1,1 @@
+"""Models: LLaMA in the published shapes."""

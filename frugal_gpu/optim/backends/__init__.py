@@ -1,0 +1,1 @@
+"""Accelerators of rules: faster ways to the same formula."""

@@ -1,0 +1,143 @@
+"""Parameter groups: the options of a group, checked, and the groups that an ``[algorithm]`` table asks of a model.
+
+Options are plain values under flat names (``state_full="lion", betas=(0.9, 0.99)``), so that they can be saved with
+the state and changed by learning-rate schedulers, as with the optimizers of torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from torch import nn
+
+from frugal_gpu.optim.backends.foreach import RULES
+from frugal_theory import config
+
+__all__ = ["SPLIT", "checked", "is_added", "model_groups", "options", "rule_defaults"]
+
+SPLIT = (True, "state_full", "state_free")
+"""What a group's ``split`` may be: split by the subspace, or state-full or state-free as a whole."""
+
+_ALGORITHM_KEYS = (
+    "density",
+    "update_gap",
+    "subspace",
+    "set",
+    "sampling",
+    "order",
+    "on_update",
+    "off_set_momentum",
+    "weight_decay",
+    "seed",
+)
+
+
+def options(algorithm: config.Algorithm) -> dict[str, Any]:
+    """An algorithm as arguments of ``Frugal``, its rules as tables; the learning rate is left out."""
+    table = algorithm.model_dump(include=set(_ALGORITHM_KEYS))
+    return {**table, "state_full": algorithm.state_full, "state_free": algorithm.state_free, "seed": algorithm.seed or 0}
+
+
+def flat(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with rules given as tables or config objects spelled flat: ``state_full={"rule": "lion"}``.
+
+    Raises ValueError for a table that is not a rule.
+    """
+    result = dict(given)
+    for name, prefix in (("state_full", ""), ("state_free", "state_free_")):
+        rule = result.get(name)
+        if isinstance(rule, (Mapping, BaseModel)):
+            table = dict(rule) if isinstance(rule, Mapping) else rule.model_dump()
+            settings = getattr(_algorithm({name: table}), name).model_dump()
+            result[name] = settings.pop("rule")
+            result.update({prefix + key: value for key, value in settings.items()})
+    return result
+
+
+def rule_defaults(rule: Any) -> dict[str, Any]:
+    """The hyperparameters that a state-full rule has when none are given; nothing for an unknown rule."""
+    tables = config.state_full_tables()
+    return tables[rule]().model_dump(exclude={"rule"}) if isinstance(rule, str) and rule in tables else {}
+
+
+def is_added(rule: Any) -> bool:
+    """Whether this is the name of a rule that was added, and so has no arguments of its own in ``Frugal``."""
+    return isinstance(rule, str) and rule in config.state_full_tables() and rule not in ("sgdm", "adamw", "lion")
+
+
+def checked(group: Mapping[str, Any]) -> None:
+    """Raise ValueError, in one line with the value and what is allowed, unless the group's options can be run."""
+    lr = float(group["lr"])
+    if not (math.isfinite(lr) and lr >= 0):
+        raise ValueError(f"Frugal: lr = {lr}: allowed: a finite number >= 0")
+    if group["split"] not in SPLIT:
+        raise ValueError(f'Frugal: split = {group["split"]!r}: allowed: True, "state_full", "state_free"')
+    if isinstance(group["seed"], int) and group["seed"] < 0:
+        raise ValueError(f"Frugal: seed = {group['seed']}: allowed: a whole number >= 0")
+    rule = {key: group[key] for key in rule_defaults(group["state_full"])}
+    table = {key: group[key] for key in _ALGORITHM_KEYS}
+    table["state_full"] = {"rule": group["state_full"], **rule}
+    table["state_free"] = {"rule": group["state_free"], "lr_scale": group["state_free_lr_scale"]}
+    _algorithm(table)
+    if group["state_full"] not in RULES:
+        raise ValueError(f"Frugal: state_full = {group['state_full']!r} has no PyTorch rule; foreach.add_rule adds it")
+    if group["set"] is not None and group["split"] not in ("state_full", "state_free"):
+        total = sum(parameter.numel() for parameter in group["params"])
+        outside = [j for j in group["set"] if j >= total]
+        if outside:
+            raise ValueError(
+                f"Frugal: set names coordinate {outside[0]}; the split parameters have coordinates 0 to {total - 1}"
+            )
+
+
+def _algorithm(table: Mapping[str, Any]) -> config.Algorithm:
+    try:
+        return config.Algorithm.model_validate(table)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in config.state_full_tables())
+    if not where:  # the message of a check across several options says it all
+        raise ValueError(f"Frugal: {first['msg'].removeprefix('Value error, ')}")
+    raise ValueError(f"Frugal: {where} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
+
+
+def model_groups(model: nn.Module, algorithm: config.Algorithm) -> list[dict[str, Any]]:
+    """The trainable parameters of a model in up to three groups: split, state-full, state-free.
+
+    Split are the weights of ``nn.Linear`` and the parameters that other modules own directly; biases are state-full;
+    norms, embeddings and the output head are what ``algorithm.norms``, ``.embeddings`` and ``.output`` say. All that
+    is split is in the first group, in the model's order: blocks and ``set`` count over it. A parameter that several
+    modules share appears once; tied to the head it is treated as the head.
+    """
+    groups: dict[object, list[tuple[str, nn.Parameter]]] = {choice: [] for choice in SPLIT}
+    treatments = {"norm": algorithm.norms, "embedding": algorithm.embeddings, "output": algorithm.output}
+    for name, parameter, kind in _kinds(model):
+        if parameter.requires_grad:
+            treatment = "state_full" if kind == "bias" else treatments.get(kind, "split")
+            groups[True if treatment == "split" else treatment].append((name, parameter))
+    return [{"params": parameters, "split": choice} for choice, parameters in groups.items() if parameters]
+
+
+def _kinds(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, str]]:
+    """(name, parameter, "norm", "embedding", "output", "bias" or "weight") of every parameter, shared ones once."""
+    heads = getattr(model, "get_output_embeddings", lambda: None)()
+    head = None if heads is None else heads.weight
+    seen: set[nn.Parameter] = set()
+    for path, module in model.named_modules():
+        for own, parameter in module.named_parameters(recurse=False):
+            if parameter in seen:
+                continue
+            seen.add(parameter)
+            kind = "output" if parameter is head else _kind(module, own)
+            yield f"{path}.{own}" if path else own, parameter, kind
+
+
+def _kind(module: nn.Module, own: str) -> str:
+    if "Norm" in type(module).__name__:
+        return "norm"
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+        return "embedding"
+    return "bias" if own.endswith("bias") else "weight"

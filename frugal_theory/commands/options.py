@@ -1,0 +1,57 @@
+"""What the command lines of both packages have in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from frugal_theory.config.load import ExperimentError
+
+__all__ = ["INTERRUPTED", "ExperimentFile", "Out", "Settings", "application", "in_one_line"]
+
+UsageError: type[Any] = typer.BadParameter.__bases__[0]
+"""What typer raises for a command line that it cannot read; it has no public name there."""
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
+
+ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment file.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. algorithm.density=0.5.")
+]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Results folder (default: runs/NAME).")]
+
+
+def application(purpose: str) -> typer.Typer:
+    """An empty command line with plain help texts and plain errors."""
+    return typer.Typer(
+        help=purpose,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+
+def in_one_line(command: Callable[[], Any]) -> NoReturn:
+    """Run a command that returns its exit status, and exit with it; what the user got wrong, or the disk, is one line on
+    stderr and exit status 2, Ctrl-C is 130."""
+    try:
+        status = command()
+    except (UsageError, ExperimentError) as error:
+        _stop(getattr(error, "format_message", error.__str__)(), 2)
+    except OSError as error:  # ResultsError has said everything itself
+        where = f"{error.filename}: " if error.filename else ""
+        _stop(f"{where}{error.strerror or error}", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _stop("interrupted", INTERRUPTED)
+    raise SystemExit(status if isinstance(status, int) else 0)
+
+
+def _stop(line: str, status: int) -> NoReturn:
+    print(line, file=sys.stderr)
+    raise SystemExit(status) from None

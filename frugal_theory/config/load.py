@@ -1,0 +1,62 @@
+"""Reading an experiment file: TOML to :class:`Experiment`, with overrides."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from frugal_theory.config.cells import Cell, cells
+from frugal_theory.config.experiment import Experiment
+from frugal_theory.config.one_line import ExperimentError, validate
+from frugal_theory.config.tables import dump, plain, set_key
+
+__all__ = ["Cell", "ExperimentError", "cells", "dump", "load", "parse", "parse_overrides"]
+
+
+def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """Read and validate an experiment file.
+
+    ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``. Every cell of the file's sweep is
+    validated too. Raises :class:`ExperimentError` for a missing file, invalid TOML, an unknown key, a wrong
+    type or an impossible combination.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ExperimentError(f"{path}: no such file; give the path of an experiment file (.toml)") from None
+    except IsADirectoryError:
+        raise ExperimentError(f"{path}: is a folder; give the path of an experiment file (.toml)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    return parse(text, source=str(path), overrides=overrides)
+
+
+def parse(text: str, source: str = "experiment", overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """The same as :func:`load` for a TOML text; ``source`` is what error messages call it."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ExperimentError(f"{source}: invalid TOML: {error}") from None
+    for key, value in (overrides or {}).items():
+        set_key(table, key, plain(value), source)
+    experiment = validate(table, source)
+    cells(experiment, source)
+    return experiment
+
+
+def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """``["a.b=0.5", "c.d=lion"]`` to ``{"a.b": 0.5, "c.d": "lion"}``: values are TOML, bare words are strings."""
+    overrides: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ExperimentError(f"--set {setting}: expected KEY=VALUE, for example --set algorithm.density=0.5")
+        try:
+            overrides[key] = tomllib.loads(f"value = {text.strip()}")["value"]
+        except tomllib.TOMLDecodeError:
+            overrides[key] = text.strip()
+    return overrides

@@ -1,0 +1,1 @@
+"""Evidence: Monte Carlo, exact and worst-case."""

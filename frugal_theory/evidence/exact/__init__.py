@@ -1,0 +1,1 @@
+"""Exact evidence: expectations of Algorithm 2 on a quadratic, without sampling."""

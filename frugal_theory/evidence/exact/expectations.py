@@ -1,0 +1,314 @@
+"""Exact evidence: expectations of Algorithm 2 on a quadratic, over its noise and its random sets, without sampling.
+
+Four cases (theory, section 5), the cheapest that applies:
+
+1. The sets are known (fixed, scheduled, everything, nothing, eigen-directions): exact, O(d) a step where the
+   coordinates (or the eigen-directions) decouple, O(d³) otherwise.
+2. The sets are drawn anew at every step: exact, O(d) or, with the pairwise inclusion probabilities of Bernoulli and
+   fixed-size sampling, O(d³).
+3. The sets are drawn anew every T steps and the coordinates decouple: exact, O(d).
+4. Everything else: exact over the noise, averaged over trials of the sets, with the interval that goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
+
+from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
+from frugal_theory.algorithm.selection import budget, stream
+from frugal_theory.config import Algorithm, Experiment
+from frugal_theory.config.load import ExperimentError
+from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.exact import dense as exact_dense
+from frugal_theory.evidence.exact import diagonal as exact_diagonal
+from frugal_theory.evidence.exact.draws import Draws
+from frugal_theory.evidence.exact.linear import Updates, momentum, updates
+from frugal_theory.evidence.moments import Moments, sampled
+from frugal_theory.problems import build_noise, build_problem
+from frugal_theory.problems.noise import Gaussian, NoNoise, StudentT
+from frugal_theory.problems.problem import Noise, Problem
+from frugal_theory.problems.quadratic import Quadratic
+
+__all__ = ["METRICS", "averaged_over_sets", "exact", "exact_metrics", "expectations"]
+
+Array = NDArray[np.float64]
+
+METRICS = ("squared_gradient_norm", "weighted_squared_gradient_norm")
+"""The metrics that are quadratic in the gradient, and so exact."""
+
+BATCH_ENTRIES = 2**16
+"""Entries of a batch of d × d moment matrices, one a trial: they fit a core's cache."""
+
+
+def exact(experiment: Experiment, *, metric: str = METRICS[0], learning_rate: float | None = None) -> Evidence:
+    """The running average (1/k) Σ_{i≤k} E‖gⁱ‖², k = 1 … steps, exactly.
+
+    ``metric``: one of ``METRICS``, as in ``simulate``. ``learning_rate`` (α) defaults to the experiment's; a fraction of the
+    admissible step is resolved as in ``verify``.
+    In case 4 above the average is over ``simulation.trials`` trials of the momentum sets, the same sets that Monte
+    Carlo draws, and the evidence has an interval. Raises ExperimentError for what is not Algorithm 2 on a quadratic with
+    additive noise of finite variance, and for an unknown metric.
+    """
+    return exact_metrics(experiment, (metric,), learning_rate=learning_rate)[metric]
+
+
+def exact_metrics(
+    experiment: Experiment, metrics: Sequence[str] = METRICS, *, learning_rate: float | None = None
+) -> dict[str, Evidence]:
+    """As :func:`exact`, for every one of ``metrics``: ‖g‖² and ‖g‖²_W, W the weights of the run-length theorem."""
+    if learning_rate is None:
+        from frugal_theory.verdicts.verify import resolved
+
+        learning_rate = float(resolved(experiment).algorithm.learning_rate)  # type: ignore[arg-type]
+    try:
+        return expectations(
+            build_problem(experiment),
+            build_noise(experiment),
+            experiment.algorithm,
+            learning_rate=learning_rate,
+            steps=experiment.simulation.steps,
+            trials=experiment.simulation.trials,
+            seed=experiment.seed,
+            metrics=metrics,
+            confidence=experiment.verify.confidence,
+        )
+    except ExperimentError:
+        raise
+    except ValueError as error:
+        raise ExperimentError(f"{experiment.name}: no exact expectation: {error}") from None
+
+
+def expectations(
+    problem: Problem,
+    noise: Noise,
+    algorithm: Algorithm,
+    *,
+    learning_rate: float,
+    steps: int,
+    trials: int = 128,
+    seed: int = 0,
+    metrics: Sequence[str] = METRICS[:1],
+    confidence: float = 0.99,
+) -> dict[str, Evidence]:
+    """Exact evidence of every metric, with the arguments of :func:`monte_carlo`, whose expectation it is.
+
+    ``trials`` counts trials of the momentum sets and is read in case 4 only. Raises ValueError for what is not
+    Algorithm 2 on a :class:`Quadratic` with additive noise of finite variance, and for an unknown metric.
+    """
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise ValueError(f"unknown metric {unknown[0]!r}; known are {', '.join(METRICS)}")
+    model = _model(problem, noise, algorithm, learning_rate, steps, seed)
+    if model.decouples:
+        values: Callable[[str], Array] = model.scheduled if model.runs.law == "scheduled" else model.redrawn
+        return {name: _exact_evidence(name, _running(values(name)), confidence) for name in metrics}
+    law = model.inclusion()
+    if law is not None:
+        moments = exact_dense.along_masks(*model.vectors, law, model.updates, update_gap=algorithm.update_gap)
+        found = model.observe(moments, metrics, model.mean_weight)
+        return {name: _exact_evidence(name, _running(found[name]), confidence) for name in metrics}
+    return model.average_over_sets(metrics, trials, confidence)
+
+
+def averaged_over_sets(problem: Problem, noise: Noise, algorithm: Algorithm) -> bool:
+    """Whether :func:`expectations` averages over trials of the sets (case 4); False where it refuses, too."""
+    try:
+        model = _model(problem, noise, algorithm, 1.0, 1, 0)
+    except ValueError:
+        return False
+    return not model.decouples and model.inclusion() is None
+
+
+def _model(problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float, steps: int, seed: int) -> _Model:
+    if not isinstance(problem, Quadratic):
+        raise ValueError(f'the problem is {type(problem).__name__}; problem.kind = "quadratic" is allowed')
+    if not isinstance(noise, (NoNoise, Gaussian, StudentT)):
+        kind = type(noise).__name__
+        raise ValueError(f'{kind} noise is not known to be additive; noise.kind "none", "gaussian", "student-t" are allowed')
+    bases = problem.bases if algorithm.subspace == "eigen" and algorithm.set is None else None
+    runs = run_lengths(algorithm, problem.shapes, bases)
+    linear = updates(learning_rate, *momentum(algorithm, runs), algorithm.weight_decay)
+    assert runs is not None  # momentum() has refused that
+    variance = problem.partition.join(noise.variance(problem))
+    if not np.isfinite(variance).all():
+        raise ValueError("the noise has infinite variance (Student's t needs degrees_of_freedom > 2), so has the gradient")
+    start = problem.partition.join(problem.start(np.random.default_rng(stream(seed, "start"))))
+    return _Model(problem, algorithm, linear, runs, variance, start, steps)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Algorithm 2 on a quadratic, with everything as one vector: shapes (d,) in the order of the parameters."""
+
+    problem: Quadratic
+    algorithm: Algorithm
+    updates: Updates
+    runs: RunLengths
+    variance: Array
+    start: Array
+    steps: int
+
+    @property
+    def dimension(self) -> int:
+        return self.start.size
+
+    @property
+    def vectors(self) -> tuple[Array, Array, Array]:
+        """A, σ² and x¹, as the dense recursions take them."""
+        return self.problem.hessian(), self.variance, self.start
+
+    @property
+    def by_eigenvector(self) -> bool:
+        """Whether the set is a set of eigenvectors, or all or nothing, so that a rotated quadratic decouples too."""
+        return (self.algorithm.subspace == "eigen" and self.algorithm.set is None) or self.runs.full or self.runs.empty
+
+    @property
+    def decouples(self) -> bool:
+        """Whether coordinates (or eigen-directions) move by themselves, whatever the joint law of the sets."""
+        return self.by_eigenvector or (self.problem.separable and self.runs.law != "turning")
+
+    # --- coordinates that decouple: cases 1, 2 and 3 ---------------------------------------------------------
+
+    def redrawn(self, metric: str) -> Array:
+        """E of the metric for k = 1 … steps where sets are fixed, or drawn anew every period."""
+        gap = 1 if self.runs.law == "fixed" else self.algorithm.update_gap
+        plain = metric == "squared_gradient_norm"
+        beta, off = self.runs.beta, 1.0 if plain else self.runs.off_set_weight
+        weights: list[tuple[ArrayLike, ArrayLike]] = [(1.0, off)]
+        if leaky := not plain and self.runs.law == "redrawn" and beta > 0:
+            # E[β^r | j in the set] is β^(steps to the period's end) times a factor of the coordinate.
+            weights.append((self.leak(gap - 1) / beta, 0.0))
+        variance, start, share = self.variance, self.start, self.flat(self.runs.share)
+        if self.by_eigenvector and not self.problem.separable:
+            vectors = self.problem.rotation
+            assert vectors is not None  # it is not separable
+            variance, start = variance @ vectors**2, start @ vectors
+        if self.by_eigenvector and not (self.runs.full or self.runs.empty):
+            share = np.zeros(self.dimension)
+            leading = np.argsort(-self.problem.eigenvalues, kind="stable")[: budget(self.algorithm.density, self.dimension)]
+            share[leading] = 1.0
+        values = exact_diagonal.redrawn(
+            self.problem.eigenvalues,
+            variance,
+            start,
+            share,
+            self.updates,
+            steps=self.steps,
+            update_gap=gap,
+            weights=weights,
+        )
+        if not leaky:
+            return values[0]
+        with np.errstate(invalid="ignore"):  # ∞ − ∞ of a run that diverges
+            return exact_diagonal.clean(values[0] - beta ** (gap - np.arange(self.steps) % gap) * values[1])
+
+    def scheduled(self, metric: str) -> Array:
+        """E of the metric for k = 1 … steps along a known sequence of sets."""
+        squares = exact_diagonal.scheduled(
+            self.problem.eigenvalues,
+            self.variance,
+            self.start,
+            self.members,
+            self.updates,
+            steps=self.steps,
+            update_gap=self.algorithm.update_gap,
+        )
+        return np.array([np.sum(square * self.mean_weight(metric, k)) for k, square in enumerate(squares)])
+
+    # --- the joint law matters: cases 1 and 2 ------------------------------------------------------------------
+
+    def inclusion(self) -> Callable[[int], exact_dense.Inclusion] | None:
+        """The law of the momentum set by period, where one recursion is exact; None in case 4."""
+        algorithm, shapes = self.algorithm, self.problem.shapes
+        if self.runs.law in ("fixed", "scheduled"):
+            return lambda period: exact_dense.known(self.members(period))
+        if self.runs.law == "turning" or algorithm.update_gap > 1 or algorithm.subspace not in ("coordinates", "randk"):
+            return None
+        if algorithm.subspace == "coordinates" and algorithm.sampling == "independent":
+            law = exact_dense.independent(self.flat(self.runs.share))
+        else:
+            sizes = [size for (size,) in shapes.values()]
+            law = exact_dense.fixed_size([(budget(algorithm.density, size), size) for size in sizes])
+        return lambda _: law
+
+    def observe(
+        self, moments: Iterable[Array], metrics: Sequence[str], weight: Callable[[str, int], Array]
+    ) -> dict[str, Array]:
+        """E of every metric for k = 1 … steps, shape (…, steps), from E[g gᵀ] and the weights (…, d) or (…, d, d)."""
+        found: dict[str, list[Array]] = {name: [] for name in metrics}
+        with threadpool_limits(limits=1), np.errstate(over="ignore", invalid="ignore"):
+            for k, moment in zip(range(self.steps), moments, strict=False):
+                diagonal = np.diagonal(moment, axis1=-2, axis2=-1)
+                for name in metrics:
+                    w = weight(name, k)
+                    total = np.sum(moment * w, axis=(-2, -1)) if w.ndim == moment.ndim else np.sum(diagonal * w, axis=-1)
+                    found[name].append(total)
+        return {name: exact_diagonal.clean(np.stack(values, axis=-1)) for name, values in found.items()}
+
+    def mean_weight(self, metric: str, step: int) -> Array:
+        """E W_j at the 0-based step, shape (d,), where x is independent of the set."""
+        if metric == "squared_gradient_norm":
+            return np.ones(self.dimension)
+        share = self.flat(self.runs.probability(step // self.algorithm.update_gap))
+        return share * (1 - self.leak(step)) + (1 - share) * self.runs.off_set_weight
+
+    # --- exact over the noise, Monte Carlo over the sets: case 4 ------------------------------------------------
+
+    def average_over_sets(self, metrics: Sequence[str], trials: int, confidence: float) -> dict[str, Evidence]:
+        """Evidence over ``trials`` trials of the sets, those that Monte Carlo draws too."""
+        size = max(1, min(trials, BATCH_ENTRIES // self.dimension**2))
+        merged: dict[str, Moments] = {}
+        for first in range(0, trials, size):
+            batch = np.arange(first, min(first + size, trials))
+            found = self._batch(metrics, batch)
+            with np.errstate(over="ignore", invalid="ignore"):
+                parts = {name: Moments.of(_running(found[name])) for name in metrics}
+                merged = {name: merged[name].merge(parts[name]) if merged else parts[name] for name in metrics}
+        note = f"exact over the noise, an average over {trials} trials of the momentum sets"
+        return {name: sampled("exact", name, moments, confidence, (note,)) for name, moments in merged.items()}
+
+    def _batch(self, metrics: Sequence[str], trials: NDArray[np.int64]) -> dict[str, Array]:
+        draws = Draws(self.algorithm, self.problem.shapes, trials)
+        gap = self.algorithm.update_gap
+        if self.runs.law == "turning":
+            moments = exact_dense.along_projectors(*self.vectors, draws.turn, self.updates, update_gap=gap)
+        else:
+            moments = exact_dense.along_masks(*self.vectors, draws.inclusion, self.updates, update_gap=gap)
+
+        def weight(metric: str, step: int) -> Array:
+            off = self.runs.off_set_weight
+            if metric == "squared_gradient_norm":
+                return np.ones(self.dimension)
+            outside = np.eye(self.dimension) if self.runs.law == "turning" else np.ones(self.dimension)
+            return (1 - self.leak(step) - off) * draws.current + off * outside
+
+        return self.observe(moments, metrics, weight)
+
+    # --- everything as one vector -----------------------------------------------------------------------------
+
+    def flat(self, arrays: Mapping[str, Array]) -> Array:
+        """Arrays that broadcast to the parameters' shapes, as one vector (d,)."""
+        return np.concatenate([np.broadcast_to(arrays[name], shape) for name, shape in self.problem.shapes.items()])
+
+    def leak(self, step: int) -> Array:
+        """λ_j = E[β^r | j in the set] at the 0-based step, shape (d,)."""
+        return self.flat(self.runs.leak(step))
+
+    def members(self, period: int) -> NDArray[np.bool_]:
+        """The momentum set of a period, shape (d,), where it is known."""
+        return self.flat(self.runs.probability(period)) > 0.5
+
+
+def _running(values: Array) -> Array:
+    """Running averages along the last axis."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.cumsum(values, axis=-1) / np.arange(1, values.shape[-1] + 1))
+
+
+def _exact_evidence(metric: str, mean: Array, confidence: float) -> Evidence:
+    return Evidence("exact", np.arange(1, len(mean) + 1), mean, mean, mean, metric, confidence)

@@ -1,0 +1,1 @@
+"""Monte Carlo evidence: the algorithm run many times, in NumPy or compiled."""

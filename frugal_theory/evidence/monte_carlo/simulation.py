@@ -1,0 +1,248 @@
+"""Monte Carlo evidence: the algorithm run many times, side by side, with statistics streamed.
+
+Trials come in batches of a size that depends on the problem alone. A batch draws its noise from its own stream and
+its subspaces by trial number, and batches are merged in order. So the result is the same bit for bit whichever way
+the work is cut up, and memory grows with a batch × steps, not with trials × steps × dimension.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
+from frugal_theory.algorithm.selection import stream
+from frugal_theory.algorithm.step import init, step
+from frugal_theory.config import Algorithm
+from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.moments import Moments, sampled, without_interval
+from frugal_theory.evidence.monte_carlo import compiled as fast_path
+from frugal_theory.evidence.workers import in_order, one_blas_thread
+from frugal_theory.metrics.metric import LINEAR, METRICS, Metric
+from frugal_theory.problems.noise import no_sixth_moment
+from frugal_theory.problems.problem import Noise, Problem
+
+__all__ = ["Simulation", "batches", "is_deterministic", "monte_carlo", "run", "simulation"]
+
+Array = NDArray[np.float64]
+
+BATCH = 32
+"""Trials that run side by side, and …"""
+
+BATCH_COORDINATES = 2**17
+"""… the number of coordinates, over all of them, that still fits a core's cache."""
+
+WORTH_COMPILING = 2e7
+"""Coordinate updates from which on the fast path is used: NumPy needs about a second for these, numba to get going, too."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What one cell of a sweep has to run: ``steps`` steps of the trials ``first`` … ``trials`` − 1, in :attr:`batches`.
+
+    ``metrics``: by name, squared_gradient_norm and the like. ``compiled``: whether the fast path runs it
+    (:mod:`frugal_theory.evidence.monte_carlo.compiled`); decided once, so that it does not depend on who runs which batch.
+    """
+
+    problem: Problem
+    noise: Noise
+    algorithm: Algorithm
+    learning_rate: float
+    steps: int
+    trials: int
+    seed: int
+    metrics: Mapping[str, Metric]
+    confidence: float
+    exact: bool
+    compiled: bool
+    first: int = 0
+
+    @property
+    def batches(self) -> list[NDArray[np.int64]]:
+        """The trial numbers of every batch."""
+        return batches(self.problem, self.trials, self.first)
+
+    @property
+    def updates(self) -> float:
+        """Coordinate updates in all."""
+        return float(self.steps) * (self.trials - self.first) * _dimension(self.problem)
+
+    @property
+    def lock_free(self) -> bool:
+        """Whether nearly all of the work is compiled, so that threads need not wait for each other."""
+        return self.compiled and fast_path.elementwise(self.problem, self.noise)
+
+    def run(self, batch: NDArray[np.int64]) -> dict[str, Moments]:
+        """Moments of the running averages of one batch, by metric."""
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is a result, not an error
+            counts = np.arange(1, self.steps + 1)
+            return {name: Moments.of(np.cumsum(value, axis=1) / counts) for name, value in _values(self, batch).items()}
+
+    def evidence(self, moments: Mapping[str, Moments]) -> dict[str, Evidence]:
+        """The evidence of all batches' moments. Without a sixth moment of the noise, averages of squares have no interval."""
+        found = {name: _evidence(name, moment, self.exact, self.confidence) for name, moment in moments.items()}
+        if not self.exact and no_sixth_moment(self.noise):
+            return {name: one if name in LINEAR else without_interval(one) for name, one in found.items()}
+        return found
+
+    def seconds(self) -> float:
+        """About how long this takes on one core: from a few steps of the first batch, less what a batch costs anyway."""
+        if self.lock_free:
+            return 1e-8 * self.updates
+        if self.compiled:
+            self._timed(1)  # compiles
+        once = self._timed(1)
+        step = once if once > 0.1 else max(0.0, self._timed(9) - self._timed(1)) / 8
+        return step * self.steps * len(self.batches)
+
+    def _timed(self, steps: int) -> float:
+        began = time.perf_counter()
+        replace(self, steps=steps).run(self.batches[0])
+        return time.perf_counter() - began
+
+
+def simulation(
+    problem: Problem,
+    noise: Noise,
+    algorithm: Algorithm,
+    *,
+    learning_rate: float,
+    steps: int,
+    trials: int,
+    seed: int = 0,
+    metrics: Sequence[str] = ("squared_gradient_norm",),
+    measures: Mapping[str, Metric] | None = None,
+    confidence: float = 0.99,
+    first: int = 0,
+) -> Simulation:
+    """A simulation made ready. ``measures`` are metrics that depend on the setting, by name.
+
+    ``first``: the trials before this one are left out, for evidence that is to be pooled with what they gave. A run without
+    any randomness needs one trial. Raises ValueError for an unknown metric.
+    """
+    known: Mapping[str, Metric] = {**METRICS, **(measures or {})}
+    unknown = [name for name in metrics if name not in known]
+    if unknown:
+        raise ValueError(f"unknown metric {unknown[0]!r}; known are {', '.join(known)}")
+    chosen = {name: known[name] for name in metrics}
+    exact = is_deterministic(problem, noise, algorithm)
+    trials = 1 if exact else trials
+    ready = Simulation(problem, noise, algorithm, learning_rate, steps, trials, seed, chosen, confidence, exact, False, first)
+    fast = ready.updates >= WORTH_COMPILING and fast_path.applies(problem, noise, algorithm, chosen) and fast_path.compiled()
+    return replace(ready, compiled=fast)
+
+
+def run(
+    simulations: Sequence[Simulation],
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    progress: Callable[[int, int, int], None] | None = None,
+) -> Iterator[dict[str, Evidence]]:
+    """The evidence of every simulation, in order, as soon as it and those before it are complete.
+
+    ``jobs`` processes of this machine, or the workers of the Dask ``cluster`` at that address, share the batches of all
+    simulations. ``progress(number, done, total)`` is called as trials of simulation ``number`` finish. Raises
+    :class:`~frugal_theory.evidence.workers.ClusterError` for a cluster that cannot be used.
+    """
+    tasks = [(simulation, batch) for simulation in simulations for batch in simulation.batches]
+    results = in_order(
+        Simulation.run,
+        tasks,
+        jobs=jobs,
+        cluster=cluster,
+        threads=all(simulation.lock_free for simulation in simulations),
+        seconds=(simulation.seconds() for simulation in simulations),
+    )
+    for number, simulation in enumerate(simulations):
+        merged: dict[str, Moments] = {}
+        for _ in simulation.batches:
+            result = next(results)
+            with np.errstate(over="ignore", invalid="ignore"):
+                merged = {name: merged[name].merge(found) if merged else found for name, found in result.items()}
+            if progress is not None:
+                progress(number, simulation.first + next(iter(merged.values())).count, simulation.trials)
+        yield simulation.evidence(merged)
+
+
+def monte_carlo(
+    problem: Problem,
+    noise: Noise,
+    algorithm: Algorithm,
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> dict[str, Evidence]:
+    """Run one simulation and return, for every metric, the running average with its interval.
+
+    ``settings`` are those of :func:`simulation`; ``jobs`` and ``cluster`` as in :func:`run`. ``progress(done, total)``
+    is called as trials finish.
+    """
+    report = None if progress is None else (lambda _, done, total: progress(done, total))
+    (found,) = run([simulation(problem, noise, algorithm, **settings)], jobs=jobs, cluster=cluster, progress=report)
+    return found
+
+
+def batches(problem: Problem, trials: int, first: int = 0) -> list[NDArray[np.int64]]:
+    """The trial numbers of every batch from ``first`` on: a function of the problem's size and these numbers only."""
+    size = max(1, min(BATCH, BATCH_COORDINATES // _dimension(problem)))
+    return [np.arange(begin, min(begin + size, trials)) for begin in range(first, trials, size)]
+
+
+def is_deterministic(problem: Problem, noise: Noise, algorithm: Algorithm) -> bool:
+    """Whether every trial is the same: no noise, and nothing random in the selection."""
+    fixed = algorithm.set is not None or algorithm.density in (0.0, 1.0) or algorithm.subspace in ("svd", "eigen")
+    scheduled = algorithm.subspace == "blocks" and algorithm.order != "random"
+    silent = not any(np.any(variance) for variance in noise.variance(problem).values())
+    return silent and (fixed or scheduled)
+
+
+def _values(simulation: Simulation, batch: NDArray[np.int64]) -> dict[str, Array]:
+    """Every metric at every step of every trial of the batch; shape (trials, steps)."""
+    problem, algorithm, seed = simulation.problem, simulation.algorithm, simulation.seed
+    start = problem.start(np.random.default_rng(stream(seed, "start")))
+    bits = _noise_bits(seed, int(batch[0]))
+    if simulation.compiled:
+        with nullcontext() if simulation.lock_free else one_blas_thread():
+            return fast_path.measure(simulation, batch, start, bits)
+    bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
+    runs: RunLengths | None = run_lengths(algorithm, problem.shapes, bases)
+    rng, state = np.random.Generator(bits), init(trials=batch, bases=bases)
+    x = {name: np.repeat(value[None], len(batch), axis=0) for name, value in start.items()}
+    values = {name: np.empty((len(batch), simulation.steps)) for name in simulation.metrics}
+    with one_blas_thread():
+        for k in range(simulation.steps):
+            gradient = problem.gradient(x)
+            stochastic = simulation.noise.sample(rng, problem, x, gradient)
+            x, state = step(algorithm, x, stochastic, state, simulation.learning_rate)
+            for name, metric in simulation.metrics.items():
+                values[name][:, k] = metric(gradient, state.parts, runs, k)
+    return values
+
+
+def _dimension(problem: Problem) -> int:
+    return sum(math.prod(shape) for shape in problem.shapes.values())
+
+
+def _noise_bits(seed: int, first_trial: int) -> np.random.SFC64:
+    """The stream of the batch that begins with this trial. SFC64 is NumPy's fastest source of normal numbers."""
+    sequence = stream(seed, "noise")
+    own = np.random.SeedSequence(entropy=sequence.entropy, spawn_key=(*sequence.spawn_key, first_trial))
+    return np.random.SFC64(own)
+
+
+def _evidence(metric: str, moments: Moments, exact: bool, confidence: float) -> Evidence:
+    if not exact:
+        return sampled("monte_carlo", metric, moments, confidence)
+    steps, mean = np.arange(1, len(moments.mean) + 1), moments.mean
+    note = "nothing in this run is random: one trial is exact"
+    return Evidence("monte_carlo", steps, mean, mean, mean, metric, confidence, trials=1, notes=(note,))

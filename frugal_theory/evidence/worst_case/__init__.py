@@ -1,0 +1,1 @@
+"""Worst-case evidence: over all L-smooth functions, by semidefinite programs."""

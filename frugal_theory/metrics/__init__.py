@@ -1,0 +1,1 @@
+"""Metrics: what is measured along a run, and bounded by theorems."""

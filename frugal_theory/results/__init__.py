@@ -1,0 +1,1 @@
+"""Results on disk: what lies in a run's folder, written and read."""

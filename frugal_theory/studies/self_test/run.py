@@ -1,0 +1,229 @@
+"""Run the self-test: every planted falsehood is to be caught, and nothing true may raise an alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.monte_carlo.simulation import run as run_simulations
+from frugal_theory.studies.self_test.engines import FAULTS
+from frugal_theory.studies.self_test.stages import ENGINE, STAGES, build
+from frugal_theory.studies.self_test.theorems import PLANTS, TIGHT, scaled
+from frugal_theory.theorems import THEOREMS, Theorem
+from frugal_theory.verdicts.judging import HORIZONS
+from frugal_theory.verdicts.verdict import Verdict
+from frugal_theory.verdicts.verify import Study, gather, settle_all, studies
+
+__all__ = ["CUT", "Finding", "Sheet", "self_test"]
+
+Array = NDArray[np.float64]
+
+CUT = 0.9
+"""A bound at this share of its tight value is false."""
+
+ROUNDING = 1e-9
+"""Relative rounding of the exact engine and of evidence that nothing random went into."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one planted falsehood, or of one true counterpart.
+
+    ``alarm``: whether the toolkit raised it; ``said``: its verdict. ``ratio``: measured over bound for a theorem,
+    measured over exact for an engine, where it is farthest off. ``deviation``: how many standard errors the measured
+    average is above the bound, or off the exact expectation, there; inf for evidence without any randomness.
+    """
+
+    subject: str
+    what: str
+    stage: str
+    false: bool
+    alarm: bool
+    said: str
+    ratio: float
+    deviation: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the toolkit was right: an alarm on a falsehood, and none on the truth."""
+        return self.alarm == self.false
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """All findings. All alarms together are wrong with probability at most 1 − ``confidence``."""
+
+    findings: tuple[Finding, ...]
+    confidence: float
+
+    @property
+    def planted(self) -> list[Finding]:
+        """The falsehoods."""
+        return [finding for finding in self.findings if finding.false]
+
+    @property
+    def true(self) -> list[Finding]:
+        """Their true counterparts."""
+        return [finding for finding in self.findings if not finding.false]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything planted was caught and nothing true raised an alarm."""
+        return all(finding.right for finding in self.findings)
+
+    @property
+    def sentence(self) -> str:
+        """The count, in one sentence."""
+        caught, alarms = sum(f.alarm for f in self.planted), sum(f.alarm for f in self.true)
+        return (
+            f"{caught} of {len(self.planted)} planted faults caught ({100 * caught / len(self.planted):.3g} %), "
+            f"{alarms} of {len(self.true)} true ones raised an alarm; "
+            f"confidence {100 * self.confidence:g} % for all together."
+        )
+
+
+def self_test(
+    *, budget: float = 1.0, seed: int = 0, confidence: float = 0.99, progress: Callable[[str, int, int], None] | None = None
+) -> Sheet:
+    """Plant every falsehood and look whether ``verify``, or the exact engine against Monte Carlo, catches it.
+
+    ``budget`` multiplies the trials. Theorems and engines have half of the error level each, and within each all
+    comparisons share it (Bonferroni). ``progress(what, done, total)`` is called as stages finish. Raises ValueError
+    for a budget that is not positive.
+    """
+    if not budget > 0:
+        raise ValueError(f"budget = {budget}: a number > 0 is allowed")
+    half = 1 - (1 - confidence) / 2
+    total = len(STAGES) + len(ENGINE) + sum(len(fault.stages) for fault in FAULTS)
+    done = 0
+
+    def report(what: str) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(what, done, total)
+
+    findings = _theorems(budget, seed, half, report) + _engines(budget, seed, half, report)
+    return Sheet(tuple(findings), confidence)
+
+
+# --- theorems ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """A theorem to be judged, and whether it is false."""
+
+    theorem: Theorem
+    what: str
+    false: bool
+
+
+def _theorems(budget: float, seed: int, confidence: float, report: Callable[[str], None]) -> list[Finding]:
+    ready, evidence, claims = [], [], []
+    for stage in STAGES.values():
+        names = dict.fromkeys(
+            [name for where, name in TIGHT if where == stage.name] + [p.theorem for p in PLANTS if p.stage == stage.name]
+        )
+        (study,) = studies(build(stage, budget, seed), [THEOREMS[name] for name in names])
+        expected = stage.expectation(study)
+        here = [_Claim(THEOREMS[name], "as it is", False) for name in names]
+        for where, name in TIGHT:
+            if where == stage.name:
+                theorem = THEOREMS[name]
+                share = float(np.max((expected[theorem.metric] / theorem.bound(study.setting))[_horizons(study) - 1]))
+                cut = f"bound × {CUT} of its tight {share:.3f}"
+                here.append(_Claim(scaled(theorem, share, "bound × tight"), f"bound × its tight {share:.3f}", False))
+                here.append(_Claim(scaled(theorem, CUT * share, cut), cut, True))
+        here += [_Claim(plant.theorem_with_it(), plant.what, True) for plant in PLANTS if plant.stage == stage.name]
+        study = Study(study.cell, study.setting, tuple(claim.theorem for claim in here), study.premises)
+        ready.append(study)
+        evidence.append(gather(study))
+        claims.append([(stage.name, claim) for claim in here])
+        report(stage.name)
+    evidence, verdicts = settle_all(ready, evidence, confidence)
+    flat = [(found, *pair) for found, pairs in zip(evidence, claims, strict=True) for pair in pairs]
+    return [
+        _theorem_finding(stage, claim, verdict, found) for verdict, (found, stage, claim) in zip(verdicts, flat, strict=True)
+    ]
+
+
+def _theorem_finding(stage: str, claim: _Claim, verdict: Verdict, evidence: Mapping[str, Evidence]) -> Finding:
+    if verdict.bound is None or verdict.step is None:
+        raise RuntimeError(f"self-test: {claim.theorem.name} on the stage {stage!r}: {verdict.reason}")
+    found = evidence[claim.theorem.metric]
+    mean, error = float(found.mean[verdict.step - 1]), float(_standard_error(found)[verdict.step - 1])
+    off = mean - verdict.bound * (1 + ROUNDING)
+    deviation = off / error if error > 0 else float(np.copysign(np.inf, off))
+    said = f"{verdict.status} ({'exact' if verdict.source == 'exact' else 'Monte Carlo'})"
+    alarm = verdict.status == "violated"
+    return Finding(claim.theorem.name, claim.what, stage, claim.false, alarm, said, mean / verdict.bound, deviation)
+
+
+# --- engines -------------------------------------------------------------------------------------------------
+
+
+def _engines(budget: float, seed: int, confidence: float, report: Callable[[str], None]) -> list[Finding]:
+    ready = {name: studies(build(stage, budget, seed), [THEOREMS["run_length"]])[0] for name, stage in ENGINE.items()}
+    expected = {name: stage.expectation(ready[name]) for name, stage in ENGINE.items()}
+    metrics = max(len(values) for values in expected.values())
+    comparisons = (len(ENGINE) + sum(len(fault.stages) for fault in FAULTS)) * metrics * HORIZONS
+    single = 1 - (1 - confidence) / comparisons
+    findings = []
+    for name, study in ready.items():
+        findings.append(
+            _engine_finding("as it is", name, False, study, _measure(study, expected[name]), expected[name], single)
+        )
+        report(name)
+    for fault in FAULTS:
+        for name in fault.stages:
+            with fault.planted():
+                found = _measure(ready[name], expected[name])
+            findings.append(_engine_finding(fault.what, name, True, ready[name], found, expected[name], single))
+            report(fault.what)
+    return findings
+
+
+def _measure(study: Study, expected: Mapping[str, Array]) -> dict[str, Evidence]:
+    """Monte Carlo evidence of every metric whose expectation is known, whatever the theorems say of the step size."""
+    return next(run_simulations([study.simulation(list(expected))]))
+
+
+def _engine_finding(
+    what: str,
+    stage: str,
+    false: bool,
+    study: Study,
+    evidence: Mapping[str, Evidence],
+    expected: Mapping[str, Array],
+    single: float,
+) -> Finding:
+    """Hold Monte Carlo evidence against the exact expectation at every horizon, in every metric."""
+    at = _horizons(study) - 1
+    alarm, worst = False, (0.0, 1.0)
+    for metric, exact in expected.items():
+        lower, upper = evidence[metric].interval(single)
+        slack = ROUNDING * np.abs(exact[at])
+        alarm |= bool(np.any((exact[at] < lower[at] - slack) | (exact[at] > upper[at] + slack)))
+        mean, error = evidence[metric].mean[at], _standard_error(evidence[metric])[at]
+        off = np.maximum(np.abs(mean - exact[at]) - slack, 0)  # a first step is the same in all trials, but for rounding
+        deviations = np.divide(off, error, out=np.where(off > 0, np.inf, 0.0), where=error > 0)
+        k = int(np.argmax(deviations))
+        worst = max(worst, (float(deviations[k]), float(mean[k] / exact[at][k])))
+    said = "not the exact one" if alarm else "as exact"
+    return Finding("engine", what, stage, false, alarm, said, worst[1], worst[0])
+
+
+def _standard_error(evidence: Evidence) -> Array:
+    if evidence.deviation is None:
+        return np.zeros_like(evidence.mean)
+    return evidence.deviation / np.sqrt(evidence.trials)
+
+
+def _horizons(study: Study) -> NDArray[np.int64]:
+    """The horizons at which ``judge`` looks."""
+    return np.unique(np.round(np.geomspace(1, study.setting.steps, HORIZONS)).astype(np.int64))
