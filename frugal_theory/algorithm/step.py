@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.algorithm.rules import StateFullRule, Statistics, state_free_update, state_full_rule
+from frugal_theory.algorithm.rules import Rule, RuleState, rule_of
 from frugal_theory.algorithm.subspaces import Basis, Mask, Part, choose_parts
 from frugal_theory.config import Algorithm
 
@@ -27,7 +27,7 @@ class State:
 
     step: int = 0
     parts: Mapping[str, Part] = field(default_factory=dict)
-    statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    statistics: Mapping[str, RuleState] = field(default_factory=dict)
     trials: NDArray[np.int64] | None = None
     bases: Mapping[str, Array] | None = None
 
@@ -65,26 +65,26 @@ def step(
     state = init() if state is None else state
     alpha = _learning_rate(algorithm, learning_rate)
     _check(parameters, gradients)
-    rule = state_full_rule(algorithm.state_full)
+    full, free = rule_of(algorithm.state_full), rule_of(algorithm.state_free)
     if state.step % algorithm.update_gap == 0:
-        state = _select(algorithm, rule, gradients, state)
+        state = _select(algorithm, full, gradients, state)
 
     new_parameters: Arrays = {}
-    new_statistics: dict[str, Statistics] = {}
+    new_statistics: dict[str, RuleState] = {}
     for name, gradient in gradients.items():
         part, old = state.parts[name], state.statistics[name]
         g_full = part.project(gradient)
         g_free = part.residual(gradient)
-        update, new = rule.update(old, g_full)
+        update, new = full.update(old, g_full)
         if isinstance(part, Mask):
             new = _read_off_set(algorithm, part, old, new)
-        u = part.lift(update) + state_free_update(algorithm.state_free, g_free)
+        u = part.lift(update) + free.update({}, g_free)[0]
         new_parameters[name] = (1 - alpha * algorithm.weight_decay) * parameters[name] - alpha * u
         new_statistics[name] = new
     return new_parameters, State(state.step + 1, state.parts, new_statistics, state.trials, state.bases)
 
 
-def _select(algorithm: Algorithm, rule: StateFullRule, gradients: Mapping[str, Array], state: State) -> State:
+def _select(algorithm: Algorithm, rule: Rule, gradients: Mapping[str, Array], state: State) -> State:
     """Choose the parts of a new period, and do with the old statistics what ``on_update`` says.
 
     Statistics on coordinates need nothing: each coordinate keeps its own while it stays in the set. Those of a basis
@@ -94,7 +94,7 @@ def _select(algorithm: Algorithm, rule: StateFullRule, gradients: Mapping[str, A
     shapes = {name: g.shape[leading:] for name, g in gradients.items()}
     period = state.step // algorithm.update_gap
     parts = choose_parts(algorithm, shapes, period, gradients, state.trials, state.bases)
-    statistics: dict[str, Statistics] = {}
+    statistics: dict[str, RuleState] = {}
     for name, part in parts.items():
         old = state.parts.get(name)
         fixed = isinstance(part, Mask) or algorithm.on_update == "keep" or algorithm.subspace == "eigen"
@@ -106,13 +106,13 @@ def _select(algorithm: Algorithm, rule: StateFullRule, gradients: Mapping[str, A
             assert isinstance(part, Basis)  # a parameter's kind of part never changes
             assert isinstance(old, Basis)
             statistics[name] = {
-                key: part.turn(old, value, key in rule.squares) if key in rule.vectors + rule.squares else value
+                key: part.turn(old, value, key in rule.squares) if key in (*rule.vectors, *rule.squares) else value
                 for key, value in state.statistics[name].items()
             }
     return State(state.step, parts, statistics, state.trials, state.bases)
 
 
-def _read_off_set(algorithm: Algorithm, part: Mask, old: Statistics, new: Statistics) -> Statistics:
+def _read_off_set(algorithm: Algorithm, part: Mask, old: RuleState, new: RuleState) -> RuleState:
     """The three readings of Algorithm 2's line 3 for coordinates off the set: forget, decay with g = 0, or freeze."""
     if algorithm.off_set_momentum == "decay":
         return new

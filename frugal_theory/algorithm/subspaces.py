@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,15 +25,17 @@ from frugal_theory.algorithm.selection import (
     subset,
     trial_keys,
 )
-from frugal_theory.config import MATRIX_SUBSPACES, Algorithm
+from frugal_theory.config import Algorithm
+from frugal_theory.config.registry import SUBSPACES
 
 __all__ = [
-    "UNITS",
     "Basis",
+    "Blocks",
     "Drawn",
     "Mask",
     "Part",
     "Scheduled",
+    "Turned",
     "choose_parts",
     "members",
     "orthonormal",
@@ -130,6 +132,9 @@ class Drawn:
 
     units: Callable[[Any, tuple[int, ...], float], NDArray[np.bool_]]
     share: Callable[[tuple[int, ...], float], ArrayLike] | None = None
+    matrix: bool = False
+    """Whether only a matrix has such units."""
+    basis: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,24 @@ class Scheduled:
     """A unit subspace that follows a schedule: ``units(period, shape, density)`` as in :class:`Drawn`, nothing random."""
 
     units: Callable[[int, tuple[int, ...], float], NDArray[np.bool_]]
+    matrix: bool = False
+    basis: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A subspace that takes parameters whole, chosen among all of them."""
+
+    matrix: ClassVar[bool] = False
+    basis: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A subspace spanned by orthonormal directions on the shorter side of a parameter."""
+
+    matrix: bool = False
+    basis: ClassVar[bool] = True
 
 
 def choose_parts(
@@ -174,7 +197,7 @@ def choose_parts(
     for name, shape in shapes.items():
         if units is not None:
             parts[name] = Mask(members(units, key(name), period, shape, density))
-        elif len(shape) < 2 and kind in MATRIX_SUBSPACES:
+        elif len(shape) < 2 and SUBSPACES[kind].matrix:
             parts[name] = Mask(np.asarray(True))
         else:
             parts[name] = _basis(kind, key(name), shape, density, gradients[name], (bases or {}).get(name))
@@ -182,9 +205,10 @@ def choose_parts(
 
 
 def unit_subspace(algorithm: Algorithm) -> Drawn | Scheduled | None:
-    """The algorithm's entry of ``UNITS``; None for blocks and for subspaces with a basis."""
+    """The algorithm's subspace of coordinates; None for blocks and for subspaces with a basis."""
     drawn_by_number = algorithm.subspace == "coordinates" and algorithm.sampling == "fixed_size"
-    return UNITS.get("randk" if drawn_by_number else algorithm.subspace)
+    found = RANDK if drawn_by_number else SUBSPACES[algorithm.subspace]
+    return found if isinstance(found, Drawn | Scheduled) else None
 
 
 def members(units: Drawn | Scheduled, key: Any, period: int, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
@@ -256,13 +280,11 @@ def _share(density: float, count: int) -> float:
     return budget(density, count) / count
 
 
-UNITS: dict[str, Drawn | Scheduled] = {
-    "coordinates": Drawn(_coordinates, lambda _, density: density),
-    "randk": Drawn(_randk, lambda shape, density: _share(density, math.prod(shape))),
-    "columns": Drawn(_columns, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[-1])),
-    "rows": Drawn(_rows, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[0])),
-}
-"""Subspaces spanned by coordinates that every parameter chooses by itself. Blocks are chosen among parameters."""
+COORDINATES = Drawn(_coordinates, lambda _, density: density)
+RANDK = Drawn(_randk, lambda shape, density: _share(density, math.prod(shape)))
+COLUMNS = Drawn(_columns, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[-1]), matrix=True)
+ROWS = Drawn(_rows, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[0]), matrix=True)
+BLOCKS, RANDOM, SVD, EIGEN = Blocks(), Turned(), Turned(matrix=True), Turned()
 
 
 def _basis(kind: str, key: Any, shape: tuple[int, ...], density: float, gradient: Array, eigenvectors: Array | None) -> Part:
