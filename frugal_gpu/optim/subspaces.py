@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frugal_theory.algorithm.parts import ROUNDING
 from frugal_theory.algorithm.selection import (
     budget,
     circle,
@@ -26,7 +27,7 @@ from frugal_theory.algorithm.selection import (
     subset,
     uniform_bits,
 )
-from frugal_theory.algorithm.subspaces import ROUNDING, members
+from frugal_theory.algorithm.subspaces import members
 from frugal_theory.config.registry import SUBSPACES
 
 __all__ = [

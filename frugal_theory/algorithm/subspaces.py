@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from frugal_theory.algorithm.parts import Basis, Mask
 from frugal_theory.algorithm.selection import (
     budget,
     circle,
@@ -40,81 +41,13 @@ __all__ = [
     "members",
     "orthonormal",
     "principal",
+    "side",
     "unit_subspace",
 ]
 
 Array = NDArray[np.float64]
-Shapes = Mapping[str, tuple[int, ...]]
-
-ROUNDING = 32
-"""A residual below this many units in the last place of the gradient's largest entry is rounding, and is set to 0.
-
-Without this the sign rule turns the rounding noise of QQᵀG − G into full steps wherever the gradient lies in the subspace.
-"""
-
-
-@dataclass(frozen=True)
-class Mask:
-    """The coordinates in the set: booleans that broadcast against the gradient."""
-
-    inside: NDArray[np.bool_]
-
-    def project(self, gradient: Array) -> Array:
-        """P g, with zeros off the set."""
-        return gradient * self.inside
-
-    def lift(self, update: Array) -> Array:
-        """P⁻¹ u."""
-        return update * self.inside
-
-    def residual(self, gradient: Array) -> Array:
-        """g − P⁻¹P g: exactly zero on the set."""
-        return gradient * ~self.inside
-
-
-@dataclass(frozen=True)
-class Basis:
-    """Orthonormal columns Q, shape (..., n, r), acting from the left (QᵀG), the right (GQ) or on a vector (gQ)."""
-
-    columns: Array
-    side: str
-
-    def project(self, gradient: Array) -> Array:
-        """P g: shape (..., r, n) from the left, (..., m, r) from the right, (..., r) for a vector."""
-        if self.side == "left":
-            return np.swapaxes(self.columns, -1, -2) @ gradient
-        if self.side == "right":
-            return gradient @ self.columns
-        return (gradient[..., None, :] @ self.columns)[..., 0, :]
-
-    def lift(self, update: Array) -> Array:
-        """P⁻¹ u = Pᵀu."""
-        if self.side == "left":
-            return self.columns @ update
-        if self.side == "right":
-            return update @ np.swapaxes(self.columns, -1, -2)
-        return (update[..., None, :] @ np.swapaxes(self.columns, -1, -2))[..., 0, :]
-
-    def residual(self, gradient: Array) -> Array:
-        """g − PᵀP g, with rounding noise removed (see ``ROUNDING``)."""
-        rest = gradient - self.lift(self.project(gradient))
-        axes = -1 if self.side == "vector" else (-2, -1)
-        floor = ROUNDING * np.finfo(rest.dtype).eps * np.abs(gradient).max(axis=axes, keepdims=True)
-        return np.where(np.abs(rest) <= floor, 0.0, rest)
-
-    def turn(self, old: Basis, statistic: Array, square: bool) -> Array:
-        """Statistics of the old basis in the coordinates of this one: Rm with R = QᵀQ_old, (R∘R)v for second moments."""
-        rotation = np.swapaxes(self.columns, -1, -2) @ old.columns
-        if square:
-            rotation = rotation**2
-        if self.side == "left":
-            return rotation @ statistic
-        if self.side == "right":
-            return statistic @ np.swapaxes(rotation, -1, -2)
-        return (statistic[..., None, :] @ np.swapaxes(rotation, -1, -2))[..., 0, :]
-
-
 Part = Mask | Basis
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -288,18 +221,22 @@ BLOCKS, RANDOM, SVD, EIGEN = Blocks(), Turned(), Turned(matrix=True), Turned()
 
 
 def _basis(kind: str, key: Any, shape: tuple[int, ...], density: float, gradient: Array, eigenvectors: Array | None) -> Part:
-    side = "vector" if len(shape) == 1 else "left" if shape[0] <= shape[1] else "right"
     length = min(shape)
     rank = budget(density, length)
     if rank == length:  # the whole space: the state-full rule alone, no residual
         return Mask(np.asarray(True))
     if kind == "random":
-        return Basis(orthonormal(normals(key, length * rank), length, rank), side)
+        return Basis(orthonormal(normals(key, length * rank), length, rank), side(shape))
     if kind == "svd":
-        return Basis(principal(gradient, side, rank), side)
+        return Basis(principal(gradient, side(shape), rank), side(shape))
     if eigenvectors is None:
         raise ValueError('subspace "eigen" needs the Hessian\'s eigenvectors: only problem.kind = "quadratic" has them')
-    return Basis(eigenvectors[:, leading(density, length)], side)
+    return Basis(eigenvectors[:, leading(density, length)], side(shape))
+
+
+def side(shape: tuple[int, ...]) -> str:
+    """From where a basis acts on a parameter: on the shorter side of a matrix."""
+    return "vector" if len(shape) == 1 else "left" if shape[0] <= shape[1] else "right"
 
 
 def orthonormal(numbers: Array, length: int, rank: int) -> Array:
