@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from frugal_theory.algorithm.periods import optimizer
     from frugal_theory.algorithm.step import State, init, step
     from frugal_theory.config import Algorithm, Experiment, Part
     from frugal_theory.config.adding import add_noise, add_problem, add_rule, add_subspace
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from frugal_theory.verdicts.verify import bound, resolved, setting_of, simulate, verify
 
 _HOMES = {
+    "algorithm.periods": ("optimizer",),
     "algorithm.step": ("State", "init", "step"),
     "config": ("Algorithm", "Experiment", "Part"),
     "config.adding": ("add_noise", "add_problem", "add_rule", "add_subspace"),
@@ -69,6 +71,7 @@ __all__ = [
     "init",
     "ladder",
     "load",
+    "optimizer",
     "parse",
     "resolved",
     "setting_of",

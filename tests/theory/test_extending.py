@@ -137,19 +137,18 @@ def test_blocks_nest_and_the_inner_one_undoes_its_own():
     assert tuple(SUBSPACES)[-1] == "even"
 
 
-def test_a_rule_without_a_twin_is_refused_by_pytorch():
+def test_a_rule_without_an_accelerator_runs_by_its_formula():
     import torch
 
     from frugal_gpu import Frugal
-    from frugal_gpu.optim.backends.foreach import add_rule
+    from frugal_gpu.optim.backends import accelerated
 
-    ft.add_rule(Signed, lambda _: Lion())
-    with pytest.raises(ValueError, match="'signed' has no PyTorch rule"):
-        Frugal([torch.nn.Parameter(torch.ones(3))], state_full="signed")
-    with pytest.raises(ValueError, match='"sgdm" has a PyTorch twin already'):
-        add_rule("sgdm", lambda _: None)
-    with pytest.raises(ValueError, match='"lionn" is unknown'):
-        add_rule("lionn", lambda _: None)
+    ft.add_rule(Signed, lambda table: Lion(betas=(table.decay, table.decay)))
+    x = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    x.grad = torch.tensor([1.0, -2.0, 0.0], dtype=torch.float64)
+    Frugal([x], lr=0.1, density=1.0, state_full="signed").step()
+    np.testing.assert_allclose(x.detach().numpy(), [0.9, 1.1, 1.0])
+    assert accelerated(Lion()) is not None
 
 
 def test_other_processes_know_what_was_added(quadratic):

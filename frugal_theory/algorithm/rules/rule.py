@@ -66,6 +66,8 @@ class RuleTable(Part):
     vectors: ClassVar[tuple[str, ...]] = ()
     squares: ClassVar[tuple[str, ...]] = ()
     elementwise: ClassVar[bool] = True
+    by_unit: ClassVar[bool] = True
+    """Whether the state consists of arrays, which can follow the units of a set; that of a rule that holds rules does not."""
 
 
 class StateFree(RuleTable):
