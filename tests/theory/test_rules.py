@@ -1,4 +1,4 @@
-"""Rules that the contract was made for, against formulas written here: scalar, factored and residual state, a split in a split."""
+"""Rules that the contract was made for, against formulas written here: scalar, factored and residual state, nested splits."""
 
 from __future__ import annotations
 
