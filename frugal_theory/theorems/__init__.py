@@ -11,17 +11,20 @@ from frugal_theory.theorems.orthogonal_subspaces import OrthogonalSubspaces
 from frugal_theory.theorems.run_length import RunLength
 from frugal_theory.theorems.run_length_by_coordinate import RunLengthByCoordinate
 from frugal_theory.theorems.run_length_sharp import RunLengthSharp
+from frugal_theory.theorems.setting import Constant, Constants, Law, ProblemSetting, Setting
 from frugal_theory.theorems.sgd import Sgd
 from frugal_theory.theorems.sgdm import Sgdm
 from frugal_theory.theorems.short_runs import ShortRuns
 from frugal_theory.theorems.signsgd import SignSgd
 from frugal_theory.theorems.signsgd_sharp import SignSgdSharp
 from frugal_theory.theorems.signsgd_symmetric import SignSgdSymmetric
-from frugal_theory.theorems.theorem import Setting, Theorem
+from frugal_theory.theorems.theorem import Theorem
 from frugal_theory.theorems.theorem_5_2 import Theorem52
 
 __all__ = [
     "THEOREMS",
+    "Constant",
+    "Constants",
     "EigenAligned",
     "FixedSet",
     "HeldSets",
@@ -29,7 +32,9 @@ __all__ = [
     "HybridSharp",
     "HybridSymmetric",
     "IndependentSampling",
+    "Law",
     "OrthogonalSubspaces",
+    "ProblemSetting",
     "RunLength",
     "RunLengthByCoordinate",
     "RunLengthSharp",

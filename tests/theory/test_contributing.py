@@ -13,8 +13,8 @@ from frugal_theory.algorithm import choose_parts
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.evidence.exact.expectations import exact
+from frugal_theory.instance import instance_of
 from frugal_theory.premises import check_premises
-from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import COMPLEX_STEP, FACTORISATION, ROUNDING, STANDARD_ERRORS
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -306,7 +306,7 @@ def test_the_theorem_says_what_it_does_not_cover(block, quadratic):
 
 
 def premise(experiment: ft.Experiment, name: str) -> ft.Premise:
-    (found,) = [p for p in check_premises(setting_of(experiment)) if p.name == name]
+    (found,) = [p for p in check_premises(instance_of(experiment)) if p.name == name]
     return found
 
 
