@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 import frugal_theory as ft
 from frugal_theory import config
-from frugal_theory.config import Experiment, GaussianNoise, NoNoise, Sgdm
+from frugal_theory.algorithm.rules import Sgdm
+from frugal_theory.config import Experiment, GaussianNoise, NoNoise
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.instance import setting_of
 from frugal_theory.problems import Quadratic

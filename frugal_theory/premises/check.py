@@ -12,28 +12,37 @@ from collections.abc import MutableMapping, Sequence
 
 import numpy as np
 
+from frugal_theory.config.registry import Registry
 from frugal_theory.instance import Instance
-from frugal_theory.premises.bounded_below import BOUNDED_BELOW
-from frugal_theory.premises.bounded_variance import BOUNDED_VARIANCE
 from frugal_theory.premises.draws import Draws
 from frugal_theory.premises.grounds import Grounds, PremiseTest
-from frugal_theory.premises.independent import INDEPENDENT
-from frugal_theory.premises.oblivious import OBLIVIOUS
 from frugal_theory.premises.premise import Premise
-from frugal_theory.premises.smooth import SMOOTH
-from frugal_theory.premises.unbiased import UNBIASED
 
-__all__ = ["LEVEL", "PREMISES", "check_noise_premises", "check_premises"]
+__all__ = ["LEVEL", "PREMISES", "add_premise", "check_noise_premises", "check_premises"]
 
 Known = MutableMapping[bytes, dict[str, Premise]]
 
 LEVEL = 1e-3
 """Probability that any premise of an experiment that meets all of them is refused: P3, P4 and P5 have a third each."""
 
-PREMISES: dict[str, PremiseTest] = {
-    test.name: test for test in (SMOOTH, BOUNDED_BELOW, UNBIASED, BOUNDED_VARIANCE, INDEPENDENT, OBLIVIOUS)
-}
+PREMISES: Registry[PremiseTest] = Registry(
+    "premise",
+    "frugal_theory.premises.check:PREMISES",
+    {
+        "P1": "frugal_theory.premises.smooth:SMOOTH",
+        "P2": "frugal_theory.premises.bounded_below:BOUNDED_BELOW",
+        "P3": "frugal_theory.premises.unbiased:UNBIASED",
+        "P4": "frugal_theory.premises.bounded_variance:BOUNDED_VARIANCE",
+        "P5": "frugal_theory.premises.independent:INDEPENDENT",
+        "P6": "frugal_theory.premises.oblivious:OBLIVIOUS",
+    },
+)
 """By name, in the order in which they are checked and shown."""
+
+
+def add_premise(premise: PremiseTest) -> PremiseTest:
+    """Add a premise under its own name: it is tested in every cell, for every theorem. Raises ValueError if that is taken."""
+    return PREMISES.add(premise.name, premise)
 
 
 def check_premises(instance: Instance, *, level: float = LEVEL, known: Known | None = None) -> tuple[Premise, ...]:

@@ -9,8 +9,9 @@ from typing import Any, Generic, Literal, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.run_lengths import RunLengths
-from frugal_theory.config import Algorithm, Sgdm
+from frugal_theory.config import Algorithm
 from frugal_theory.problems.coordinates import coordinate_smoothness
 from frugal_theory.problems.problem import Noise, Problem
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from frugal_theory.config import Sgdm
+from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["Theorem", "off_the_family", "published_step"]

@@ -10,8 +10,7 @@ import pytest
 import frugal_theory as ft
 from frugal_theory.instance import instance as instance_module
 from frugal_theory.instance import instance_of, setting_of
-from frugal_theory.premises import PREMISES
-from frugal_theory.premises.grounds import PremiseTest
+from frugal_theory.premises import PREMISES, PremiseTest
 from frugal_theory.theorems import Constant, Setting
 
 CELLS = {
@@ -114,16 +113,17 @@ def test_an_instance_of_parts_is_that_of_the_experiment(quadratic):
     np.testing.assert_array_equal(ft.THEOREMS["run_length"].bound(parts.setting), ft.THEOREMS["run_length"].bound(made.setting))
 
 
-def test_a_premise_is_added_as_one_value(quadratic, monkeypatch):
+def test_a_premise_is_added_as_one_value(quadratic):
     """P7: the horizon is even. It is tested in every cell, and what it refuses is not applicable."""
 
     def even(test, grounds):
         steps = grounds.instance.setting.steps
         return test.found(steps % 2 == 0, f"K = {steps} is {'even' if steps % 2 == 0 else 'odd'}", 0.0)
 
-    monkeypatch.setitem(PREMISES, "P7", PremiseTest("P7", "the horizon is even", even))
-    (verdict,) = ft.verify(
-        quadratic({"algorithm.learning_rate": 0.001, "verify.theorems": ["run_length"], "simulation.steps": 9})
-    )
+    keys = {"algorithm.learning_rate": 0.001, "verify.theorems": ["run_length"], "simulation.steps": 9}
+    with ft.extended():
+        ft.add_premise(PremiseTest("P7", "the horizon is even", even))
+        (verdict,) = ft.verify(quadratic(keys))
     assert verdict.reason == "Premise P7 fails: K = 9 is odd."
     assert [premise.name for premise in verdict.premises] == [f"P{number}" for number in range(1, 8)]
+    assert "P7" not in PREMISES

@@ -14,8 +14,9 @@ from frugal_theory.instance import Instance, setting_of
 from frugal_theory.metrics.metric import SignNorm
 from frugal_theory.problems import build_problem
 from frugal_theory.problems.coordinates import coordinate_smoothness, dominating_diagonal
-from frugal_theory.theorems import THEOREMS, SignSgd, SignSgdSharp
-from frugal_theory.theorems.signsgd_sharp import sign_loss
+from frugal_theory.theorems import THEOREMS
+from frugal_theory.theorems.signsgd import SignSgd
+from frugal_theory.theorems.signsgd_sharp import SignSgdSharp, sign_loss
 from tests.tolerances import FACTORISATION, ROUNDING
 
 SIGN = {"algorithm.density": 0.0, "algorithm.state_free.rule": "signsgd", "algorithm.learning_rate": 0.01}
