@@ -37,7 +37,7 @@ def block():
 
 
 def test_there_is_a_short_block_for_everything_that_can_be_added():
-    assert list(BLOCKS) == ["A rule", "A subspace", "A problem", "A noise", "A theorem"]
+    assert list(BLOCKS) == ["A rule", "A subspace", "A problem", "A noise", "A premise", "A theorem"]
     assert TEXT.count("```python") == len(BLOCKS)
     for code in BLOCKS.values():
         assert len(code.splitlines()) < LONGEST
@@ -341,3 +341,16 @@ def test_without_a_share_no_theorem_applies(block, quadratic):
     assert {verdict.status for verdict in verdicts} == {"not applicable"}
     (reason,) = [verdict.reason for verdict in verdicts if verdict.theorem == "run_length"]
     assert "not known to be oblivious" in reason
+
+
+# --- the premise -----------------------------------------------------------------------------------------------------
+
+
+def test_the_premise_is_met_by_a_convex_problem_only(block, quadratic):
+    block("A premise")
+    keys = {"algorithm.learning_rate": 1e-3, "verify.theorems": ["run_length"]}
+    (convex,) = ft.verify(quadratic(keys))
+    assert convex.status == "holds"
+    assert convex.premises[-1].name == "P7"
+    (other,) = ft.verify(quadratic({**keys, "problem": {"kind": "nonconvex", "dimension": 5}}))
+    assert other.reason.startswith("Premise P7 fails: ⟨∇f(x) − ∇f(y), x − y⟩ = -")

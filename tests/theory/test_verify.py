@@ -326,11 +326,11 @@ def test_the_fewest_trials_are_those_that_seldom_agree(one_coin, quadratic):
     ready, verdict = one_coin(24, 2.0, 0)
     assert verdict.status == "holds", "enough trials are judged as ever"
     level = 1e-3
-    fewest = _fewest_trials(ready, 1 - level)
+    fewest = _fewest_trials(ready.setting, 1 - level)
     assert 0.5**fewest <= level < 0.5 ** (fewest - 1)
     for still in ({"algorithm.density": 1.0}, {"algorithm.subspace": "eigen"}, {"algorithm.state_full.beta": 0.0}):
         (ready,) = claims_of(quadratic({"algorithm.learning_rate": 0.005, **still}))
-        assert _fewest_trials(ready, 1 - level) == 1
+        assert _fewest_trials(ready.setting, 1 - level) == 1
 
 
 def test_averages_over_sets_have_a_share_of_the_error_level(quadratic):
