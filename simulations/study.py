@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import ExperimentError, load
+from frugal_theory.instance import setting_of
 from frugal_theory.report.drawing import COLOURS
 from frugal_theory.results.files import finished, write_text
 from frugal_theory.theorems.theorem import off_the_family
-from frugal_theory.verdicts.verify import setting_of
 
 if TYPE_CHECKING:
     import pandas as pd

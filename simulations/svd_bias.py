@@ -31,6 +31,7 @@ from frugal_theory.algorithm.subspaces import choose_parts
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.registry import RULES as FAMILY
 from frugal_theory.evidence.intervals import mean_interval
+from frugal_theory.instance import starting_point
 from frugal_theory.problems.matrix import Matrix
 from frugal_theory.report.drawing import COLOURS
 from frugal_theory.report.words import number, percent
@@ -164,7 +165,7 @@ def measure(experiment: Experiment) -> pd.DataFrame:
     beta, gaps = algorithm.state_full.beta, [cell.experiment.algorithm.update_gap for cell in ft.cells(experiment)]
     rows, columns = problem.shapes["W"]
     k = budget(algorithm.density, min(rows, columns))
-    gradient = problem.gradient(problem.start(np.random.default_rng(stream(experiment.seed, "start"))))["W"]
+    gradient = problem.gradient(starting_point(problem, experiment.seed))["W"]
     gradient = gradient if rows <= columns else gradient.T
     level = 1 - (1 - experiment.verify.confidence) / (3 * len(SIGNALS) + (len(RULES) + 2) * len(gaps))
     found: list[dict[str, Any]] = []

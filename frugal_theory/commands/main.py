@@ -24,8 +24,8 @@ from frugal_theory.config.load import ExperimentError, load, parse_overrides
 if TYPE_CHECKING:
     from frugal_theory.config import Experiment
     from frugal_theory.evidence.evidence import Evidence
+    from frugal_theory.verdicts.claims import Claims
     from frugal_theory.verdicts.verdict import Verdict
-    from frugal_theory.verdicts.verify import Study
 
 __all__ = ["app", "main", "print_summary", "print_verdicts", "verdict_sentence"]
 
@@ -199,13 +199,14 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results
 
 def _gather(
     experiment: Experiment, out: Path | None, jobs: int, cluster: str | None, *, added: bool = True
-) -> tuple[Path, list[Study], list[dict[str, Evidence]]]:
+) -> tuple[Path, list[Claims], list[dict[str, Evidence]]]:
     """Folder, studies and evidence of every cell; cells that an interrupted run finished are taken from it, unless trials
     were ``added`` to them and are not wanted."""
     from frugal_theory.results.files import load_cell, make_folder, save_cell
-    from frugal_theory.verdicts.verify import gather_all, studies
+    from frugal_theory.verdicts.claims import claims_of
+    from frugal_theory.verdicts.verify import gather_all
 
-    ready = studies(experiment)
+    ready = claims_of(experiment)
     folder = out or Path("runs") / experiment.name
     make_folder(folder)
     evidence = [load_cell(folder, study) for study in ready]
@@ -226,7 +227,7 @@ def _gather(
 def _settle(
     experiment: Experiment,
     folder: Path,
-    ready: Sequence[Study],
+    ready: Sequence[Claims],
     evidence: Sequence[dict[str, Evidence]],
     jobs: int,
     cluster: str | None,
@@ -265,7 +266,7 @@ def _interruptible(folder: Path, evidence: Sequence[dict[str, Evidence] | None])
 def _finish(
     folder: Path,
     experiment: Experiment,
-    ready: Sequence[Study],
+    ready: Sequence[Claims],
     evidence: Sequence[dict[str, Evidence]],
     verdicts: Sequence[Verdict] | None,
 ) -> None:
@@ -276,7 +277,7 @@ def _finish(
 
 
 @contextmanager
-def _progress(ready: Sequence[Study], name: str, more: str = "") -> Iterator[Callable[[Study, int, int], None]]:
+def _progress(ready: Sequence[Claims], name: str, more: str = "") -> Iterator[Callable[[Claims, int, int], None]]:
     """A progress bar a cell on a terminal, a line a cell elsewhere; both on stderr."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
@@ -284,7 +285,7 @@ def _progress(ready: Sequence[Study], name: str, more: str = "") -> Iterator[Cal
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
         tasks: dict[int, TaskID] = {}
 
-        def update(study: Study, done: int, trials: int) -> None:
+        def update(study: Claims, done: int, trials: int) -> None:
             label = labels[id(study)]
             if id(study) not in tasks:
                 tasks[id(study)] = bars.add_task(label, total=trials)
@@ -295,7 +296,7 @@ def _progress(ready: Sequence[Study], name: str, more: str = "") -> Iterator[Cal
         yield update
 
 
-def print_verdicts(console: Console, ready: Sequence[Study], verdicts: Sequence[Verdict]) -> None:
+def print_verdicts(console: Console, ready: Sequence[Claims], verdicts: Sequence[Verdict]) -> None:
     """The verdicts, a small table a cell; what is not applicable is one quiet line with its reason."""
     for study in ready:
         if study.cell.label:

@@ -19,8 +19,8 @@ from frugal_theory.evidence.evidence import ARRAYS, Evidence
 
 if TYPE_CHECKING:
     from frugal_theory.config import Experiment
+    from frugal_theory.verdicts.claims import Claims
     from frugal_theory.verdicts.verdict import Verdict
-    from frugal_theory.verdicts.verify import Study
 
 __all__ = ["ResultsError", "drop_cells", "finished", "load_cell", "make_folder", "save_cell", "write_results", "write_text"]
 
@@ -66,7 +66,7 @@ def make_folder(path: Path) -> None:
 def write_results(
     folder: Path,
     experiment: Experiment,
-    studies: Sequence[Study],
+    studies: Sequence[Claims],
     evidence: Sequence[Mapping[str, Evidence]],
     verdicts: Sequence[Verdict] | None,
 ) -> None:
@@ -112,7 +112,7 @@ def _write_frame(path: Path, frame: Any) -> None:
 # --- cells that are done, for a run that is interrupted --------------------------------------------------
 
 
-def save_cell(folder: Path, study: Study, evidence: Mapping[str, Evidence]) -> None:
+def save_cell(folder: Path, study: Claims, evidence: Mapping[str, Evidence]) -> None:
     """Keep one cell's evidence until the whole run is complete."""
     arrays: dict[str, Any] = {}
     for metric, found in evidence.items():
@@ -125,7 +125,7 @@ def save_cell(folder: Path, study: Study, evidence: Mapping[str, Evidence]) -> N
         np.savez(file, **arrays)
 
 
-def load_cell(folder: Path, study: Study) -> dict[str, Evidence] | None:
+def load_cell(folder: Path, study: Claims) -> dict[str, Evidence] | None:
     """The evidence that an interrupted run kept for this very cell; None if there is none, or the file is damaged."""
     try:
         return _read_cell(_cell_file(folder, study), study)
@@ -133,7 +133,7 @@ def load_cell(folder: Path, study: Study) -> dict[str, Evidence] | None:
         return None
 
 
-def _read_cell(path: Path, study: Study) -> dict[str, Evidence]:
+def _read_cell(path: Path, study: Claims) -> dict[str, Evidence]:
     with np.load(path) as file:
         evidence = {}
         for metric in study.metrics:
@@ -145,7 +145,7 @@ def _read_cell(path: Path, study: Study) -> dict[str, Evidence]:
     return evidence
 
 
-def drop_cells(folder: Path, studies: Iterable[Study]) -> None:
+def drop_cells(folder: Path, studies: Iterable[Claims]) -> None:
     """Remove what was kept of these cells: the run is complete. Cells of another experiment stay."""
     for study in studies:
         _cell_file(folder, study).unlink(missing_ok=True)
@@ -157,7 +157,7 @@ def _cells_folder(folder: Path) -> Path:
     return folder / "theory" / "cells"
 
 
-def _cell_file(folder: Path, study: Study) -> Path:
+def _cell_file(folder: Path, study: Claims) -> Path:
     """Named by everything the evidence depends on: the cell's experiment, its metrics and the program's version."""
     try:
         program = version("frugal-lab")

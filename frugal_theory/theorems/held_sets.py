@@ -6,7 +6,7 @@ import numpy as np
 
 from frugal_theory.theorems.averages import known_law
 from frugal_theory.theorems.run_length import RunLength
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["HeldSets"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.metrics.metric import HybridNorm, Metric
 from frugal_theory.theorems.averages import known_law, off_set, running
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["Hybrid"]
 
@@ -73,7 +73,7 @@ class Hybrid:
         """The right-hand side, shape (steps,)."""
         alpha, kappa = setting.alpha, setting.algorithm.state_free.lr_scale
         inside = running(known_law(setting).noise(setting.variance, setting.steps)[1])
-        count = off_set(setting, {name: np.ones(shape) for name, shape in setting.problem.shapes.items()})
+        count = off_set(setting, {name: np.ones(shape) for name, shape in setting.shapes.items()})
         deviation = off_set(setting, {name: np.sqrt(variance) for name, variance in setting.variance.items()})
         on_noise, curvature, signs = self.factors(setting)
         quadratic = setting.smoothness * alpha / 2 * (on_noise * inside + curvature * kappa**2 * count)

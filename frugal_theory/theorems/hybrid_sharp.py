@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from frugal_theory.theorems.hybrid import Hybrid
+from frugal_theory.theorems.setting import Setting
 from frugal_theory.theorems.signsgd_sharp import sign_loss
-from frugal_theory.theorems.theorem import Setting
 
 __all__ = ["HybridSharp"]
 
@@ -35,4 +35,4 @@ class HybridSharp(Hybrid):
 
     def factors(self, setting: Setting) -> tuple[float, float, float]:
         """What multiplies (Lα/2) avg Σ_J W²σ², (Lα/2) κ² avg d_k and κ avg Σ_{∉J} σ."""
-        return 1 + setting.beta, 1 / (1 - setting.beta), sign_loss(setting.noise)
+        return 1 + setting.beta, 1 / (1 - setting.beta), sign_loss(setting)

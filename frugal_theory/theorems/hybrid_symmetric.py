@@ -6,7 +6,7 @@ import numpy as np
 
 from frugal_theory.metrics.metric import HybridNorm, Metric
 from frugal_theory.theorems.hybrid_sharp import HybridSharp
-from frugal_theory.theorems.theorem import Setting
+from frugal_theory.theorems.setting import Setting
 
 __all__ = ["HybridSymmetric"]
 
@@ -31,7 +31,7 @@ class HybridSymmetric(HybridSharp):
 
     def covers(self, setting: Setting) -> str | None:
         """As the hybrid theorem, with noise that says that it is symmetric and unimodal."""
-        if not getattr(setting.noise, "symmetric_unimodal", False):
+        if not setting.symmetric_unimodal:
             return "the noise is not known to be symmetric and unimodal"
         return super().covers(setting)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from frugal_theory.theorems.run_length import RunLength
-from frugal_theory.theorems.theorem import Setting
+from frugal_theory.theorems.setting import Setting
 
 __all__ = ["OrthogonalSubspaces"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["Sgd", "named_set"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.sgd import named_set
-from frugal_theory.theorems.theorem import Array, Setting, published_step
+from frugal_theory.theorems.theorem import published_step
 
 __all__ = ["Sgdm"]
 

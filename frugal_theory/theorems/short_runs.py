@@ -8,7 +8,7 @@ from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.theorems.averages import known_law, on_set, running
 from frugal_theory.theorems.run_length import RunLength
 from frugal_theory.theorems.run_length_sharp import smallest_bound
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["ShortRuns", "memory"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from frugal_theory.metrics.metric import Metric, SignNorm
-from frugal_theory.problems.coordinates import coordinate_smoothness
+from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.signsgd import SignSgd
-from frugal_theory.theorems.theorem import Array, Setting
 
 __all__ = ["SignSgdSymmetric"]
 
@@ -31,7 +30,7 @@ class SignSgdSymmetric(SignSgd):
 
     def covers(self, setting: Setting) -> str | None:
         """signSGD with noise that says that it is symmetric and unimodal."""
-        if not getattr(setting.noise, "symmetric_unimodal", False):
+        if not setting.symmetric_unimodal:
             return "the noise is not known to be symmetric and unimodal"
         return super().covers(setting)
 
@@ -42,5 +41,5 @@ class SignSgdSymmetric(SignSgd):
     def bound(self, setting: Setting) -> Array:
         """The right-hand side, shape (steps,)."""
         alpha = setting.alpha * setting.algorithm.state_free.lr_scale
-        curvature = float(sum(np.sum(diagonal) for diagonal in coordinate_smoothness(setting.problem).values()))
+        curvature = float(sum(np.sum(diagonal) for diagonal in setting.coordinate_smoothness.values()))
         return setting.gap / (setting.horizons * alpha) + alpha / 2 * curvature

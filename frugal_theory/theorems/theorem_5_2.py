@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.theorems.theorem import Array, Setting, off_the_family, published_step
+from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import off_the_family, published_step
 
 __all__ = ["Theorem52"]
 

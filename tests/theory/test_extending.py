@@ -15,9 +15,9 @@ from frugal_theory.config import GaussianNoise, Part, Quadratic
 from frugal_theory.config.load import cells, dump, parse
 from frugal_theory.config.registry import SUBSPACES
 from frugal_theory.evidence.exact.expectations import exact
+from frugal_theory.instance import instance_of, setting_of
 from frugal_theory.premises import check_premises
 from frugal_theory.problems import Gaussian
-from frugal_theory.verdicts.verify import setting_of
 
 HEAD = 'name = "demo"\n'
 
@@ -224,7 +224,7 @@ SUSPECT = {
 def test_a_subspace_that_is_no_function_of_its_arguments_meets_no_premise(words, quadratic):
     ft.add_subspace("odd", SUSPECT[words])
     experiment = quadratic({"algorithm.subspace": "odd", "simulation.steps": 3, "simulation.trials": 2})
-    premise = check_premises(setting_of(experiment))[5]
+    premise = check_premises(instance_of(experiment))[5]
     assert not premise.held
     assert words in premise.how
     assert {verdict.status for verdict in ft.verify(experiment)} == {"not applicable"}
