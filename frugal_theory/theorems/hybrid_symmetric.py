@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.metrics.metric import HybridNorm, Metric
+from frugal_theory.metrics import HybridNorm, Metric
 from frugal_theory.theorems.hybrid_sharp import HybridSharp
 from frugal_theory.theorems.theorem import Setting
 

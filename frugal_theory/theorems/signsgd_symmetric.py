@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.metrics.metric import Metric, SignNorm
+from frugal_theory.metrics import Metric, SignNorm
 from frugal_theory.problems.coordinates import coordinate_smoothness
 from frugal_theory.theorems.signsgd import SignSgd
 from frugal_theory.theorems.theorem import Array, Setting

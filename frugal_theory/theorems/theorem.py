@@ -95,7 +95,7 @@ class Theorem(Protocol):
     explicit: bool
     """Whether every constant of the bound is known. If not, its verdict is at best "shape only"."""
     metric: str
-    """The name of the metric it bounds, a key of ``frugal_theory.metrics.metric.METRICS``.
+    """The name of the metric it bounds, a key of ``frugal_theory.metrics.METRICS``.
 
     A metric of the theorem's own, which may depend on the setting, has a name of its own here, and the theorem has a
     fourth method, ``measure(setting) -> Metric``, that returns it.

@@ -15,7 +15,7 @@ from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible, qu
 from frugal_theory.config.load import Cell, ExperimentError, cells
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.monte_carlo.simulation import Simulation, run, simulation
-from frugal_theory.metrics.metric import Metric
+from frugal_theory.metrics import Metric
 from frugal_theory.premises import check_premises
 from frugal_theory.premises.premise import Premise
 from frugal_theory.problems import build_noise, build_problem

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.metrics.metric import HybridNorm
+from frugal_theory.metrics import HybridNorm
 from frugal_theory.theorems import THEOREMS, Hybrid, HybridSharp
 from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING

@@ -21,7 +21,7 @@ from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
 from frugal_theory.algorithm.selection import selection_key, threshold, trial_keys
 from frugal_theory.algorithm.subspaces import UNITS, Mask, choose_parts, unit_subspace
 from frugal_theory.config import Algorithm
-from frugal_theory.metrics.metric import (
+from frugal_theory.metrics import (
     HybridNorm,
     Metric,
     gradient_one_norm,

@@ -25,7 +25,7 @@ from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.moments import Moments, sampled, without_interval
 from frugal_theory.evidence.monte_carlo import compiled as fast_path
 from frugal_theory.evidence.workers import in_order, one_blas_thread
-from frugal_theory.metrics.metric import LINEAR, METRICS, Metric
+from frugal_theory.metrics import LINEAR, METRICS, Metric
 from frugal_theory.problems.noise import no_sixth_moment
 from frugal_theory.problems.problem import Noise, Problem
 
