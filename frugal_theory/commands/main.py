@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.load import ExperimentError, load, parse_overrides
+from frugal_theory.verdicts.status import STATUSES, counted
 
 if TYPE_CHECKING:
     from frugal_theory.config import Experiment
@@ -36,14 +36,6 @@ Cluster = Annotated[
 ]
 
 CORES = os.cpu_count() or 1
-MARKS = {"holds": "✓", "violated": "✗", "inconclusive": "?", "shape only": "~", "not applicable": "–"}
-STYLES = {
-    "holds": "green",
-    "violated": "bold red",
-    "inconclusive": "yellow",
-    "shape only": "cyan",
-    "not applicable": "dim",
-}
 
 
 def main() -> None:
@@ -307,19 +299,21 @@ def print_verdicts(console: Console, ready: Sequence[Study], verdicts: Sequence[
             table.add_column(name, min_width=10, justify="right", no_wrap=True)
         quiet = []
         for verdict in (v for v in verdicts if v.cell is study.cell.settings):
-            style, mark = STYLES[verdict.status], MARKS[verdict.status]
+            sign = STATUSES[verdict.status]
             if verdict.bound is None or verdict.measured is None or verdict.tightness is None:
-                quiet.append(f"  {mark} {verdict.theorem} not applicable: {verdict.reason[0].lower()}{verdict.reason[1:-1]}")
+                quiet.append(
+                    f"  {sign.mark} {verdict.theorem} not applicable: {verdict.reason[0].lower()}{verdict.reason[1:-1]}"
+                )
                 continue
             numbers = (f"{verdict.measured:.4g}", f"{verdict.bound:.4g}", f"{100 * verdict.tightness:.0f} %")
-            table.add_row(f"  {verdict.theorem}", f"[{style}]{mark} {verdict.status}[/]", *numbers)
+            table.add_row(f"  {verdict.theorem}", f"[{sign.style}]{sign.mark} {verdict.status}[/]", *numbers)
         if table.row_count:
             console.print(table)
         for line in quiet:
             console.print(line, style="dim", highlight=False, markup=False)
         for verdict in verdicts:
             if verdict.cell is study.cell.settings and verdict.status in ("violated", "inconclusive"):
-                console.print(f"  {verdict.theorem}: {verdict.reason}", style=STYLES[verdict.status], highlight=False)
+                console.print(f"  {verdict.theorem}: {verdict.reason}", style=STATUSES[verdict.status].style, highlight=False)
 
 
 def print_summary(console: Console, records: Sequence[dict[str, Any]]) -> None:
@@ -330,18 +324,17 @@ def print_summary(console: Console, records: Sequence[dict[str, Any]]) -> None:
         row = {record["theorem"]: record for record in records if record["label"] == label}
         table.add_row(label, *(_mark(row[name]) for name in names))
     console.print(table)
-    console.print("  ".join(f"[{STYLES[status]}]{mark}[/] {status}" for status, mark in MARKS.items()), highlight=False)
+    console.print("  ".join(f"[{sign.style}]{sign.mark}[/] {status}" for status, sign in STATUSES.items()), highlight=False)
 
 
 def _mark(record: dict[str, Any]) -> str:
     status, share = record["status"], record["tightness"]
     number = f" {100 * share:.0f} %" if isinstance(share, float) else ""
-    return f"[{STYLES[status]}]{MARKS[status]}{number}[/]"
+    return f"[{STATUSES[status].style}]{STATUSES[status].mark}{number}[/]"
 
 
 def verdict_sentence(verdicts: Sequence[Verdict], confidence: float) -> str:
     """How many verdicts of each status, in one sentence."""
-    counts: Counter[str] = Counter(verdict.status for verdict in verdicts)
-    words = {"holds": "hold" if counts["holds"] != 1 else "holds"}
-    parts = [f"{counts[status]} {words.get(status, status)}" for status in STYLES if counts[status]]
-    return f"{', '.join(parts)}. Confidence {100 * confidence:g} % for all {len(verdicts)} verdicts together."
+    return (
+        f"{counted(v.status for v in verdicts)}. Confidence {100 * confidence:g} % for all {len(verdicts)} verdicts together."
+    )

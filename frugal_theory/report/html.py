@@ -13,6 +13,7 @@ from typing import Any
 from frugal_theory.report import words
 from frugal_theory.report.drawing import COLOURS, Plot
 from frugal_theory.results.read import Results, read, to_number
+from frugal_theory.verdicts.status import STATUSES, sign
 
 __all__ = ["write_report"]
 
@@ -131,8 +132,7 @@ def render(results: Results, figures: Figures) -> str:
         unfinished=results.has_training and results.summary is None,
         groups=words.experiment_groups(results.experiment) if results.experiment else [],
         rows=[row(verdict) for verdict in results.verdicts],
-        meanings=words.MEANINGS,
-        symbols=words.SYMBOLS,
+        statuses=STATUSES,
         counts=Counter(verdict.get("status") for verdict in results.verdicts),
         has_cells=any(verdict["label"] for verdict in results.verdicts),
         ladder_sentence=ladder.sentence(results) if results.ladders else None,
@@ -157,8 +157,8 @@ def row(verdict: dict[str, Any]) -> dict[str, Any]:
         "statement": statement,
         "theorem_source": source,
         "status": status,
-        "symbol": words.status_symbol(status),
-        "slug": status.replace(" ", "-"),
+        "symbol": sign(status).mark,
+        "slug": sign(status).role,
         "theorem": words.theorem_name(str(verdict.get("theorem", ""))),
         "cell": verdict["label"],
         "measured": words.number(verdict.get("measured")),

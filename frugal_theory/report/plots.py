@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from frugal_theory.metrics import words
 from frugal_theory.report.drawing import (
     COLOURS,
     HUES,
@@ -20,8 +21,9 @@ from frugal_theory.report.drawing import (
     style,
     thin,
 )
-from frugal_theory.report.words import metric_name, number, percent, status_symbol, theorem_name
+from frugal_theory.report.words import number, percent, theorem_label, theorem_name
 from frugal_theory.results.read import Results, to_number
+from frugal_theory.verdicts.status import sign
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,35 +32,6 @@ __all__ = ["measured_and_bounds", "overview"]
 
 OVERVIEW_ROWS = 24
 """Verdicts that the overview shows, at most: the most urgent, then the tightest."""
-
-SHORT = {
-    "sgdm": "SGDM",
-    "run_length": "run-length",
-    "fixed_set": "fixed set",
-    "independent_sampling": "drawn sets",
-    "held_sets": "held sets",
-    "orthogonal_subspaces": "random basis",
-    "run_length_sharp": "sharp run-length",
-    "short_runs": "short runs",
-    "run_length_by_coordinate": "by coordinate",
-    "signsgd_sharp": "sharp signSGD",
-    "signsgd_symmetric": "symm. signSGD",
-    "hybrid": "hybrid",
-    "hybrid_sharp": "sharp hybrid",
-    "hybrid_symmetric": "symm. hybrid",
-    "eigen_aligned": "eigen-directions",
-}
-"""Names for the end of a line, where theorem_name is too long."""
-
-NORMS = {
-    "weighted_squared_gradient_norm": ", weighted",
-    "gradient_one_norm": ", ℓ1",
-    "sign_norm": ", by signs",
-    "hybrid_norm": ", hybrid",
-    "hybrid_norm_sharp": ", hybrid",
-    "hybrid_norm_symmetric": ", hybrid",
-}
-"""What is said of a measured line's metric where there are several; nothing of the squared gradient norm."""
 
 LINE_LABEL = 18
 """Characters at the end of a line, at most."""
@@ -127,9 +100,9 @@ def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float
     import seaborn as sns
 
     families = hue_families(data)
-    metrics = list(families)
-    same = metric_name(metrics[0]) if len(metrics) == 1 else "average squared gradient norm"
-    if not all("squared_gradient_norm" in metric for metric in metrics) and len(metrics) > 1:
+    measured = list(families)
+    same = words(measured[0]).title if len(measured) == 1 else "average squared gradient norm"
+    if not all("squared_gradient_norm" in metric for metric in measured) and len(measured) > 1:
         same = "average up to step k; each bound has the colour of its metric"
     figure, axes = canvas(title, f"{same} up to step k" if "step k" not in same else same)
     axes.set(xscale="log", yscale="log")
@@ -148,7 +121,7 @@ def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float
                 band["step"], band["lower"].clip(lower=1e-300), band["upper"], color=colour, alpha=0.3, linewidth=0
             )
         end = line.iloc[-1]
-        again = kind == "measured" and families[metric] != metrics.index(metric)
+        again = kind == "measured" and families[metric] != measured.index(metric)
         if not (crowded or again):
             several = len(set(families.values())) > 1
             labels.append(EndLabel(end["step"], end["value"], _line_label(line, several, len(rings) == 2), colour))
@@ -190,9 +163,10 @@ def _looks(kind: str, origin: str, explicit: bool, *, crowded: bool) -> dict[str
 
 def _line_label(line: pd.DataFrame, several: bool, rings: bool) -> str:
     first = line.iloc[0]
-    norm = NORMS.get(first["metric"], "") if several else ""
+    symbol = words(first["metric"]).symbol
+    norm = f", {symbol}" if several and symbol else ""
     if first["kind"] == "bound":
-        name = SHORT.get(first["origin"], theorem_name(first["origin"]))
+        name = theorem_label(first["origin"])
         if not first["explicit"]:
             return f"{shorten(name, LINE_LABEL - 7)}, shape"
         return f"{name} bound" if len(name) <= LINE_LABEL - 6 else shorten(name, LINE_LABEL)
@@ -269,12 +243,12 @@ def _dots(data: pd.DataFrame) -> Plot:
     table = data.assign(place=places, **{key: data[key].clip(low, high) for key in ("tightness", "lower", "upper")})
     axes.set_xscale("log")
     for row, exact in zip(table.itertuples(), data["tightness"], strict=True):
-        colour = COLOURS[_status_role(row.status)]
+        colour = _colour(row.status)
         if row.upper > row.lower:
             axes.plot([row.lower, row.upper], [row.place] * 2, color=colour, linewidth=2, alpha=0.55, solid_capstyle="butt")
         hidden = row.status == "shape only" and math.isfinite(row.constant)
         value = f"C ≤ {number(row.constant, 2)}" if hidden else percent(exact)
-        _row_text(axes, 1.04, row.place, f"{status_symbol(row.status)} {value}", colour, "left")
+        _row_text(axes, 1.04, row.place, f"{sign(row.status).mark} {value}", colour, "left")
         name = row.cell if cells else theorem_name(row.theorem)
         _row_text(axes, -0.035, row.place, middle(name or "–", 29), COLOURS["quiet" if cells else "ink"], "right")
     for status, dots in table.groupby("status", sort=False):
@@ -296,11 +270,14 @@ def _row_limits(data: pd.DataFrame) -> tuple[float, float]:
     return max(low, 1e-3), min(high, 10.0)
 
 
+def _colour(status: str) -> str:
+    return COLOURS.get(sign(status).role, COLOURS["quiet"])
+
+
 def _mark(status: str) -> dict[str, Any]:
     """The mark of a status: its form says it without its colour, and a shape's is hollow."""
-    colour = COLOURS[_status_role(status)]
-    form = {"holds": "o", "violated": "X", "inconclusive": "^", "shape only": "D"}.get(status, "o")
-    common = {"marker": form, "edgecolor": colour, "legend": False, "zorder": 3, "clip_on": False}
+    colour = _colour(status)
+    common = {"marker": sign(status).marker, "edgecolor": colour, "legend": False, "zorder": 3, "clip_on": False}
     if status == "shape only":
         return {**common, "facecolor": COLOURS["surface"], "linewidth": 1.5, "s": 46}
     return {**common, "facecolor": colour, "linewidth": 0, "s": 58}
@@ -318,10 +295,4 @@ def _row_text(axes: Any, x: float, place: float, text: str, colour: str, align: 
     transform = axes.get_yaxis_transform()
     axes.text(
         x, place, text, transform=transform, color=colour, ha=align, va="center_baseline", fontsize=10.5, fontweight=weight
-    )
-
-
-def _status_role(status: str) -> str:
-    return {"holds": "holds", "violated": "violated", "inconclusive": "inconclusive", "shape only": "shape"}.get(
-        status, "quiet"
     )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from frugal_theory.config import Experiment, FractionOfAdmissible, Nonconvex, Quadratic
 from frugal_theory.results.read import Results, to_number
+from frugal_theory.verdicts.status import counted
 
 __all__ = [
     "duration",
     "experiment_groups",
     "memory",
-    "metric_name",
     "number",
     "percent",
     "source_name",
-    "status_symbol",
+    "theorem_label",
     "theorem_name",
     "theorem_statement",
     "training_details",
@@ -26,73 +25,37 @@ __all__ = [
     "verdict_sentence",
 ]
 
-THEOREMS = {
-    "sgd": "SGD",
-    "sgdm": "SGDM (Liu, Gao, Yin)",
-    "run_length": "run-length theorem",
-    "theorem_5_2": "Theorem 5.2",
-    "fixed_set": "run-length, fixed set",
-    "independent_sampling": "run-length, drawn every step",
-    "held_sets": "run-length, held for T steps",
-    "orthogonal_subspaces": "run-length, random bases",
-    "run_length_sharp": "run-length, sharp constants",
-    "short_runs": "run-length, short runs",
-    "run_length_by_coordinate": "run-length, L by coordinate",
-    "signsgd": "signSGD",
-    "signsgd_sharp": "signSGD, sharp noise floor",
-    "signsgd_symmetric": "signSGD, symmetric noise",
-    "hybrid": "hybrid theorem",
-    "hybrid_sharp": "hybrid, sharp constants",
-    "hybrid_symmetric": "hybrid, symmetric noise",
-    "eigen_aligned": "momentum on eigen-directions",
-}
-METRICS = {
-    "squared_gradient_norm": "average squared gradient norm",
-    "weighted_squared_gradient_norm": "average squared gradient norm, weighted by W",
-    "gradient_one_norm": "average ℓ1 norm of the gradient",
-    "sign_norm": "average Σ|g|h(|g|/σ), ≈ Σg²/(√3σ) near 0",
-    "hybrid_norm": "average φΣWg² on the set + κΣ|g| off it",
-    "hybrid_norm_sharp": "average φΣWg² on the set + κΣ|g| off it",
-    "hybrid_norm_symmetric": "average φΣWg² on the set + κΣ|g|h(|g|/σ) off it",
-}
 SOURCES = {"monte_carlo": "Monte Carlo", "exact": "exact expectation", "worst_case": "worst case (SDP)", "training": "training"}
-SYMBOLS = {"violated": "✗", "inconclusive": "?", "holds": "✓", "shape only": "◇", "not applicable": "–"}
-MEANINGS = {
-    "violated": "the whole interval lies above the bound at some horizon",
-    "inconclusive": "the evidence does not decide; the reason says what would",
-    "holds": "the interval lies under the bound at every horizon judged",
-    "shape only": "the constant is hidden, so the bound can only be compared up to C",
-    "not applicable": "the experiment does not meet what the theorem asks",
-}
 RULES = {"sgdm": "SGDM", "adamw": "AdamW", "lion": "Lion", "sgd": "SGD", "signsgd": "signSGD", "none": "none"}
 
 
-def theorem_name(name: str) -> str:
-    """A theorem in words; one that the report does not know keeps its own name."""
-    return THEOREMS.get(name, name.replace("_", " "))
+def theorem_name(name: str, otherwise: str = "") -> str:
+    """A theorem in words; one that this installation does not know is called ``otherwise``, or by its name."""
+    from frugal_theory.theorems import THEOREMS
+    from frugal_theory.theorems.names import short_name
+
+    return short_name(THEOREMS[name]) if name in THEOREMS else otherwise or name.replace("_", " ")
+
+
+def theorem_label(name: str) -> str:
+    """A theorem at the end of its line."""
+    from frugal_theory.theorems import THEOREMS
+    from frugal_theory.theorems.names import label
+
+    return label(THEOREMS[name]) if name in THEOREMS else name.replace("_", " ")
 
 
 def theorem_statement(name: str) -> tuple[str, str]:
     """What a theorem says and where it comes from; empty for one that this installation does not know."""
-    from frugal_theory.theorems import THEOREMS as KNOWN
+    from frugal_theory.theorems import THEOREMS
 
-    theorem = KNOWN.get(name)
+    theorem = THEOREMS.get(name)
     return ("", "") if theorem is None else (theorem.statement, theorem.source)
-
-
-def metric_name(name: str) -> str:
-    """A metric in words."""
-    return METRICS.get(name, name.replace("_", " "))
 
 
 def source_name(name: str | None) -> str:
     """Where evidence comes from, in words."""
     return SOURCES.get(name or "", (name or "").replace("_", " "))
-
-
-def status_symbol(status: str) -> str:
-    """The sign that stands beside a status word, so that colour is never the only cue."""
-    return SYMBOLS.get(status, "•")
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -141,16 +104,9 @@ def duration(seconds: object) -> str:
 
 def verdict_sentence(verdicts: list[dict[str, Any]]) -> str:
     """``10 verdicts: 6 hold, 2 shape only, 2 not applicable; nothing violated``."""
-    counts = Counter(str(v.get("status")) for v in verdicts)
-    order = ["violated", "holds", "inconclusive", "shape only", "not applicable"]
-    order += [status for status in counts if status not in order]
-    words = [
-        f"{counts[status]} {'hold' if status == 'holds' and counts[status] > 1 else status}"
-        for status in order
-        if counts[status]
-    ]
-    end = "" if counts["violated"] else "; nothing violated"
-    return f"{len(verdicts)} verdict{'s' if len(verdicts) != 1 else ''}: {', '.join(words)}{end}"
+    statuses = [str(verdict.get("status")) for verdict in verdicts]
+    end = "" if "violated" in statuses else "; nothing violated"
+    return f"{len(verdicts)} verdict{'s' if len(verdicts) != 1 else ''}: {counted(statuses)}{end}"
 
 
 def _total(results: Results) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import load
-from frugal_theory.verdicts.verdict import STATUSES
+from frugal_theory.verdicts.status import STATUSES
 
 if TYPE_CHECKING:
     import pandas as pd

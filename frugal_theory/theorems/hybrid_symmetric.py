@@ -22,6 +22,8 @@ class HybridSymmetric(HybridSharp):
 
     name = "hybrid_symmetric"
     title = "Hybrid theorem under symmetric unimodal noise"
+    short_name = "hybrid, symmetric noise"
+    label = "symm. hybrid"
     statement = (
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|h(|g|/σ)] ≤ Δ/(Kα) + (Lα/2)((1+β) avg Σ_J W²σ² + κ²/(1−β) avg d_k)"
         "   for φ = 1 − (Lα/2)(1+β)/(1−β) > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"

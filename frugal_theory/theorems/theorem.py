@@ -84,8 +84,9 @@ class Setting:
 class Theorem(Protocol):
     """A convergence theorem. Yours needs these six attributes and three methods to be verified.
 
-    P1–P6 are tested for every theorem. An attribute ``premises``, a text, says what else or less it needs; nothing but
-    ``frugal-theory theorems`` reads it.
+    P1–P6 are tested for every theorem. Three more attributes, texts, may be there: ``premises`` says what else or less it
+    needs (nothing but ``frugal-theory theorems`` reads it), ``short_name`` is what tables call it, if not by its title, and
+    ``label`` what stands at the end of its line in a figure.
     """
 
     name: str

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.few_trials import TRIALS
+from frugal_theory.evidence.horizons import horizons
 from frugal_theory.evidence.moments import NO_INTERVAL
 from frugal_theory.theorems import Theorem
 from frugal_theory.verdicts.verdict import Verdict
@@ -23,9 +24,6 @@ __all__ = ["error_level", "judge", "judge_study"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-
-HORIZONS = 16
-"""Horizons k, spread evenly in log k, at which a bound is held against its evidence."""
 
 MANY_TRIALS = 10**12
 """More trials than this are not said to settle anything."""
@@ -52,10 +50,10 @@ def error_level(ready: Sequence[Study], confidence: float) -> float:
     the exact expectation is itself an average over trials of the sets, a look has two intervals.
     """
     comparisons = sum(1 for study in ready for theorem in study.theorems if study.excuse(theorem) is None)
-    horizons = max((len(_horizons(study.setting.steps)) for study in ready), default=1)
+    judged = max((len(horizons(study.setting.steps)) for study in ready), default=1)
     looks = max((len(study.cell.experiment.simulation.looks) for study in ready), default=1)
     intervals = 2 if any(_averaged_over_sets(study) for study in ready) else 1
-    return (1 - confidence) / max(1, comparisons * horizons * looks * intervals)
+    return (1 - confidence) / max(1, comparisons * judged * looks * intervals)
 
 
 def judge_study(study: Study, evidence: Mapping[str, Evidence], single: float, family: float) -> list[Verdict]:
@@ -96,6 +94,7 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
         learning_rate=setting.alpha,
         premises=study.premises,
         cell=study.cell.settings,
+        label=study.cell.label,
         metric=theorem.metric,
     )
     if theorem.covers(setting) is None and setting.runs is not None:
@@ -107,7 +106,7 @@ def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], s
     lower, upper = found.interval(single)
     if few := found.deviation is not None and found.trials < _fewest_trials(study, single):
         lower, upper = np.full_like(lower, -np.inf), np.full_like(upper, np.inf)
-    at = _horizons(setting.steps) - 1
+    at = horizons(setting.steps) - 1
     mean, lower, upper, bound = found.mean[at], lower[at], upper[at], bound[at]
     worst = int(np.argmax(_share(mean, bound)))
     steps = found.steps[at]
@@ -234,7 +233,3 @@ def _trials_needed(found: Evidence, bound: float, confidence: float) -> int | No
         few, many = (few, middle) if clear(middle) else (middle, many)
     unit = 10 ** max(0, len(str(many)) - 2)
     return -(-many // unit) * unit
-
-
-def _horizons(steps: int) -> Index:
-    return np.unique(np.round(np.geomspace(1, steps, HORIZONS)).astype(np.int64))

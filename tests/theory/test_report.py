@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import frugal_theory as ft
+from frugal_theory.metrics import words as metric_words
 from frugal_theory.premises.premise import Premise
 from frugal_theory.report import html, plots, words, write_report
 from frugal_theory.report.words import memory, number, percent, training_sentence, verdict_sentence
 from frugal_theory.results.read import read
-from frugal_theory.theorems import THEOREMS
+from frugal_theory.theorems import THEOREMS, RunLengthSharp
 from frugal_theory.verdicts.verdict import Verdict
 from tests.tolerances import ROUNDING
 
@@ -319,16 +321,34 @@ def test_a_ladder_of_another_experiment_is_said_to_be_one(folder: Path) -> None:
 
 
 def test_every_theorem_and_its_metric_have_names() -> None:
-    """A new theorem needs a name in words.THEOREMS, and one in plots.SHORT if that is too long for the end of a line."""
-    assert set(words.THEOREMS) == set(THEOREMS)
-    assert {theorem.metric for theorem in THEOREMS.values()} <= set(words.METRICS)
-    assert len(set(words.THEOREMS.values())) == len(THEOREMS)
-    ends = {name: plots.SHORT.get(name, words.THEOREMS[name]) for name in THEOREMS}
-    assert len(set(ends.values())) == len(ends)
-    assert max(map(len, ends.values())) <= plots.LINE_LABEL
+    """A new theorem needs a ``short_name``, and a ``label`` if that is too long for the end of a line."""
+    names = {name: words.theorem_name(name) for name in THEOREMS}
+    labels = {name: words.theorem_label(name) for name in THEOREMS}
+    assert names == {name: theorem.short_name for name, theorem in THEOREMS.items()}
+    assert len(set(names.values())) == len(set(labels.values())) == len(THEOREMS)
+    assert max(map(len, labels.values())) <= plots.LINE_LABEL
     for name, theorem in THEOREMS.items():
         assert words.theorem_statement(name) == (theorem.statement, theorem.source)
+        assert metric_words(theorem.metric).title.startswith("average ")
     assert words.theorem_statement("of somebody else") == ("", "")
+
+
+class Derived(RunLengthSharp):
+    """What somebody derives from a theorem has its title, or not even that: never the names of its parent."""
+
+    name = "half_of_it"
+
+
+def test_what_is_added_is_called_by_its_own_name() -> None:
+    with ft.extended():
+        ft.add_theorem(Derived())
+        assert (words.theorem_name("half_of_it"), words.theorem_label("half_of_it")) == ("half of it", "half of it")
+    with ft.extended():
+        Derived.title = "Half of the sharp run-length theorem"
+        ft.add_theorem(Derived())
+        assert words.theorem_name("half_of_it") == "Half of the sharp run-length theorem"
+    assert words.theorem_name("of_somebody_else") == "of somebody else"
+    assert metric_words("largest_coordinate") == ("largest coordinate", "largest coordinate")
 
 
 def test_the_statement_of_a_theorem_is_on_the_page(folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from frugal_theory.studies.ladder.measured import PLAIN, horizons, is_silent, norm
+from frugal_theory.studies.ladder.measured import PLAIN, is_silent, norm, rung_horizons
 from frugal_theory.studies.ladder.rung import Rung
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
 from frugal_theory.verdicts.verify import Study
@@ -28,7 +28,7 @@ def bounds(study: Study) -> list[Rung]:
 def _bound(study: Study, theorem: Theorem, metric: str) -> Rung:
     if excuse := study.excuse(theorem):
         return Rung.absent(theorem.name, theorem.title, metric, excuse)
-    steps = horizons(study.setting.steps)
+    steps = rung_horizons(study.setting.steps)
     value = theorem.bound(study.setting)[steps - 1]
     facts = (theorem.name, theorem.title, metric, theorem.source, theorem.statement)
     return Rung(*facts, steps, value, value, value, noise_free=is_silent(study), hidden=not theorem.explicit)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.horizons import JUDGED, horizons
 from frugal_theory.evidence.monte_carlo.simulation import run as run_simulations
 from frugal_theory.studies.self_test.engines import FAULTS
 from frugal_theory.studies.self_test.stages import ENGINE, STAGES, build
 from frugal_theory.studies.self_test.theorems import PLANTS, TIGHT, scaled
 from frugal_theory.theorems import THEOREMS, Theorem
-from frugal_theory.verdicts.judging import HORIZONS
 from frugal_theory.verdicts.verdict import Verdict
 from frugal_theory.verdicts.verify import Study, gather, settle_all, studies
 
@@ -135,7 +135,8 @@ def _theorems(budget: float, seed: int, confidence: float, report: Callable[[str
         for where, name in TIGHT:
             if where == stage.name:
                 theorem = THEOREMS[name]
-                share = float(np.max((expected[theorem.metric] / theorem.bound(study.setting))[_horizons(study) - 1]))
+                at = horizons(study.setting.steps) - 1
+                share = float(np.max((expected[theorem.metric] / theorem.bound(study.setting))[at]))
                 cut = f"bound × {CUT} of its tight {share:.3f}"
                 here.append(_Claim(scaled(theorem, share, "bound × tight"), f"bound × its tight {share:.3f}", False))
                 here.append(_Claim(scaled(theorem, CUT * share, cut), cut, True))
@@ -171,7 +172,7 @@ def _engines(budget: float, seed: int, confidence: float, report: Callable[[str]
     ready = {name: studies(build(stage, budget, seed), [THEOREMS["run_length"]])[0] for name, stage in ENGINE.items()}
     expected = {name: stage.expectation(ready[name]) for name, stage in ENGINE.items()}
     metrics = max(len(values) for values in expected.values())
-    comparisons = (len(ENGINE) + sum(len(fault.stages) for fault in FAULTS)) * metrics * HORIZONS
+    comparisons = (len(ENGINE) + sum(len(fault.stages) for fault in FAULTS)) * metrics * JUDGED
     single = 1 - (1 - confidence) / comparisons
     findings = []
     for name, study in ready.items():
@@ -203,7 +204,7 @@ def _engine_finding(
     single: float,
 ) -> Finding:
     """Hold Monte Carlo evidence against the exact expectation at every horizon, in every metric."""
-    at = _horizons(study) - 1
+    at = horizons(study.setting.steps) - 1
     alarm, worst = False, (0.0, 1.0)
     for metric, exact in expected.items():
         lower, upper = evidence[metric].interval(single)
@@ -222,8 +223,3 @@ def _standard_error(evidence: Evidence) -> Array:
     if evidence.deviation is None:
         return np.zeros_like(evidence.mean)
     return evidence.deviation / np.sqrt(evidence.trials)
-
-
-def _horizons(study: Study) -> NDArray[np.int64]:
-    """The horizons at which ``judge`` looks."""
-    return np.unique(np.round(np.geomspace(1, study.setting.steps, HORIZONS)).astype(np.int64))
