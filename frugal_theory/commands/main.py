@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.load import ExperimentError, load, parse_overrides
+from frugal_theory.results.schema import LADDERS, VERDICTS
 from frugal_theory.verdicts.status import STATUSES, counted
 
 if TYPE_CHECKING:
@@ -171,21 +173,28 @@ def rates(experiment: ExperimentFile, settings: Settings = None, out: Out = None
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder, e.g. runs/demo.")]) -> None:
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Results folders, e.g. runs/demo.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: report.html in the first RUN.")] = None,
+) -> None:
     """Write report.html: the measured metric under its bounds, the training curve, the verdicts, the experiment."""
     from frugal_theory.report import write_report
 
     try:
-        path = write_report(folder)
+        path = write_report(*runs, out=out)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     console = Console()
-    verdicts, climbed = folder / "theory" / "verdicts.json", folder / "ladder.json"
-    if verdicts.exists():
-        print_summary(console, json.loads(verdicts.read_text(encoding="utf-8")))
-    if climbed.exists():
-        for one in json.loads(climbed.read_text(encoding="utf-8"))["ladders"]:
-            console.print(f"Ladder, {one['label'] or 'this experiment'}: {one['sentence']}", highlight=False, markup=False)
+    for folder in runs:
+        if len(runs) > 1:
+            console.print(f"[bold]{escape(str(folder))}[/bold]", highlight=False)
+        verdicts, climbed = folder / VERDICTS.path, folder / LADDERS.path
+        if verdicts.exists():
+            print_summary(console, json.loads(verdicts.read_text(encoding="utf-8")))
+        if climbed.exists():
+            for one in json.loads(climbed.read_text(encoding="utf-8"))["ladders"]:
+                said = f"Ladder, {one['label'] or 'this experiment'}: {one['sentence']}"
+                console.print(said, highlight=False, markup=False)
     console.print(f"Report: {path}", highlight=False, soft_wrap=True)
 
 
@@ -194,7 +203,8 @@ def _gather(
 ) -> tuple[Path, list[Study], list[dict[str, Evidence]]]:
     """Folder, studies and evidence of every cell; cells that an interrupted run finished are taken from it, unless trials
     were ``added`` to them and are not wanted."""
-    from frugal_theory.results.files import load_cell, make_folder, save_cell
+    from frugal_theory.results.files import make_folder
+    from frugal_theory.results.interrupted import load_cell, save_cell
     from frugal_theory.verdicts.verify import gather_all, studies
 
     ready = studies(experiment)
@@ -224,7 +234,7 @@ def _settle(
     cluster: str | None,
 ) -> tuple[list[dict[str, Evidence]], list[Verdict]]:
     """Verdicts, with trials added to the cells that are open; what was added survives an interruption, too."""
-    from frugal_theory.results.files import save_cell
+    from frugal_theory.results.interrupted import save_cell
     from frugal_theory.verdicts.verify import settle_all
 
     with _interruptible(folder, evidence), _progress(ready, experiment.name, ", some added to settle it") as progress:
@@ -261,7 +271,8 @@ def _finish(
     evidence: Sequence[dict[str, Evidence]],
     verdicts: Sequence[Verdict] | None,
 ) -> None:
-    from frugal_theory.results.files import drop_cells, write_results
+    from frugal_theory.results.interrupted import drop_cells
+    from frugal_theory.results.write import write_results
 
     write_results(folder, experiment, ready, evidence, verdicts)
     drop_cells(folder, ready)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-from frugal_theory.config import Experiment, FractionOfAdmissible, Nonconvex, Quadratic
-from frugal_theory.results.read import Results, to_number
+from frugal_theory.config import Experiment
+from frugal_theory.results.read import to_number
+from frugal_theory.results.training import TrainingRun
 from frugal_theory.verdicts.status import counted
 
 __all__ = [
     "duration",
-    "experiment_groups",
     "memory",
     "number",
     "percent",
@@ -26,7 +25,6 @@ __all__ = [
 ]
 
 SOURCES = {"monte_carlo": "Monte Carlo", "exact": "exact expectation", "worst_case": "worst case (SDP)", "training": "training"}
-RULES = {"sgdm": "SGDM", "adamw": "AdamW", "lion": "Lion", "sgd": "SGD", "signsgd": "signSGD", "none": "none"}
 
 
 def theorem_name(name: str, otherwise: str = "") -> str:
@@ -109,20 +107,16 @@ def verdict_sentence(verdicts: list[dict[str, Any]]) -> str:
     return f"{len(verdicts)} verdict{'s' if len(verdicts) != 1 else ''}: {counted(statuses)}{end}"
 
 
-def _total(results: Results) -> str:
-    training = results.experiment.training if results.experiment else None
-    return f" of {training.steps:,}" if training else ""
-
-
-def training_sentence(results: Results) -> str:
-    """The result of training in one sentence; where it stands if it has not finished."""
-    summary = results.summary
+def training_sentence(run: TrainingRun, experiment: Experiment | None = None) -> str:
+    """The result of training in one sentence; where it stands, of how many steps of its experiment, if it has not finished."""
+    summary = run.summary
     if summary is None:
-        steps = [*results.training["step"], *results.validation["step"]]
-        place = f"at step {int(max(steps)):,}{_total(results)}" if steps else "before its first step"
+        total = f" of {experiment.training.steps:,}" if experiment and experiment.training else ""
+        steps = [*run.steps["step"], *run.validation["step"]]
+        place = f"at step {int(max(steps)):,}{total}" if steps else "before its first step"
         text = f"Training is in progress or was interrupted {place}"
-        if len(results.validation):
-            last = results.validation.iloc[-1]
+        if len(run.validation):
+            last = run.validation.iloc[-1]
             text += f"; validation perplexity {number(last.get('validation_perplexity'))} at step {int(last['step']):,}"
         return text
     parts = []
@@ -145,9 +139,9 @@ def _count(value: object) -> str:
     return number(x, 6)
 
 
-def training_details(results: Results) -> list[str]:
+def training_details(run: TrainingRun) -> list[str]:
     """Short facts of the training run: what it read, where it ran, what the optimizer state weighs."""
-    summary = results.summary or {}
+    summary = run.summary or {}
     facts = []
     if summary.get("tokens") is not None:
         facts.append(f"{_count(summary['tokens'])} tokens")
@@ -160,95 +154,3 @@ def training_details(results: Results) -> list[str]:
         if adamw > 0:
             facts[-1] += f", {percent(state / adamw)} of AdamW’s {memory(adamw)}"
     return facts
-
-
-# --- the experiment in words -------------------------------------------------------------------------
-
-Show = Callable[[str, object], str]
-
-
-def experiment_groups(experiment: Experiment) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The experiment as groups of (term, value): what runs, on which problem, on which model. Swept keys list their values."""
-
-    def show(key: str, value: object) -> str:
-        values = experiment.sweep.get(key)
-        return f"{', '.join(_plain(v) for v in values)} (swept)" if values else _plain(value)
-
-    groups = [("Algorithm", _algorithm(experiment, show))]
-    if experiment.problem is not None:
-        groups.append(("Theory", _theory(experiment, show)))
-    if experiment.training is not None:
-        groups.append(("Practice", _practice(experiment, show)))
-    if experiment.cases:
-        groups.append(("Cases", [("Each replaces some settings", ", ".join(case.name for case in experiment.cases))]))
-    return groups
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, FractionOfAdmissible):
-        return f"{number(value.fraction_of_admissible)} × the largest admissible step"
-    if isinstance(value, dict):
-        return " ".join(_plain(v) for v in value.values())
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "–"}[value]
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, (tuple, list)):
-        return ", ".join(_plain(v) for v in value[:8]) + (f", … ({len(value)} in all)" if len(value) > 8 else "")
-    return number(value, 4) if isinstance(value, float) else RULES.get(str(value), str(value))
-
-
-def _rule(key: str, rule: Any, parameters: dict[str, str], show: Show) -> str:
-    named = [
-        f"{sign} = {show(f'{key}.{name}', getattr(rule, name))}" for name, sign in parameters.items() if hasattr(rule, name)
-    ]
-    return ", ".join([show(key, rule.rule), *named])
-
-
-def _algorithm(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
-    algorithm = experiment.algorithm
-    rows = [
-        ("State-full rule", _rule("algorithm.state_full", algorithm.state_full, {"beta": "β", "betas": "β₁, β₂"}, show)),
-        ("State-free rule", _rule("algorithm.state_free", algorithm.state_free, {"lr_scale": "learning rate scale"}, show)),
-        ("Subspace", show("algorithm.subspace", algorithm.subspace)),
-        ("Density ρ", show("algorithm.density", algorithm.density)),
-        ("Update gap T", show("algorithm.update_gap", algorithm.update_gap)),
-        ("Learning rate α", show("algorithm.learning_rate", algorithm.learning_rate)),
-        ("State on update", show("algorithm.on_update", algorithm.on_update)),
-    ]
-    if algorithm.set is not None:
-        rows[3] = ("Momentum set", show("algorithm.set", algorithm.set))
-    return rows
-
-
-def _theory(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
-    problem, noise, simulation = experiment.problem, experiment.noise, experiment.simulation
-    settings = problem.model_dump(exclude_defaults=True, exclude={"kind"}) if problem is not None else {}
-    if isinstance(problem, (Quadratic, Nonconvex)):
-        settings = {"dimension": problem.dimension, **settings}
-    words = [f"{key.replace('_', ' ')} {show(f'problem.{key}', value)}" for key, value in settings.items()]
-    spread = [f"{key.replace('_', ' ')} {show(f'noise.{key}', v)}" for key, v in noise.model_dump(exclude={"kind"}).items()]
-    return [
-        ("Problem", ", ".join([show("problem.kind", getattr(problem, "kind", None)), *words])),
-        ("Gradient noise", ", ".join([show("noise.kind", noise.kind), *spread])),
-        ("Steps", show("simulation.steps", simulation.steps)),
-        ("Monte Carlo trials", show("simulation.trials", simulation.trials)),
-        ("Theorems", ", ".join(theorem_name(name) for name in experiment.verify.theorems)),
-        ("Confidence, all verdicts together", percent(experiment.verify.confidence)),
-    ]
-
-
-def _practice(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
-    training = experiment.training
-    assert training is not None  # the caller asked
-    rate = training.learning_rate if training.learning_rate is not None else experiment.algorithm.learning_rate
-    warmup = [f"{training.warmup:,} warm-up steps"] if training.warmup else []
-    batch = f"{show('training.batch_size', training.batch_size)} × {training.sequence_length:,} tokens"
-    return [
-        ("Model", show("model.preset", experiment.model.preset if experiment.model else "llama-9m")),
-        ("Data", show("data.source", experiment.data.source)),
-        ("Steps", show("training.steps", training.steps)),
-        ("Learning rate", ", ".join([show("training.learning_rate", rate), training.schedule, *warmup])),
-        ("Batch", batch),
-        ("Precision", show("training.precision", training.precision)),
-    ]
