@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from frugal_theory.report import html, write_report
+from frugal_theory.results import files as result_files
 from frugal_theory.verdicts.verdict import Verdict
 from tests.theory.results_folders import (
     EXPERIMENT,
@@ -104,7 +105,7 @@ def test_a_failure_leaves_the_old_report_and_no_debris(folder: Path, monkeypatch
     def full(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr(result_files.os, "replace", full)
     with pytest.raises(OSError, match="disk full"):
         write_report(folder)
     assert (folder / "report.html").read_bytes() == before
