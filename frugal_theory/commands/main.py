@@ -331,8 +331,8 @@ def print_summary(console: Console, records: Sequence[dict[str, Any]]) -> None:
     """A row a cell, a column a theorem: the mark of each verdict and how much of the bound was measured."""
     names = list(dict.fromkeys(record["theorem"] for record in records))
     table = Table("", *names, box=None, pad_edge=False, header_style="bold")
-    for label in dict.fromkeys(record["label"] for record in records):
-        row = {record["theorem"]: record for record in records if record["label"] == label}
+    for label in dict.fromkeys(record.get("label", "") for record in records):
+        row = {record["theorem"]: record for record in records if record.get("label", "") == label}
         table.add_row(label, *(_mark(row[name]) for name in names))
     console.print(table)
     console.print("  ".join(f"[{sign.style}]{sign.mark}[/] {status}" for status, sign in STATUSES.items()), highlight=False)

@@ -144,12 +144,12 @@ def _row(rung: dict[str, Any], ladder: dict[str, Any]) -> dict[str, Any]:
     links = [link for link in ladder["comparisons"] if link["lower"] == rung["name"]]
     value = "missing" if rung["missing"] else "unsolved" if rung["value"] is None else words.number(rung["value"], 4)
     lower, upper = (words.number(end, 4) for end in ends)
-    norm = metric_words(rung["metric"])
+    symbol = metric_words(rung["metric"]).symbol
     return {
         "title": rung_name(rung["name"], rung["title"]),
         "value": value,
         "interval": f"[{lower}, {upper}]" if lower != upper else "",
-        "norm": norm.title if norm.symbol else "",
+        "norm": f"{symbol} norm" if symbol else "",
         "links": [_link(link, ladder, first=not place) for place, link in enumerate(links)],
         "how": rung["missing"] or rung["how"],
         "source": rung["source"],
