@@ -1,5 +1,6 @@
 """Metrics: what is measured along a run, and bounded by theorems. One file each: its formula, its name and its words."""
 
+from frugal_theory.config.registry import Registry
 from frugal_theory.metrics.gradient_one_norm import WORDS as ONE_NORM
 from frugal_theory.metrics.gradient_one_norm import gradient_one_norm
 from frugal_theory.metrics.hybrid_norm import WORDS as HYBRID
@@ -19,23 +20,32 @@ __all__ = [
     "Metric",
     "SignNorm",
     "Words",
+    "add_metric",
     "gradient_one_norm",
     "squared_gradient_norm",
     "weighted_squared_gradient_norm",
     "words",
 ]
 
-METRICS: dict[str, Metric] = {
-    "squared_gradient_norm": squared_gradient_norm,
-    "weighted_squared_gradient_norm": weighted_squared_gradient_norm,
-    "gradient_one_norm": gradient_one_norm,
-}
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    "frugal_theory.metrics:METRICS",
+    {
+        name: f"frugal_theory.metrics.{name}:{name}"
+        for name in ("squared_gradient_norm", "weighted_squared_gradient_norm", "gradient_one_norm")
+    },
+)
 """The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
 
 LINEAR = ("gradient_one_norm",)
 """Metrics that grow no faster than the gradient, and have a third moment if the noise has."""
 
 _WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID}
+
+
+def add_metric(name: str, metric: Metric) -> Metric:
+    """Add a metric that needs no setting. Raises ValueError if the name is taken."""
+    return METRICS.add(name, metric)
 
 
 def words(name: str) -> Words:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from frugal_theory.config import Experiment, FractionOfAdmissible, Nonconvex, Quadratic, state_full_tables
+from frugal_theory.config import Experiment, FractionOfAdmissible, Nonconvex, Quadratic
+from frugal_theory.config.registry import RULES
 from frugal_theory.report.words import number, percent, theorem_name
 
 __all__ = ["experiment_groups", "rule_name"]
 
-RULES = {"sgdm": "SGDM", "adamw": "AdamW", "lion": "Lion", "sgd": "SGD", "signsgd": "signSGD", "none": "none"}
 
 Show = Callable[[str, object], str]
 
@@ -33,8 +33,9 @@ def experiment_groups(experiment: Experiment) -> list[tuple[str, list[tuple[str,
 
 
 def rule_name(name: str) -> str:
-    """A rule in words; one that was added by the ``title`` of its table, if it has one, else by its name."""
-    return RULES.get(name) or str(getattr(state_full_tables().get(name), "title", name))
+    """A rule in words: the title of its table, if it has one; other words stay as they are."""
+    kind = RULES.get(name)
+    return str(getattr(kind.table, "title", "") or name) if kind is not None else name
 
 
 def _plain(value: object) -> str:

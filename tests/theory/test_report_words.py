@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 import frugal_theory as ft
+from frugal_theory.metrics import add_metric
 from frugal_theory.metrics import words as metric_words
 from frugal_theory.report import panels, words
+from frugal_theory.report.experiment import rule_name
 from frugal_theory.report.words import memory, number, percent, verdict_sentence
-from frugal_theory.theorems import THEOREMS, RunLengthSharp
+from frugal_theory.theorems import THEOREMS
+from frugal_theory.theorems.run_length_sharp import RunLengthSharp
 
 
 def test_every_theorem_and_its_metric_have_names() -> None:
@@ -22,6 +25,15 @@ def test_every_theorem_and_its_metric_have_names() -> None:
         assert words.theorem_statement(name) == (theorem.statement, theorem.source)
         assert metric_words(theorem.metric).title.startswith("average ")
     assert words.theorem_statement("of somebody else") == ("", "")
+
+
+class LargestCoordinate:
+    """A metric from outside, with a title."""
+
+    title = "average max|g|"
+
+    def __call__(self, gradients, *_):
+        return max(abs(g).max() for g in gradients.values())
 
 
 class Derived(RunLengthSharp):
@@ -40,6 +52,10 @@ def test_what_is_added_is_called_by_its_own_name() -> None:
         assert words.theorem_name("half_of_it") == "Half of the sharp run-length theorem"
     assert words.theorem_name("of_somebody_else") == "of somebody else"
     assert metric_words("largest_coordinate") == ("largest coordinate", "largest coordinate")
+    with ft.extended():
+        add_metric("largest_coordinate", LargestCoordinate())
+        assert metric_words("largest_coordinate") == ("average max|g|", "largest coordinate")
+    assert [rule_name(name) for name in ("adamw", "signsgd", "none", "mine")] == ["AdamW", "signSGD", "none", "mine"]
 
 
 @pytest.mark.parametrize(
