@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.metrics.metric import METRICS
+from frugal_theory.metrics import METRICS
 from frugal_theory.testing.contract import ROUNDING, close, require
 from frugal_theory.theorems.setting import Setting
 

@@ -26,6 +26,8 @@ class EigenAligned:
 
     name = "eigen_aligned"
     title = "Momentum on eigen-directions of a quadratic"
+    short_name = "momentum on eigen-directions"
+    label = "eigen-directions"
     source = "proved here (docs/theory.md)"
     statement = (
         "avg ‖gᵏ‖² ≤ (2Δ/K) max_i λ_i Σ_{k≤K} c_i(k)², c_i(k) = [M_i^{k−1}]₁₁ on the set, (1 − αλ_i)^{k−1} off it"

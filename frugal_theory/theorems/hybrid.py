@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from frugal_theory.algorithm.rules import Sgdm
-from frugal_theory.metrics.metric import HybridNorm, Metric
+from frugal_theory.metrics import HybridNorm, Metric
 from frugal_theory.theorems.averages import known_law, off_set, running
 from frugal_theory.theorems.setting import Array, Setting
 
@@ -26,6 +26,8 @@ class Hybrid:
 
     name = "hybrid"
     title = "Hybrid theorem: SGDM on the set, signSGD off it"
+    short_name = "hybrid theorem"
+    label = "hybrid"
     source = "proved here (docs/theory.md)"
     statement = (
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|] ≤ Δ/(Kα) + (Lα/2)((1+3β)/(1+β) avg Σ_J W²σ² + κ²(1+β)/(1−β) avg d_k)"

@@ -23,6 +23,8 @@ class HybridSharp(Hybrid):
 
     name = "hybrid_sharp"
     title = "Hybrid theorem, sharp constants"
+    short_name = "hybrid, sharp constants"
+    label = "sharp hybrid"
     statement = (
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|] ≤ Δ/(Kα) + (Lα/2)((1+β) avg Σ_J W²σ² + κ²/(1−β) avg d_k) + cκ avg Σ_{∉J}σ"
         "   for φ = 1 − (Lα/2)(1+β)/(1−β) > 0; c = 1, or √3/4 for symmetric unimodal noise"

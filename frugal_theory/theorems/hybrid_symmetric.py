@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.metrics.metric import HybridNorm, Metric
+from frugal_theory.metrics import HybridNorm, Metric
 from frugal_theory.theorems.hybrid_sharp import HybridSharp
 from frugal_theory.theorems.setting import Setting
 
@@ -22,6 +22,8 @@ class HybridSymmetric(HybridSharp):
 
     name = "hybrid_symmetric"
     title = "Hybrid theorem under symmetric unimodal noise"
+    short_name = "hybrid, symmetric noise"
+    label = "symm. hybrid"
     statement = (
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|h(|g|/σ)] ≤ Δ/(Kα) + (Lα/2)((1+β) avg Σ_J W²σ² + κ²/(1−β) avg d_k)"
         "   for φ = 1 − (Lα/2)(1+β)/(1−β) > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"

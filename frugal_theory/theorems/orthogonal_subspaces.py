@@ -18,6 +18,8 @@ class OrthogonalSubspaces(RunLength):
 
     name = "orthogonal_subspaces"
     title = "Corollary: oblivious orthogonal subspaces"
+    short_name = "run-length, random bases"
+    label = "random basis"
     statement = (
         "avg E⟨gᵏ, Wᵏgᵏ⟩ ≤ [Δ/(Kα) + (Lασ²/2)(1 − ρ + ρ(1 + √2β/(1+β)) avg (1 − β^r)²)] / (1 − Lα(1/2 + √2β/(1−β)))"
         "   for W = I − β^rΠ, r = T … 1"

@@ -26,6 +26,8 @@ class RunLength:
 
     name = "run_length"
     title = "Run-length theorem"
+    short_name = "run-length theorem"
+    label = "run-length"
     source = "proved here (docs/theory.md)"
     statement = (
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + √2β/(1+β) avg Σ_J W²σ²)] / (1 − Lα(1/2 + √2β/(1−β)))"

@@ -22,6 +22,8 @@ class RunLengthByCoordinate(RunLength):
 
     name = "run_length_by_coordinate"
     title = "Run-length theorem, smoothness by coordinate"
+    short_name = "run-length, L by coordinate"
+    label = "by coordinate"
     statement = (
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (α/2)(avg ΣL_jW²σ² + β avg Σ_J L_jW²σ²)] / (1 − αL_max(1+β)/(2(1−β)))"
         "   for αL_max(1+β)/(2(1−β)) < 1"

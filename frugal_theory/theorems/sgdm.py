@@ -17,6 +17,8 @@ class Sgdm:
 
     name = "sgdm"
     title = "SGDM"
+    short_name = "SGDM (Liu, Gao, Yin)"
+    label = "SGDM"
     source = "Liu, Gao & Yin 2020, Theorem 1 (as remembered)"
     statement = "avg E‖gᵏ‖² ≤ 2Δ/(Kα) + ((β+3β²)/(2(1+β)) + 1) Lασ²   for α ≤ (1−β)/(L(4−β+β²))"
     explicit = True

@@ -32,6 +32,8 @@ class ShortRuns(RunLength):
 
     name = "short_runs"
     title = "Run-length theorem for short runs"
+    short_name = "run-length, short runs"
+    label = "short runs"
     statement = (
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + √((1+c)/C)/c β/(1+β) avg Σ_J W²(1−β^{2a})σ²)]"
         " / (1 − Lα(1/2 + √((1+c)C) β/(1−β)))   for every c > 0 (the best is taken), C ≤ 1 the memory of a run"

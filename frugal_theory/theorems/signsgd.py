@@ -20,6 +20,7 @@ class SignSgd:
 
     name = "signsgd"
     title = "signSGD"
+    short_name = "signSGD"
     source = "Bernstein et al. 2018, one-step argument of Theorem 1 (as remembered)"
     statement = "avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2)ΣL_j + 2Σσ_j   for α > 0"
     explicit = True

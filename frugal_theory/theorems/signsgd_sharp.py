@@ -19,6 +19,8 @@ class SignSgdSharp(SignSgd):
 
     name = "signsgd_sharp"
     title = "signSGD, sharp noise floor"
+    short_name = "signSGD, sharp noise floor"
+    label = "sharp signSGD"
     source = "proved here (docs/theory.md), after Bernstein et al. 2018"
     statement = "avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2)ΣL_j + cΣσ_j   for α > 0; c = 1, or √3/4 for symmetric unimodal noise"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.metrics.metric import Metric, SignNorm
+from frugal_theory.metrics import Metric, SignNorm
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.signsgd import SignSgd
 
@@ -23,6 +23,8 @@ class SignSgdSymmetric(SignSgd):
 
     name = "signsgd_symmetric"
     title = "signSGD under symmetric unimodal noise"
+    short_name = "signSGD, symmetric noise"
+    label = "symm. signSGD"
     source = "proved here (docs/theory.md), after Bernstein et al. 2018"
     statement = "avg E Σ|g_j|h(|g_j|/σ_j) ≤ Δ/(Kα) + (α/2)ΣL_j   for α > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"
     premises = f"{SignSgd.premises}; noise that is symmetric and unimodal"

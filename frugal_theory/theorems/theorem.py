@@ -18,6 +18,9 @@ class Theorem(Protocol):
 
     In theory every ``setting`` is a :class:`~frugal_theory.theorems.setting.ProblemSetting`. A theorem that reads no more
     than a :class:`~frugal_theory.theorems.setting.Setting` has holds wherever constants are known, measured ones too.
+    P1–P6 are tested for every theorem. Three more attributes, texts, may be there: ``premises`` says what else or less it
+    needs (nothing but ``frugal-theory theorems`` reads it), ``short_name`` is what tables call it, if not by its title, and
+    ``label`` what stands at the end of its line in a figure.
     """
 
     name: str
@@ -27,7 +30,7 @@ class Theorem(Protocol):
     explicit: bool
     """Whether every constant of the bound is known. If not, its verdict is at best "shape only"."""
     metric: str
-    """The name of the metric it bounds, a key of ``frugal_theory.metrics.metric.METRICS``.
+    """The name of the metric it bounds, a key of ``frugal_theory.metrics.METRICS``.
 
     A metric of the theorem's own, which may depend on the setting, has a name of its own here, and the theorem has a
     fourth method, ``measure(setting) -> Metric``, that returns it.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from frugal_theory.config import Experiment
 from frugal_theory.config.cells import Cell, cells
 from frugal_theory.instance import Instance, instance_of
-from frugal_theory.metrics.metric import Metric
+from frugal_theory.metrics import Metric
 from frugal_theory.premises import check_premises
 from frugal_theory.premises.premise import Premise
 from frugal_theory.theorems import Setting, Theorem

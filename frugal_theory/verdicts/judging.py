@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.exact.expectations import METRICS, averaged_over_sets, expectations
 from frugal_theory.evidence.few_trials import TRIALS
+from frugal_theory.evidence.horizons import horizons
 from frugal_theory.evidence.moments import NO_INTERVAL
 from frugal_theory.instance import Instance
 from frugal_theory.theorems import Setting, Theorem
 from frugal_theory.verdicts.claims import Claims
 from frugal_theory.verdicts.verdict import Verdict
 
-__all__ = ["error_level", "judge", "judged_horizons", "verdict"]
+__all__ = ["error_level", "judge", "verdict"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-
-HORIZONS = 16
-"""Horizons k, spread evenly in log k, at which a bound is held against its evidence."""
 
 MANY_TRIALS = 10**12
 """More trials than this are not said to settle anything."""
@@ -48,10 +46,10 @@ def error_level(ready: Sequence[Claims], confidence: float) -> float:
     the exact expectation is itself an average over trials of the sets, a look has two intervals.
     """
     comparisons = sum(1 for claims in ready for theorem in claims.theorems if claims.excuse(theorem) is None)
-    horizons = max((len(judged_horizons(claims.setting.steps)) for claims in ready), default=1)
+    judged = max((len(horizons(claims.setting.steps)) for claims in ready), default=1)
     looks = max((len(claims.instance.looks) for claims in ready), default=1)
     intervals = 2 if any(averaged_over_sets(claims.instance) for claims in ready) else 1
-    return (1 - confidence) / max(1, comparisons * horizons * looks * intervals)
+    return (1 - confidence) / max(1, comparisons * judged * looks * intervals)
 
 
 def verdict(claims: Claims, theorem: Theorem, evidence: Mapping[str, Evidence], single: float, family: float) -> Verdict:
@@ -68,6 +66,7 @@ def verdict(claims: Claims, theorem: Theorem, evidence: Mapping[str, Evidence], 
         learning_rate=setting.alpha,
         premises=claims.premises,
         cell=claims.cell.settings,
+        label=claims.cell.label,
         metric=theorem.metric,
     )
     if theorem.covers(setting) is None and setting.runs is not None:
@@ -80,7 +79,7 @@ def verdict(claims: Claims, theorem: Theorem, evidence: Mapping[str, Evidence], 
     fewest = _fewest_trials(setting, single)
     if few := found.deviation is not None and found.trials < fewest:
         lower, upper = np.full_like(lower, -np.inf), np.full_like(upper, np.inf)
-    at = judged_horizons(setting.steps) - 1
+    at = horizons(setting.steps) - 1
     mean, lower, upper, bound = found.mean[at], lower[at], upper[at], bound[at]
     worst = int(np.argmax(_share(mean, bound)))
     steps = found.steps[at]
@@ -111,11 +110,6 @@ def verdict(claims: Claims, theorem: Theorem, evidence: Mapping[str, Evidence], 
         return judged
     exact = _exact(claims.instance, theorem.metric, single, found.trials)
     return judged if exact is None else verdict(claims, theorem, exact, single, family)
-
-
-def judged_horizons(steps: int) -> Index:
-    """The horizons k at which a bound is held against its evidence, shape (≤ ``HORIZONS``,)."""
-    return np.unique(np.round(np.geomspace(1, steps, HORIZONS)).astype(np.int64))
 
 
 def _exact(instance: Instance, metric: str, confidence: float, trials: int) -> dict[str, Evidence] | None:

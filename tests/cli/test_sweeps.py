@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from frugal_theory.results.files import load_cell, save_cell
+from frugal_theory.results.interrupted import load_cell, save_cell
 from frugal_theory.verdicts.claims import claims_of
 from frugal_theory.verdicts.verify import gather
 

@@ -16,7 +16,7 @@ from frugal_theory.evidence.monte_carlo import compiled as fast_path
 from frugal_theory.evidence.monte_carlo import simulation as monte_carlo
 from frugal_theory.evidence.monte_carlo.simulation import run, simulation
 from frugal_theory.instance import Instance, instance_of, setting_of
-from frugal_theory.metrics.metric import METRICS, HybridNorm, SignNorm
+from frugal_theory.metrics import METRICS, HybridNorm, SignNorm
 from frugal_theory.problems import Quadratic
 from tests.tolerances import ROUNDING
 

@@ -9,7 +9,7 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.instance import setting_of
-from frugal_theory.metrics.metric import HybridNorm
+from frugal_theory.metrics import HybridNorm
 from frugal_theory.theorems import THEOREMS
 from frugal_theory.theorems.hybrid import Hybrid
 from frugal_theory.theorems.hybrid_sharp import HybridSharp

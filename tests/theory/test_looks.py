@@ -10,7 +10,8 @@ import pytest
 import frugal_theory as ft
 from frugal_theory.config.load import dump
 from frugal_theory.evidence.moments import Moments, pooled, sampled
-from frugal_theory.results.files import load_cell, make_folder, save_cell
+from frugal_theory.results.files import make_folder
+from frugal_theory.results.interrupted import load_cell, save_cell
 from frugal_theory.theorems import THEOREMS
 from frugal_theory.verdicts.claims import claims_of
 from frugal_theory.verdicts.judging import error_level, judge

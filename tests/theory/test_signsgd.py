@@ -11,7 +11,7 @@ from scipy import stats
 import frugal_theory as ft
 from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
 from frugal_theory.instance import Instance, setting_of
-from frugal_theory.metrics.metric import SignNorm
+from frugal_theory.metrics import SignNorm
 from frugal_theory.problems import build_problem
 from frugal_theory.problems.coordinates import coordinate_smoothness, dominating_diagonal
 from frugal_theory.theorems import THEOREMS

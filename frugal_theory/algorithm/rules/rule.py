@@ -60,8 +60,12 @@ class Rule(Protocol):
 
 
 class RuleTable(Part):
-    """A rule that is its own table; derive yours from it, with a field ``rule: Literal["name"] = "name"``."""
+    """A rule that is its own table; derive yours from it, with a field ``rule: Literal["name"] = "name"``.
 
+    ``title``: its name in words, if that is another.
+    """
+
+    title: ClassVar[str] = ""
     sides: ClassVar[tuple[str, ...]] = SIDES
     vectors: ClassVar[tuple[str, ...]] = ()
     squares: ClassVar[tuple[str, ...]] = ()

@@ -22,7 +22,7 @@ from frugal_theory.algorithm.selection import selection_key, threshold, trial_ke
 from frugal_theory.algorithm.subspaces import COORDINATES, Mask, choose_parts, unit_subspace
 from frugal_theory.config import Algorithm
 from frugal_theory.instance import Instance
-from frugal_theory.metrics.metric import (
+from frugal_theory.metrics import (
     HybridNorm,
     Metric,
     gradient_one_norm,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.exact.linear import momentum
-from frugal_theory.studies.ladder.measured import expectations, horizons, worst
+from frugal_theory.studies.ladder.measured import expectations, rung_horizons, worst
 from frugal_theory.studies.ladder.proved import bounds, with_constant
 from frugal_theory.studies.ladder.rung import OUT_OF_ORDER, Comparison, Rung, compare
 from frugal_theory.theorems import THEOREMS
@@ -121,7 +121,7 @@ def ready(experiment: Experiment) -> list[Claims]:
 def climb(experiment: Experiment, cells: Sequence[Claims], jobs: int, progress: Callable[[str], None] | None) -> list[Ladder]:
     """The ladder of every cell that is ready."""
     confidence = experiment.verify.confidence
-    single = 1 - (1 - confidence) / sum(len(horizons(claims.setting.steps)) for claims in cells)
+    single = 1 - (1 - confidence) / sum(len(rung_horizons(claims.setting.steps)) for claims in cells)
     solved: dict[str, Rung] = {}
     found = []
     for claims in cells:

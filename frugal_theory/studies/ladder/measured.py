@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from frugal_theory.config import Experiment, NoNoise
 from frugal_theory.config.load import ExperimentError, dump
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.horizons import horizons
 from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
 from frugal_theory.studies.ladder.rung import Rung
 from frugal_theory.theorems import THEOREMS, Setting
 from frugal_theory.verdicts.claims import Claims
 
-__all__ = ["PLAIN", "WEIGHTED", "expectations", "horizons", "is_silent", "norm", "worst"]
+__all__ = ["PLAIN", "WEIGHTED", "expectations", "is_silent", "norm", "rung_horizons", "worst"]
 
 HORIZONS = 20
 """Horizons at which Monte Carlo and the bounds are compared: every step up to this many, else spread in log k."""
@@ -24,11 +25,9 @@ HORIZONS = 20
 PLAIN, WEIGHTED = "squared_gradient_norm", "weighted_squared_gradient_norm"
 
 
-def horizons(steps: int) -> NDArray[np.int64]:
+def rung_horizons(steps: int) -> NDArray[np.int64]:
     """The horizons of all rungs but the worst case, which has its own among them up to 20 steps."""
-    if steps <= HORIZONS:
-        return np.arange(1, steps + 1)
-    return np.unique(np.round(np.geomspace(1, steps, HORIZONS)).astype(np.int64))
+    return np.arange(1, steps + 1) if steps <= HORIZONS else horizons(steps, HORIZONS)
 
 
 def norm(setting: Setting) -> str:
@@ -57,7 +56,7 @@ def expectations(claims: Claims, single: float, jobs: int, say: Callable[[str], 
 
 
 def _measured(claims: Claims, evidence: Evidence, single: float, name: str, title: str, source: str, how: str) -> Rung:
-    at = horizons(claims.setting.steps) - 1
+    at = rung_horizons(claims.setting.steps) - 1
     steps, mean = evidence.steps[at], evidence.mean[at]
     lower, upper = (end[at] for end in evidence.interval(single))
     rung = Rung(name, title, evidence.metric, source, how, steps, mean, lower, upper, expectation=True)

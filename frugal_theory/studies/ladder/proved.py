@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from frugal_theory.studies.ladder.measured import PLAIN, horizons, is_silent, norm
+from frugal_theory.studies.ladder.measured import PLAIN, is_silent, norm, rung_horizons
 from frugal_theory.studies.ladder.rung import Rung
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
 from frugal_theory.verdicts.claims import Claims
@@ -28,7 +28,7 @@ def bounds(claims: Claims) -> list[Rung]:
 def _bound(claims: Claims, theorem: Theorem, metric: str) -> Rung:
     if excuse := claims.excuse(theorem):
         return Rung.absent(theorem.name, theorem.title, metric, excuse)
-    steps = horizons(claims.setting.steps)
+    steps = rung_horizons(claims.setting.steps)
     value = theorem.bound(claims.setting)[steps - 1]
     facts = (theorem.name, theorem.title, metric, theorem.source, theorem.statement)
     return Rung(*facts, steps, value, value, value, noise_free=is_silent(claims), hidden=not theorem.explicit)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.horizons import JUDGED, horizons
 from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
 from frugal_theory.studies.self_test.engines import FAULTS
 from frugal_theory.studies.self_test.stages import ENGINE, STAGES, build
 from frugal_theory.studies.self_test.theorems import PLANTS, TIGHT, scaled
 from frugal_theory.theorems import THEOREMS, Theorem
 from frugal_theory.verdicts.claims import Claims, claims_of
-from frugal_theory.verdicts.judging import HORIZONS, judged_horizons
 from frugal_theory.verdicts.verdict import Verdict
 from frugal_theory.verdicts.verify import gather, settle_all
 
@@ -136,7 +136,7 @@ def _theorems(budget: float, seed: int, confidence: float, report: Callable[[str
         for where, name in TIGHT:
             if where == stage.name:
                 theorem = THEOREMS[name]
-                at = judged_horizons(claims.setting.steps) - 1
+                at = horizons(claims.setting.steps) - 1
                 share = float(np.max((expected[theorem.metric] / theorem.bound(claims.setting))[at]))
                 cut = f"bound × {CUT} of its tight {share:.3f}"
                 here.append(_Claim(scaled(theorem, share, "bound × tight"), f"bound × its tight {share:.3f}", False))
@@ -173,7 +173,7 @@ def _engines(budget: float, seed: int, confidence: float, report: Callable[[str]
     ready = {name: claims_of(build(stage, budget, seed), [THEOREMS["run_length"]])[0] for name, stage in ENGINE.items()}
     expected = {name: stage.expectation(ready[name]) for name, stage in ENGINE.items()}
     metrics = max(len(values) for values in expected.values())
-    comparisons = (len(ENGINE) + sum(len(fault.stages) for fault in FAULTS)) * metrics * HORIZONS
+    comparisons = (len(ENGINE) + sum(len(fault.stages) for fault in FAULTS)) * metrics * JUDGED
     single = 1 - (1 - confidence) / comparisons
     findings = []
     for name, claims in ready.items():
@@ -205,7 +205,7 @@ def _engine_finding(
     single: float,
 ) -> Finding:
     """Hold Monte Carlo evidence against the exact expectation at every horizon, in every metric."""
-    at = judged_horizons(claims.setting.steps) - 1
+    at = horizons(claims.setting.steps) - 1
     alarm, worst = False, (0.0, 1.0)
     for metric, exact in expected.items():
         lower, upper = evidence[metric].interval(single)
