@@ -8,30 +8,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from frugal_theory.algorithm.step import State, init, step
     from frugal_theory.config import Algorithm, Experiment, Part
+    from frugal_theory.config.adding import add_noise, add_problem, add_rule, add_subspace
     from frugal_theory.config.load import Cell, ExperimentError, cells, dump, load, parse
+    from frugal_theory.config.registry import extended
     from frugal_theory.evidence.evidence import Evidence
     from frugal_theory.evidence.exact.expectations import exact
     from frugal_theory.evidence.worst_case.programs import worst_case
-    from frugal_theory.extending import add_noise, add_problem, add_rule, add_subspace, add_theorem, extended
     from frugal_theory.premises.premise import Premise
     from frugal_theory.problems import build_noise, build_problem
     from frugal_theory.studies.ladder.ladder import Ladder, ladder
-    from frugal_theory.theorems import THEOREMS, Setting
+    from frugal_theory.theorems import THEOREMS, Setting, add_theorem
     from frugal_theory.verdicts.verdict import Verdict
     from frugal_theory.verdicts.verify import bound, resolved, setting_of, simulate, verify
 
 _HOMES = {
     "algorithm.step": ("State", "init", "step"),
     "config": ("Algorithm", "Experiment", "Part"),
+    "config.adding": ("add_noise", "add_problem", "add_rule", "add_subspace"),
     "config.load": ("Cell", "ExperimentError", "cells", "dump", "load", "parse"),
+    "config.registry": ("extended",),
     "evidence.evidence": ("Evidence",),
     "evidence.exact.expectations": ("exact",),
     "evidence.worst_case.programs": ("worst_case",),
-    "extending": ("add_noise", "add_problem", "add_rule", "add_subspace", "add_theorem", "extended"),
     "premises.premise": ("Premise",),
     "problems": ("build_noise", "build_problem"),
     "studies.ladder.ladder": ("Ladder", "ladder"),
-    "theorems": ("THEOREMS", "Setting"),
+    "theorems": ("THEOREMS", "Setting", "add_theorem"),
     "verdicts.verdict": ("Verdict",),
     "verdicts.verify": ("bound", "resolved", "setting_of", "simulate", "verify"),
 }

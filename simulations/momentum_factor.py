@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy.optimize import differential_evolution
 
 import frugal_theory as ft
-from frugal_theory.config import Experiment, GaussianNoise, NoNoise, Quadratic, Sgdm
+from frugal_theory.algorithm.rules import Sgdm
+from frugal_theory.config import Experiment, GaussianNoise, NoNoise, Quadratic
 from frugal_theory.evidence.exact.stationary import stationary
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_ticks
 from frugal_theory.report.words import number

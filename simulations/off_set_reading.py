@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 import frugal_theory as ft
 from frugal_theory import config
-from frugal_theory.config import Experiment, GaussianNoise, NoNoise, Sgdm
+from frugal_theory.algorithm.rules import Sgdm
+from frugal_theory.config import Experiment, GaussianNoise, NoNoise
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.problems import Quadratic
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_ticks

@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import frugal_theory as ft
-from frugal_theory.algorithm.rules import state_full_rule
+from frugal_theory.algorithm.rules import Sgdm, rule_of
 from frugal_theory.algorithm.selection import budget, stream
 from frugal_theory.algorithm.subspaces import choose_parts
-from frugal_theory.config import Algorithm, Experiment, Sgdm, StateFree
+from frugal_theory.config import Algorithm, Experiment
+from frugal_theory.config.registry import RULES as FAMILY
 from frugal_theory.evidence.intervals import mean_interval
 from frugal_theory.problems.matrix import Matrix
 from frugal_theory.report.drawing import COLOURS
@@ -92,7 +93,7 @@ def state_chosen_from(algorithm: Algorithm, gradients: dict[str, Array], trials:
     """The state at the start of a period, momentum zero, whose set was chosen from ``gradients`` (trials, …) and is kept."""
     shapes = {name: gradient.shape[1:] for name, gradient in gradients.items()}
     parts = choose_parts(algorithm, shapes, period, gradients, trials)
-    rule = state_full_rule(algorithm.state_full)
+    rule = rule_of(algorithm.state_full)
     statistics = {name: rule.init(part.project(gradients[name])) for name, part in parts.items()}
     return ft.State(1, parts, statistics, trials)
 
@@ -214,7 +215,7 @@ def _periods(
     import pandas as pd
 
     gradient, _, beta = _facts(experiment)
-    one = experiment.algorithm.model_copy(update={"state_free": StateFree(rule=rule)})
+    one = experiment.algorithm.model_copy(update={"state_free": FAMILY[rule].table()})
     settings = (one, gradient, noise_of(gradient, SIGNAL), max(gaps), SAMPLES // 4, experiment.seed)
     own, copy = progress(*settings, own=True), progress(*settings, own=False)
     found: list[dict[str, Any]] = []
@@ -239,7 +240,7 @@ def _floors(experiment: Experiment, gap: int, energy: float, level: float) -> pd
     reference = float(experiment.algorithm.learning_rate) * mean_step(beta, gap, 1.0, share, share)  # type: ignore[arg-type]
     for rule in RULES[:2]:
         scale = float(rule == "sgd")
-        update = {"update_gap": gap, "state_free": StateFree(rule=rule)}
+        update = {"update_gap": gap, "state_free": FAMILY[rule].table()}
         one = experiment.model_copy(update={"problem": problem, "algorithm": experiment.algorithm.model_copy(update=update)})
         alpha = reference / mean_step(beta, gap, scale, share, share)
         own, copy = (

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import frugal_theory as ft
-from frugal_theory.config import Experiment, Quadratic, Sgdm, StateFree
+from frugal_theory.algorithm.rules import Nothing, Sgdm
+from frugal_theory.config import Experiment, Quadratic
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels
 from frugal_theory.report.words import number, percent
@@ -100,7 +101,7 @@ def _cell(one: Experiment) -> pd.DataFrame:
     where = {"density": density, "update_gap": gap, "beta": beta}
     share = applied_share(beta, gap, density)
     if density < 1:
-        alone = one.model_copy(update={"algorithm": algorithm.model_copy(update={"state_free": StateFree(rule="none")})})
+        alone = one.model_copy(update={"algorithm": algorithm.model_copy(update={"state_free": Nothing()})})
         everywhere = 1 - density + density * share
         rows.append({**where, "quantity": "on the set", "measured": _steady(alone) / density, "closed_form": share})
         rows.append({**where, "quantity": "everywhere", "measured": _steady(one), "closed_form": everywhere})

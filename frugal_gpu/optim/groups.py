@@ -15,6 +15,7 @@ from torch import nn
 
 from frugal_gpu.optim.backends.foreach import RULES
 from frugal_theory import config
+from frugal_theory.config.registry import RULES as FORMULAS
 
 __all__ = ["SPLIT", "checked", "is_added", "model_groups", "options", "rule_defaults"]
 
@@ -59,13 +60,13 @@ def flat(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def rule_defaults(rule: Any) -> dict[str, Any]:
     """The hyperparameters that a state-full rule has when none are given; nothing for an unknown rule."""
-    tables = config.state_full_tables()
-    return tables[rule]().model_dump(exclude={"rule"}) if isinstance(rule, str) and rule in tables else {}
+    known = isinstance(rule, str) and rule in FORMULAS
+    return FORMULAS[rule].table().model_dump(exclude={"rule"}) if known else {}
 
 
 def is_added(rule: Any) -> bool:
     """Whether this is the name of a rule that was added, and so has no arguments of its own in ``Frugal``."""
-    return isinstance(rule, str) and rule in config.state_full_tables() and rule not in ("sgdm", "adamw", "lion")
+    return isinstance(rule, str) and FORMULAS.is_added(rule)
 
 
 def checked(group: Mapping[str, Any]) -> None:
@@ -98,7 +99,7 @@ def _algorithm(table: Mapping[str, Any]) -> config.Algorithm:
         return config.Algorithm.model_validate(table)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in config.state_full_tables())
+    where = ".".join(str(part) for part in first["loc"] if part not in FORMULAS)
     if not where:  # the message of a check across several options says it all
         raise ValueError(f"Frugal: {first['msg'].removeprefix('Value error, ')}")
     raise ValueError(f"Frugal: {where} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frugal_theory.algorithm.parts import ROUNDING
 from frugal_theory.algorithm.selection import (
     budget,
     circle,
@@ -26,8 +27,8 @@ from frugal_theory.algorithm.selection import (
     subset,
     uniform_bits,
 )
-from frugal_theory.algorithm.subspaces import ROUNDING, UNITS, members
-from frugal_theory.config import BASIS_SUBSPACES, MATRIX_SUBSPACES, UNIT_SUBSPACES
+from frugal_theory.algorithm.subspaces import members
+from frugal_theory.config.registry import SUBSPACES
 
 __all__ = [
     "Basis",
@@ -252,13 +253,13 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
 def _choose_part(group: Mapping[str, Any], key: int, period: int, parameter: Tensor) -> Part:
     kind, density, shape = group["subspace"], group["density"], matrix_shape(parameter)
     units = _UNITS[group["off_set_momentum"]]
-    if kind in UNITS and kind not in UNIT_SUBSPACES:  # an added one: its NumPy code, and an index of coordinates
-        inside = np.broadcast_to(members(UNITS[kind], key, period, tuple(parameter.shape), density), parameter.shape)
+    if SUBSPACES.is_added(kind):  # an added one: its NumPy code, and an index of coordinates
+        inside = np.broadcast_to(members(SUBSPACES[kind], key, period, tuple(parameter.shape), density), parameter.shape)
         index = torch.from_numpy(np.flatnonzero(inside)).to(parameter.device)
         return units(_short(index, parameter.numel()), 0, (parameter.numel(),))
-    if len(shape) == 1 and kind in MATRIX_SUBSPACES:
+    if len(shape) == 1 and SUBSPACES[kind].matrix:
         return Full()
-    if kind in BASIS_SUBSPACES:
+    if SUBSPACES[kind].basis:
         length = min(shape)
         rank = budget(density, length)
         side = "vector" if len(shape) == 1 else "left" if shape[0] <= shape[1] else "right"

@@ -16,9 +16,11 @@ from torch import nn
 
 from frugal_gpu.optim.backends.foreach import StateFullRule, state_full_rule
 from frugal_gpu.optim.groups import flat
+from frugal_theory.algorithm.rules import AdamW, Nothing
 from frugal_theory.algorithm.selection import budget
-from frugal_theory.config import BASIS_SUBSPACES, MATRIX_SUBSPACES, AdamW, Algorithm, Experiment, StateFree
+from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.registry import SUBSPACES
 
 __all__ = ["Memory", "memory_of", "memory_table", "state_bytes_held"]
 
@@ -55,7 +57,7 @@ def memory_table(experiment: Experiment) -> list[Memory]:
     if experiment.model is None:
         raise ExperimentError('model: is missing; frugal-gpu needs a [model] table, for example preset = "llama-tiny"')
     model, own = meta_model(model_shape(experiment.model)), experiment.algorithm
-    adamw = {"state_full": AdamW(), "state_free": StateFree(rule="none"), "off_set_momentum": "reset", "set": None}
+    adamw = {"state_full": AdamW(), "state_free": Nothing(), "off_set_momentum": "reset", "set": None}
     methods = {
         "AdamW": own.model_copy(update={**adamw, **ALL_STATE_FULL}),
         f"GaLore, density {own.density:g}": own.model_copy(update={**adamw, "subspace": "svd"}),
@@ -118,9 +120,9 @@ def _state_numbers(shape: tuple[int, ...], algorithm: Algorithm) -> float:
     statistics = _statistics(_rule(algorithm))
     if density == 0:
         return 0.0
-    if algorithm.off_set_momentum == "decay" or density == 1 or (len(shape) == 1 and kind in MATRIX_SUBSPACES):
+    if algorithm.off_set_momentum == "decay" or density == 1 or (len(shape) == 1 and SUBSPACES[kind].matrix):
         return statistics * size
-    if kind in BASIS_SUBSPACES:
+    if SUBSPACES[kind].basis:
         return _basis_numbers(shape, statistics, density)
     hold = algorithm.off_set_momentum == "hold"
     if kind == "blocks":

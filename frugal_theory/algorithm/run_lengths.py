@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.selection import budget, selection_key, trial_keys
 from frugal_theory.algorithm.subspaces import Basis, Drawn, Mask, Scheduled, Shapes, choose_parts, members, unit_subspace
-from frugal_theory.config import UNIT_SUBSPACES, Algorithm, Sgdm
+from frugal_theory.config import Algorithm
+from frugal_theory.config.registry import SUBSPACES
 
 __all__ = ["RunLengths", "contradiction", "run_lengths"]
 
@@ -162,7 +164,12 @@ def contradiction(algorithm: Algorithm, shapes: Shapes) -> str | None:
     must give the same set, trial 0 that of a single run, and the frequency of every coordinate must fit the share.
     """
     units = unit_subspace(algorithm)
-    if units is None or algorithm.subspace in UNIT_SUBSPACES or algorithm.set is not None or algorithm.density in (0.0, 1.0):
+    if (
+        units is None
+        or not SUBSPACES.is_added(algorithm.subspace)
+        or algorithm.set is not None
+        or algorithm.density in (0.0, 1.0)
+    ):
         return None
     for name, shape in shapes.items():
         said = _against_units(units, selection_key(algorithm.seed or 0, name, 0), shape, algorithm.density)

@@ -6,13 +6,17 @@ This is the reference that the PyTorch optimizer is compared with, so it is writ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.algorithm.rules import StateFullRule, Statistics, state_free_update, state_full_rule
-from frugal_theory.algorithm.subspaces import Basis, Mask, Part, choose_parts
+from frugal_theory.algorithm.combine import Split
+from frugal_theory.algorithm.parts import Basis, Mask, Part
+from frugal_theory.algorithm.periods import carried, placed
+from frugal_theory.algorithm.rules import Rule, RuleState, rule_of
+from frugal_theory.algorithm.subspaces import choose_parts
 from frugal_theory.config import Algorithm
 
 __all__ = ["State", "init", "step"]
@@ -23,13 +27,18 @@ Arrays = dict[str, Array]
 
 @dataclass(frozen=True)
 class State:
-    """What Algorithm 1 carries from step to step: the step count, the parts in use and the rule's statistics."""
+    """What Algorithm 1 carries from step to step: the step count, the parts in use and the states of both rules.
+
+    ``statistics`` and ``free`` are the states of the state-full and the state-free rule by parameter: arrays with the trials'
+    axis, or, of rules that look at more than one coordinate, a list with one state a trial.
+    """
 
     step: int = 0
-    parts: Mapping[str, Part] = field(default_factory=dict)
-    statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    parts: Mapping[str, Mask | Basis] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
     trials: NDArray[np.int64] | None = None
     bases: Mapping[str, Array] | None = None
+    free: Mapping[str, Any] = field(default_factory=dict)
 
 
 def init(trials: NDArray[np.int64] | None = None, bases: Mapping[str, Array] | None = None) -> State:
@@ -65,60 +74,88 @@ def step(
     state = init() if state is None else state
     alpha = _learning_rate(algorithm, learning_rate)
     _check(parameters, gradients)
-    rule = state_full_rule(algorithm.state_full)
+    full, free = rule_of(algorithm.state_full), rule_of(algorithm.state_free)
     if state.step % algorithm.update_gap == 0:
-        state = _select(algorithm, rule, gradients, state)
-
+        state = _select(algorithm, full, free, gradients, state)
     new_parameters: Arrays = {}
-    new_statistics: dict[str, Statistics] = {}
+    new_statistics: dict[str, Any] = {}
+    new_free: dict[str, Any] = {}
     for name, gradient in gradients.items():
-        part, old = state.parts[name], state.statistics[name]
-        g_full = part.project(gradient)
-        g_free = part.residual(gradient)
-        update, new = rule.update(old, g_full)
-        if isinstance(part, Mask):
-            new = _read_off_set(algorithm, part, old, new)
-        u = part.lift(update) + state_free_update(algorithm.state_free, g_free)
+        split = Split(state.parts[name], full, free, algorithm.off_set_momentum)
+        if _side_by_side(full, free):
+            u, new = split.update({"full": state.statistics[name], "free": state.free.get(name, {})}, gradient)
+            new_statistics[name], new_free[name] = new["full"], new["free"]
+        else:
+            u, new_statistics[name], new_free[name] = _one_by_one(split, state, name, gradient)
         new_parameters[name] = (1 - alpha * algorithm.weight_decay) * parameters[name] - alpha * u
-        new_statistics[name] = new
-    return new_parameters, State(state.step + 1, state.parts, new_statistics, state.trials, state.bases)
+    return new_parameters, replace(state, step=state.step + 1, statistics=new_statistics, free=new_free)
 
 
-def _select(algorithm: Algorithm, rule: StateFullRule, gradients: Mapping[str, Array], state: State) -> State:
-    """Choose the parts of a new period, and do with the old statistics what ``on_update`` says.
+def _side_by_side(full: Rule, free: Rule) -> bool:
+    """Whether trials may share their arrays, zeros off the set: both rules work coordinate by coordinate."""
+    return getattr(full, "elementwise", True) and getattr(free, "elementwise", True)
 
-    Statistics on coordinates need nothing: each coordinate keeps its own while it stays in the set. Those of a basis
-    are reset, kept as they are in the new basis' coordinates, or turned into them; an unchanged basis keeps them.
-    """
+
+def _one_by_one(split: Split, state: State, name: str, gradient: Array) -> tuple[Array, list[RuleState], list[RuleState]]:
+    """The update of every trial by itself, each with its own part: for rules that look at more than one coordinate."""
+    updates, full, free = [], [], []
+    trials = [gradient] if state.trials is None else gradient
+    for trial, own in enumerate(trials):
+        part = placed(_of_trial(state.parts[name], trial, own), own.shape, split.reading, own)
+        before = {"full": state.statistics[name][trial], "free": state.free[name][trial]}
+        u, new = replace(split, part=part).update(before, own)
+        updates.append(u)
+        full.append(new["full"])
+        free.append(new["free"])
+    return updates[0] if state.trials is None else np.stack(updates), full, free
+
+
+def _of_trial(part: Mask | Basis, trial: int, own: Array) -> Mask | Basis:
+    """The part of one trial."""
+    if isinstance(part, Basis):
+        return Basis(part.columns[trial], part.side) if part.columns.ndim > 2 else part
+    return Mask(part.inside[trial]) if part.inside.ndim > own.ndim else part
+
+
+def _select(algorithm: Algorithm, full: Rule, free: Rule, gradients: Mapping[str, Array], state: State) -> State:
+    """Choose the parts of a new period, and carry the state into them (:func:`frugal_theory.algorithm.periods.carried`)."""
     leading = 0 if state.trials is None else 1
     shapes = {name: g.shape[leading:] for name, g in gradients.items()}
     period = state.step // algorithm.update_gap
     parts = choose_parts(algorithm, shapes, period, gradients, state.trials, state.bases)
-    statistics: dict[str, Statistics] = {}
+    statistics: dict[str, Any] = {}
+    free_states: dict[str, Any] = {}
     for name, part in parts.items():
-        old = state.parts.get(name)
-        fixed = isinstance(part, Mask) or algorithm.on_update == "keep" or algorithm.subspace == "eigen"
-        if old is None or not (fixed or algorithm.on_update == "project"):
-            statistics[name] = rule.init(part.project(gradients[name]))
-        elif fixed:
-            statistics[name] = state.statistics[name]
+        gradient, old = gradients[name], state.parts.get(name)
+        if _side_by_side(full, free):
+            split = Split(part, full, free, "reset" if isinstance(part, Basis) else algorithm.off_set_momentum)
+            statistics[name], free_states[name] = _entered(algorithm, split, old, state.statistics.get(name), gradient)
         else:
-            assert isinstance(part, Basis)  # a parameter's kind of part never changes
-            assert isinstance(old, Basis)
-            statistics[name] = {
-                key: part.turn(old, value, key in rule.squares) if key in rule.vectors + rule.squares else value
-                for key, value in state.statistics[name].items()
-            }
-    return State(state.step, parts, statistics, state.trials, state.bases)
+            own = [gradient] if state.trials is None else list(gradient)
+            entered = []
+            for trial, g in enumerate(own):
+                new, before = (
+                    None if p is None else placed(_of_trial(p, trial, g), g.shape, algorithm.off_set_momentum, g)
+                    for p in (part, old)
+                )
+                assert new is not None
+                kept = None if old is None else state.statistics[name][trial]
+                split = Split(new, full, free, algorithm.off_set_momentum)
+                entered.append(_entered(algorithm, split, before, kept, g))
+            statistics[name], free_states[name] = [full_ for full_, _ in entered], [free_ for _, free_ in entered]
+        if old is not None:
+            free_states[name] = state.free.get(name, {})
+    return replace(state, parts=parts, statistics=statistics, free=free_states)
 
 
-def _read_off_set(algorithm: Algorithm, part: Mask, old: Statistics, new: Statistics) -> Statistics:
-    """The three readings of Algorithm 2's line 3 for coordinates off the set: forget, decay with g = 0, or freeze."""
-    if algorithm.off_set_momentum == "decay":
-        return new
-    if algorithm.off_set_momentum == "hold":
-        return {key: np.where(part.inside, new[key], old[key]) for key in new}
-    return {key: value * part.inside for key, value in new.items()}
+def _entered(
+    algorithm: Algorithm, split: Split, old: Part | None, state: RuleState | None, gradient: Array
+) -> tuple[RuleState, RuleState]:
+    """The states of both rules in a new period; the state-free one's does not depend on the part, and stays."""
+    if old is None or state is None:
+        start = split.init(gradient)
+        return start["full"], start["free"]
+    return carried(algorithm, split.full, old, split.part, state, gradient), {}
 
 
 def _learning_rate(algorithm: Algorithm, given: float | None) -> float:

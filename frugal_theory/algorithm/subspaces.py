@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from frugal_theory.algorithm.parts import Basis, Mask
 from frugal_theory.algorithm.selection import (
     budget,
     circle,
@@ -25,94 +26,28 @@ from frugal_theory.algorithm.selection import (
     subset,
     trial_keys,
 )
-from frugal_theory.config import MATRIX_SUBSPACES, Algorithm
+from frugal_theory.config import Algorithm
+from frugal_theory.config.registry import SUBSPACES
 
 __all__ = [
-    "UNITS",
     "Basis",
+    "Blocks",
     "Drawn",
     "Mask",
     "Part",
     "Scheduled",
+    "Turned",
     "choose_parts",
     "members",
     "orthonormal",
     "principal",
+    "side",
     "unit_subspace",
 ]
 
 Array = NDArray[np.float64]
-Shapes = Mapping[str, tuple[int, ...]]
-
-ROUNDING = 32
-"""A residual below this many units in the last place of the gradient's largest entry is rounding, and is set to 0.
-
-Without this the sign rule turns the rounding noise of QQᵀG − G into full steps wherever the gradient lies in the subspace.
-"""
-
-
-@dataclass(frozen=True)
-class Mask:
-    """The coordinates in the set: booleans that broadcast against the gradient."""
-
-    inside: NDArray[np.bool_]
-
-    def project(self, gradient: Array) -> Array:
-        """P g, with zeros off the set."""
-        return gradient * self.inside
-
-    def lift(self, update: Array) -> Array:
-        """P⁻¹ u."""
-        return update * self.inside
-
-    def residual(self, gradient: Array) -> Array:
-        """g − P⁻¹P g: exactly zero on the set."""
-        return gradient * ~self.inside
-
-
-@dataclass(frozen=True)
-class Basis:
-    """Orthonormal columns Q, shape (..., n, r), acting from the left (QᵀG), the right (GQ) or on a vector (gQ)."""
-
-    columns: Array
-    side: str
-
-    def project(self, gradient: Array) -> Array:
-        """P g: shape (..., r, n) from the left, (..., m, r) from the right, (..., r) for a vector."""
-        if self.side == "left":
-            return np.swapaxes(self.columns, -1, -2) @ gradient
-        if self.side == "right":
-            return gradient @ self.columns
-        return (gradient[..., None, :] @ self.columns)[..., 0, :]
-
-    def lift(self, update: Array) -> Array:
-        """P⁻¹ u = Pᵀu."""
-        if self.side == "left":
-            return self.columns @ update
-        if self.side == "right":
-            return update @ np.swapaxes(self.columns, -1, -2)
-        return (update[..., None, :] @ np.swapaxes(self.columns, -1, -2))[..., 0, :]
-
-    def residual(self, gradient: Array) -> Array:
-        """g − PᵀP g, with rounding noise removed (see ``ROUNDING``)."""
-        rest = gradient - self.lift(self.project(gradient))
-        axes = -1 if self.side == "vector" else (-2, -1)
-        floor = ROUNDING * np.finfo(rest.dtype).eps * np.abs(gradient).max(axis=axes, keepdims=True)
-        return np.where(np.abs(rest) <= floor, 0.0, rest)
-
-    def turn(self, old: Basis, statistic: Array, square: bool) -> Array:
-        """Statistics of the old basis in the coordinates of this one: Rm with R = QᵀQ_old, (R∘R)v for second moments."""
-        rotation = np.swapaxes(self.columns, -1, -2) @ old.columns
-        if square:
-            rotation = rotation**2
-        if self.side == "left":
-            return rotation @ statistic
-        if self.side == "right":
-            return statistic @ np.swapaxes(rotation, -1, -2)
-        return (statistic[..., None, :] @ np.swapaxes(rotation, -1, -2))[..., 0, :]
-
-
 Part = Mask | Basis
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -130,6 +65,9 @@ class Drawn:
 
     units: Callable[[Any, tuple[int, ...], float], NDArray[np.bool_]]
     share: Callable[[tuple[int, ...], float], ArrayLike] | None = None
+    matrix: bool = False
+    """Whether only a matrix has such units."""
+    basis: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +75,24 @@ class Scheduled:
     """A unit subspace that follows a schedule: ``units(period, shape, density)`` as in :class:`Drawn`, nothing random."""
 
     units: Callable[[int, tuple[int, ...], float], NDArray[np.bool_]]
+    matrix: bool = False
+    basis: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A subspace that takes parameters whole, chosen among all of them."""
+
+    matrix: ClassVar[bool] = False
+    basis: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A subspace spanned by orthonormal directions on the shorter side of a parameter."""
+
+    matrix: bool = False
+    basis: ClassVar[bool] = True
 
 
 def choose_parts(
@@ -174,7 +130,7 @@ def choose_parts(
     for name, shape in shapes.items():
         if units is not None:
             parts[name] = Mask(members(units, key(name), period, shape, density))
-        elif len(shape) < 2 and kind in MATRIX_SUBSPACES:
+        elif len(shape) < 2 and SUBSPACES[kind].matrix:
             parts[name] = Mask(np.asarray(True))
         else:
             parts[name] = _basis(kind, key(name), shape, density, gradients[name], (bases or {}).get(name))
@@ -182,9 +138,10 @@ def choose_parts(
 
 
 def unit_subspace(algorithm: Algorithm) -> Drawn | Scheduled | None:
-    """The algorithm's entry of ``UNITS``; None for blocks and for subspaces with a basis."""
+    """The algorithm's subspace of coordinates; None for blocks and for subspaces with a basis."""
     drawn_by_number = algorithm.subspace == "coordinates" and algorithm.sampling == "fixed_size"
-    return UNITS.get("randk" if drawn_by_number else algorithm.subspace)
+    found = RANDK if drawn_by_number else SUBSPACES[algorithm.subspace]
+    return found if isinstance(found, Drawn | Scheduled) else None
 
 
 def members(units: Drawn | Scheduled, key: Any, period: int, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
@@ -256,28 +213,30 @@ def _share(density: float, count: int) -> float:
     return budget(density, count) / count
 
 
-UNITS: dict[str, Drawn | Scheduled] = {
-    "coordinates": Drawn(_coordinates, lambda _, density: density),
-    "randk": Drawn(_randk, lambda shape, density: _share(density, math.prod(shape))),
-    "columns": Drawn(_columns, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[-1])),
-    "rows": Drawn(_rows, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[0])),
-}
-"""Subspaces spanned by coordinates that every parameter chooses by itself. Blocks are chosen among parameters."""
+COORDINATES = Drawn(_coordinates, lambda _, density: density)
+RANDK = Drawn(_randk, lambda shape, density: _share(density, math.prod(shape)))
+COLUMNS = Drawn(_columns, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[-1]), matrix=True)
+ROWS = Drawn(_rows, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[0]), matrix=True)
+BLOCKS, RANDOM, SVD, EIGEN = Blocks(), Turned(), Turned(matrix=True), Turned()
 
 
 def _basis(kind: str, key: Any, shape: tuple[int, ...], density: float, gradient: Array, eigenvectors: Array | None) -> Part:
-    side = "vector" if len(shape) == 1 else "left" if shape[0] <= shape[1] else "right"
     length = min(shape)
     rank = budget(density, length)
     if rank == length:  # the whole space: the state-full rule alone, no residual
         return Mask(np.asarray(True))
     if kind == "random":
-        return Basis(orthonormal(normals(key, length * rank), length, rank), side)
+        return Basis(orthonormal(normals(key, length * rank), length, rank), side(shape))
     if kind == "svd":
-        return Basis(principal(gradient, side, rank), side)
+        return Basis(principal(gradient, side(shape), rank), side(shape))
     if eigenvectors is None:
         raise ValueError('subspace "eigen" needs the Hessian\'s eigenvectors: only problem.kind = "quadratic" has them')
-    return Basis(eigenvectors[:, leading(density, length)], side)
+    return Basis(eigenvectors[:, leading(density, length)], side(shape))
+
+
+def side(shape: tuple[int, ...]) -> str:
+    """From where a basis acts on a parameter: on the shorter side of a matrix."""
+    return "vector" if len(shape) == 1 else "left" if shape[0] <= shape[1] else "right"
 
 
 def orthonormal(numbers: Array, length: int, rank: int) -> Array:

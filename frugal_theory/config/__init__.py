@@ -5,20 +5,7 @@ One TOML file describes one :class:`Experiment`. Its ``[algorithm]`` table is re
 new experiment, it never edits one.
 """
 
-from frugal_theory.config.algorithm import (
-    BASIS_SUBSPACES,
-    MATRIX_SUBSPACES,
-    UNIT_SUBSPACES,
-    AdamW,
-    Algorithm,
-    FractionOfAdmissible,
-    Lion,
-    Sgdm,
-    StateFree,
-    StateFull,
-    state_full_tables,
-    subspaces,
-)
+from frugal_theory.config.algorithm import Algorithm, FractionOfAdmissible, StateFree, StateFull
 from frugal_theory.config.experiment import (
     Case,
     Experiment,
@@ -52,18 +39,13 @@ from frugal_theory.config.training import (
 )
 
 __all__ = [
-    "BASIS_SUBSPACES",
     "DIMENSIONS",
-    "MATRIX_SUBSPACES",
-    "UNIT_SUBSPACES",
-    "AdamW",
     "Algorithm",
     "Case",
     "Data",
     "Experiment",
     "FractionOfAdmissible",
     "GaussianNoise",
-    "Lion",
     "Logistic",
     "Matrix",
     "MinibatchNoise",
@@ -74,7 +56,6 @@ __all__ = [
     "Part",
     "Problem",
     "Quadratic",
-    "Sgdm",
     "Simulation",
     "Start",
     "StateFree",
@@ -85,6 +66,4 @@ __all__ = [
     "Verify",
     "coordinates",
     "quoted",
-    "state_full_tables",
-    "subspaces",
 ]

@@ -2,73 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from frugal_theory.config.parts import Count, Decay, NonNegative, Pair, Part, Positive, Probability, quoted
+from frugal_theory.config.fields import NameOf, TableOf
+from frugal_theory.config.parts import Count, NonNegative, Part, Positive, Probability, quoted
+from frugal_theory.config.registry import RULES, SUBSPACES
 
-__all__ = [
-    "BASIS_SUBSPACES",
-    "MATRIX_SUBSPACES",
-    "UNIT_SUBSPACES",
-    "AdamW",
-    "Algorithm",
-    "FractionOfAdmissible",
-    "Lion",
-    "Sgdm",
-    "StateFree",
-    "StateFull",
-    "state_full_tables",
-    "subspaces",
-]
+__all__ = ["Algorithm", "FractionOfAdmissible", "StateFree", "StateFull"]
 
-UNIT_SUBSPACES = ("coordinates", "blocks", "columns", "rows", "randk")
-"""Subspaces spanned by coordinates: a unit (coordinate, block, column, row) is in the set or not."""
+StateFull = Annotated[Any, TableOf(RULES, "rule", side="state_full")]
+"""A rule of the subspace, as its table: ``{ rule = "adamw", betas = [0.9, 0.999] }``."""
 
-BASIS_SUBSPACES = ("random", "svd", "eigen")
-"""Subspaces spanned by an orthonormal basis that need not be aligned with the coordinates."""
-
-MATRIX_SUBSPACES = ("columns", "rows", "svd")
-"""Subspaces that only a matrix has."""
-
-
-class Sgdm(Part):
-    """SGD with momentum, m ← βm + (1−β)g, update m."""
-
-    rule: Literal["sgdm"] = "sgdm"
-    beta: Decay = 0.9
-
-
-class AdamW(Part):
-    """Adam with bias correction; its decoupled weight decay is ``algorithm.weight_decay``."""
-
-    rule: Literal["adamw"] = "adamw"
-    betas: Pair = (0.9, 0.999)
-    eps: Positive = 1e-8
-
-
-class Lion(Part):
-    """Lion: update sign(β₁m + (1−β₁)g), then m ← β₂m + (1−β₂)g."""
-
-    rule: Literal["lion"] = "lion"
-    betas: Pair = (0.9, 0.99)
-
-
-StateFull = Annotated[Sgdm | AdamW | Lion, Field(discriminator="rule")]
-
-
-class StateFree(Part):
-    """The rule of the residual: the gradient, its sign, or nothing; times ``lr_scale``."""
-
-    rule: Literal["sgd", "signsgd", "none"] = "signsgd"
-    lr_scale: NonNegative = 1.0
+StateFree = Annotated[Any, TableOf(RULES, "rule", side="state_free", default="signsgd")]
+"""A rule of the residual, as its table: ``{ rule = "signsgd", lr_scale = 1.0 }``."""
 
 
 class FractionOfAdmissible(Part):
     """A learning rate given as a share of the largest step that the experiment's theorems admit."""
 
     fraction_of_admissible: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _default(rule: str) -> Callable[[], Part]:
+    """What makes the table of a rule when a default is needed: not now, for rules stand above the configuration."""
+
+    def made() -> Part:
+        return cast(Part, RULES[rule].table())
+
+    return made
 
 
 def _rule_table(value: object) -> object:
@@ -82,12 +46,12 @@ class Algorithm(Part):
     learning_rate: Positive | FractionOfAdmissible = 1e-3
     density: Probability = 0.25
     update_gap: Count = 200
-    subspace: Literal["coordinates", "blocks", "columns", "rows", "randk", "random", "svd", "eigen"] = "blocks"
+    subspace: Annotated[str, NameOf(SUBSPACES)] = "blocks"
     set: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = None
     sampling: Literal["independent", "fixed_size"] = "independent"
     order: Literal["random", "ascending", "descending", "mirror"] = "random"
-    state_full: StateFull = AdamW()
-    state_free: StateFree = StateFree()
+    state_full: StateFull = Field(default_factory=_default("adamw"))
+    state_free: StateFree = Field(default_factory=_default("signsgd"))
     on_update: Literal["reset", "keep", "project"] = "reset"
     off_set_momentum: Literal["reset", "decay", "hold"] = "reset"
     weight_decay: NonNegative = 0.0
@@ -107,19 +71,9 @@ class Algorithm(Part):
                 )
             if len(set(self.set)) != len(self.set):
                 raise ValueError("set names a coordinate twice")
-        if self.off_set_momentum != "reset" and self.subspace in BASIS_SUBSPACES:
+        if self.off_set_momentum != "reset" and SUBSPACES[self.subspace].basis:
             raise ValueError(
                 f'off_set_momentum = "{self.off_set_momentum}" needs units that leave and enter: '
-                f'subspace is "{self.subspace}", {quoted(s for s in subspaces() if s not in BASIS_SUBSPACES)} are allowed'
+                f'subspace is "{self.subspace}", {quoted(s for s, kind in SUBSPACES.items() if not kind.basis)} are allowed'
             )
         return self
-
-
-def subspaces() -> tuple[str, ...]:
-    """Every name that ``algorithm.subspace`` may be, added ones included."""
-    return get_args(Algorithm.model_fields["subspace"].annotation)
-
-
-def state_full_tables() -> dict[str, type[Part]]:
-    """Every table that ``algorithm.state_full`` may be, added ones included, by the name of its rule."""
-    return {table.model_fields["rule"].default: table for table in get_args(Algorithm.model_fields["state_full"].annotation)}

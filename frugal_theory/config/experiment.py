@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from frugal_theory.config.algorithm import MATRIX_SUBSPACES, Algorithm, subspaces
+from frugal_theory.config.algorithm import Algorithm
 from frugal_theory.config.parts import Count, Part, quoted
 from frugal_theory.config.problem import Matrix, MinibatchNoise, Noise, NoNoise, Problem, Quadratic, Vector, coordinates
+from frugal_theory.config.registry import SUBSPACES
 from frugal_theory.config.training import Data, Model, Training
 
 __all__ = ["Case", "Experiment", "Simulation", "Verify"]
@@ -62,7 +63,7 @@ class Experiment(Part):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seed: Annotated[int, Field(ge=0)] = 0
-    algorithm: Algorithm = Algorithm()
+    algorithm: Algorithm = Field(default_factory=Algorithm)
     problem: Problem | None = None
     noise: Noise = NoNoise()
     simulation: Simulation = Simulation()
@@ -91,9 +92,9 @@ class Experiment(Part):
 def _check_subspace(algorithm: Algorithm, problem: Any) -> None:
     """Combinations that cannot be run. What an added problem does not say (see ``coordinates``) is not checked."""
     subspace, vector = algorithm.subspace, isinstance(problem, Vector)
-    if vector and subspace in MATRIX_SUBSPACES:
+    if vector and SUBSPACES[subspace].matrix:
         quadratic = isinstance(problem, Quadratic)
-        allowed = quoted(s for s in subspaces() if s not in MATRIX_SUBSPACES and (s != "eigen" or quadratic))
+        allowed = quoted(s for s, kind in SUBSPACES.items() if not kind.matrix and (s != "eigen" or quadratic))
         raise ValueError(
             f'algorithm.subspace = "{subspace}" needs a matrix, and problem.kind = "{problem.kind}" is a vector; '
             f'{allowed} are allowed, or problem.kind = "matrix"'

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from frugal_theory.config.experiment import Experiment
+from frugal_theory.config.fields import TableOf
 from frugal_theory.config.parts import quoted
 
 __all__ = ["ExperimentError", "validate"]
@@ -51,7 +52,7 @@ def _key(loc: tuple[int | str, ...]) -> str:
         if step in fields and not any(
             member.__name__ == step or _tag(member) == step for member in members if len(members) > 1
         ):
-            model = fields[step].annotation
+            model = annotation_of(fields[step])
             parts.append(step)
         elif chosen := [m for m in members if step in (m.__name__, _tag(m))]:
             model = chosen[0]
@@ -77,6 +78,9 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     """Every model class inside an annotation such as ``Annotated[A | B, ...] | None``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
+    for item in getattr(annotation, "__metadata__", ()):
+        if isinstance(item, TableOf):
+            return list(item.tables.values())
     if typing.get_origin(annotation) in (Annotated, typing.Union, types.UnionType, list):
         return [model for part in typing.get_args(annotation) for model in _models(part)]
     return []
@@ -90,7 +94,7 @@ def _allowed_keys(loc: tuple[int | str, ...]) -> list[str]:
             continue
         chosen = [m for m in models if len(models) > 1 and step in (m.__name__, _tag(m))]
         inner = (
-            [m for model in models for m in _models(model.model_fields[step].annotation)]
+            [m for model in models for m in _models(annotation_of(model.model_fields[step]))]
             if not chosen and all(step in m.model_fields for m in models)
             else []
         )
@@ -204,6 +208,10 @@ def _annotation_at(loc: tuple[int | str, ...]) -> Any:
         if chosen:
             annotation = chosen[0]
         elif step in fields:
-            field = fields[str(step)]
-            annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+            annotation = annotation_of(fields[str(step)])
     return annotation
+
+
+def annotation_of(field: FieldInfo) -> Any:
+    """The annotation of a field with what stands beside it, which pydantic keeps apart."""
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation

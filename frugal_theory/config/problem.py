@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from frugal_theory.config.fields import TableOf
 from frugal_theory.config.parts import Count, NonNegative, NonNegatives, Numbers, Part, Positive
+from frugal_theory.config.registry import NOISES, PROBLEMS
 
 __all__ = [
     "DIMENSIONS",
@@ -110,7 +112,7 @@ class Matrix(Part):
     start: Literal["normal", "ones"] = "normal"
 
 
-Problem = Annotated[Quadratic | Logistic | Nonconvex | Matrix, Field(discriminator="kind")]
+Problem = Annotated[Any, TableOf(PROBLEMS, "kind")]
 
 
 class NoNoise(Part):
@@ -141,7 +143,7 @@ class MinibatchNoise(Part):
     batch_size: Count = 8
 
 
-Noise = Annotated[NoNoise | GaussianNoise | StudentNoise | MinibatchNoise, Field(discriminator="kind")]
+Noise = Annotated[Any, TableOf(NOISES, "kind")]
 
 
 def coordinates(problem: Any) -> int | None:

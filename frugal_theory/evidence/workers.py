@@ -14,6 +14,8 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
+from frugal_theory.config.registry import carry
+
 __all__ = ["ClusterError", "in_order", "one_blas_thread"]
 
 Result = TypeVar("Result")
@@ -161,8 +163,6 @@ def _end_with(parent: int) -> None:
 
 def _calls(function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
     from joblib import delayed
-
-    from frugal_theory.extending import carry
 
     elsewhere = delayed(carry(function))
     return (elsewhere(*task) for task in tasks)

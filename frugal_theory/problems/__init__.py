@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from frugal_theory import config
 from frugal_theory.algorithm.selection import stream
-from frugal_theory.config.load import ExperimentError
-from frugal_theory.problems import logistic, matrix, nonconvex, quadratic
+from frugal_theory.config.one_line import ExperimentError
+from frugal_theory.config.registry import NOISES, PROBLEMS
 from frugal_theory.problems.logistic import Logistic
 from frugal_theory.problems.matrix import Layer, Matrix
 from frugal_theory.problems.noise import Gaussian, Minibatch, NoNoise, StudentT
@@ -45,22 +44,6 @@ BLOCKS = 10
 LAYERS = 4
 """How many matrices subspace "blocks" is given, unless ``problem.layers`` says otherwise."""
 
-PROBLEMS: dict[str, Callable[[Any, int, np.random.Generator], Problem]] = {
-    "quadratic": quadratic.from_config,
-    "logistic": lambda table, blocks, _: logistic.from_config(table, blocks),
-    "nonconvex": nonconvex.from_config,
-    "matrix": matrix.from_config,
-}
-"""By kind, what makes the problem of a ``[problem]`` table, of so many blocks (or layers), with this generator."""
-
-NOISES: dict[str, Callable[[Any], Noise]] = {
-    "none": lambda _: NoNoise(),
-    "gaussian": lambda table: Gaussian(table.sigma),
-    "student-t": lambda table: StudentT(table.degrees_of_freedom, table.sigma),
-    "minibatch": lambda table: Minibatch(table.batch_size),
-}
-"""By kind, what makes the noise of a ``[noise]`` table."""
-
 
 def build_problem(experiment: config.Experiment) -> Problem:
     """The problem of the experiment's ``[problem]`` table; its random parts come from the seed's "problem" stream.
@@ -79,7 +62,7 @@ def build_problem(experiment: config.Experiment) -> Problem:
         raise ExperimentError(
             f'{experiment.name}: problem.blocks = {parts}: algorithm.subspace = "eigen" needs x as one parameter; 1 is allowed'
         )
-    problem = PROBLEMS[table.kind](table, parts, np.random.default_rng(stream(experiment.seed, "problem")))
+    problem = PROBLEMS[table.kind].make(table, parts, np.random.default_rng(stream(experiment.seed, "problem")))
     if isinstance(experiment.noise, config.MinibatchNoise) and not isinstance(problem, FiniteSum):
         raise ExperimentError(
             f'{experiment.name}: noise.kind = "minibatch" needs a problem made of samples; '
@@ -90,7 +73,7 @@ def build_problem(experiment: config.Experiment) -> Problem:
 
 def build_noise(experiment: config.Experiment) -> Noise:
     """The noise of the experiment's ``[noise]`` table. It holds no random state: draws come from the caller's generator."""
-    return NOISES[experiment.noise.kind](experiment.noise)
+    return NOISES[experiment.noise.kind].make(experiment.noise)
 
 
 def _parts(table: Any, by_block: bool) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory import config
+from frugal_theory.config.registry import Kind
 from frugal_theory.problems.coordinates import dominating_diagonal
 from frugal_theory.problems.partition import Partition, starting_vector
 
@@ -174,3 +175,6 @@ def signed_features(dataset: str) -> Array:
 def from_config(problem: config.Logistic, blocks: int) -> Logistic:
     """The regression of a ``[problem]`` table."""
     return Logistic(signed_features(problem.dataset), problem.l2, problem.start, blocks)
+
+
+KIND = Kind(config.Logistic, lambda table, blocks, _: from_config(table, blocks))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from frugal_theory import config
 from frugal_theory.algorithm.subspaces import orthonormal
+from frugal_theory.config.registry import Kind
 from frugal_theory.problems.coordinates import dominating_diagonal
 from frugal_theory.problems.partition import starting_vector
 
@@ -104,3 +105,6 @@ def conditioned(size: int, condition: float, rng: np.random.Generator) -> Array:
     right = orthonormal(rng.standard_normal(size * size), size, size)
     singular = np.geomspace(1, 1 / condition, size)
     return (left * singular) @ right.T
+
+
+KIND = Kind(config.Matrix, from_config)

@@ -9,6 +9,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from frugal_theory import config
+from frugal_theory.config.registry import Kind
 from frugal_theory.problems.problem import FiniteSum, Problem
 
 __all__ = ["Gaussian", "Minibatch", "NoNoise", "StudentT", "no_sixth_moment"]
@@ -171,3 +173,9 @@ def _finite_sum(problem: Problem) -> FiniteSum:
             f"{type(problem).__name__} is not, Logistic and Nonconvex are"
         )
     return cast(FiniteSum, problem)  # isinstance would look at the whole protocol again at every step
+
+
+NONE = Kind(config.NoNoise, lambda _: NoNoise())
+GAUSSIAN = Kind(config.GaussianNoise, lambda table: Gaussian(table.sigma))
+STUDENT_T = Kind(config.StudentNoise, lambda table: StudentT(table.degrees_of_freedom, table.sigma))
+MINIBATCH = Kind(config.MinibatchNoise, lambda table: Minibatch(table.batch_size))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory import config
+from frugal_theory.config.registry import Kind
 from frugal_theory.problems.coordinates import dominating_diagonal
 from frugal_theory.problems.partition import Partition, starting_vector
 
@@ -98,3 +99,6 @@ def from_config(problem: config.Nonconvex, blocks: int, rng: np.random.Generator
     features = rng.standard_normal((problem.samples, problem.dimension))
     features *= math.sqrt(problem.samples) / np.linalg.norm(features, 2)
     return Nonconvex(features, rng.standard_normal(problem.dimension), problem.start, blocks)
+
+
+KIND = Kind(config.Nonconvex, from_config)

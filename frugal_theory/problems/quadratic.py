@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from frugal_theory import config
 from frugal_theory.algorithm.subspaces import orthonormal
+from frugal_theory.config.registry import Kind
 from frugal_theory.problems.coordinates import dominating_diagonal
 from frugal_theory.problems.partition import Partition, starting_vector
 
@@ -133,3 +134,6 @@ def _check(eigenvalues: Array, rotation: Array | None) -> None:
         raise ValueError(f"rotation has shape {rotation.shape}; there are {eigenvalues.size} eigenvalues, they must agree")
     if not np.abs(rotation.T @ rotation - np.eye(eigenvalues.size)).max() < ORTHOGONALITY:
         raise ValueError("rotation is not orthogonal: VᵀV differs from the identity")
+
+
+KIND = Kind(config.Quadratic, from_config)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.config import Experiment, Quadratic, Sgdm, quoted
+from frugal_theory.algorithm.rules import Sgdm
+from frugal_theory.config import Experiment, Quadratic, quoted
 from frugal_theory.config.load import Cell, ExperimentError, dump, parse
 from frugal_theory.evidence.exact.expectations import METRICS
 from frugal_theory.problems import build_noise, build_problem
@@ -267,7 +268,7 @@ def _applicable_sets(experiment: Experiment, theorem: Theorem, free: Sequence[st
         update = {"set": None, "density": 0.5, "update_gap": 1, **kind}
         if kind.get("set") is not None:
             update["set"] = (0,)
-        blocks = experiment.problem.dimension if kind["subspace"] == "blocks" else None  # type: ignore[union-attr]
+        blocks = experiment.problem.dimension if kind["subspace"] == "blocks" else None
         if blocks == 1:
             continue
         instance = experiment.model_copy(

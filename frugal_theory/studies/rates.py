@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from frugal_theory.config import Experiment, Quadratic, Sgdm
+from frugal_theory.algorithm.rules import Sgdm
+from frugal_theory.config import Experiment, Quadratic
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.exact.diagonal import redrawn
 from frugal_theory.evidence.exact.linear import updates

@@ -1,69 +1,40 @@
 """The theorems, one file each."""
 
-from frugal_theory.theorems.eigen_aligned import EigenAligned
-from frugal_theory.theorems.fixed_set import FixedSet
-from frugal_theory.theorems.held_sets import HeldSets
-from frugal_theory.theorems.hybrid import Hybrid
-from frugal_theory.theorems.hybrid_sharp import HybridSharp
-from frugal_theory.theorems.hybrid_symmetric import HybridSymmetric
-from frugal_theory.theorems.independent_sampling import IndependentSampling
-from frugal_theory.theorems.orthogonal_subspaces import OrthogonalSubspaces
-from frugal_theory.theorems.run_length import RunLength
-from frugal_theory.theorems.run_length_by_coordinate import RunLengthByCoordinate
-from frugal_theory.theorems.run_length_sharp import RunLengthSharp
-from frugal_theory.theorems.sgd import Sgd
-from frugal_theory.theorems.sgdm import Sgdm
-from frugal_theory.theorems.short_runs import ShortRuns
-from frugal_theory.theorems.signsgd import SignSgd
-from frugal_theory.theorems.signsgd_sharp import SignSgdSharp
-from frugal_theory.theorems.signsgd_symmetric import SignSgdSymmetric
+from __future__ import annotations
+
+from frugal_theory.config.registry import Registry
 from frugal_theory.theorems.theorem import Setting, Theorem
-from frugal_theory.theorems.theorem_5_2 import Theorem52
 
-__all__ = [
-    "THEOREMS",
-    "EigenAligned",
-    "FixedSet",
-    "HeldSets",
-    "Hybrid",
-    "HybridSharp",
-    "HybridSymmetric",
-    "IndependentSampling",
-    "OrthogonalSubspaces",
-    "RunLength",
-    "RunLengthByCoordinate",
-    "RunLengthSharp",
-    "Setting",
-    "Sgd",
-    "Sgdm",
-    "ShortRuns",
-    "SignSgd",
-    "SignSgdSharp",
-    "SignSgdSymmetric",
-    "Theorem",
-    "Theorem52",
-]
+__all__ = ["THEOREMS", "Setting", "Theorem", "add_theorem"]
 
-_ALL: tuple[Theorem, ...] = (
-    Sgd(),
-    Sgdm(),
-    RunLength(),
-    Theorem52(),
-    FixedSet(),
-    IndependentSampling(),
-    HeldSets(),
-    OrthogonalSubspaces(),
-    RunLengthSharp(),
-    ShortRuns(),
-    RunLengthByCoordinate(),
-    SignSgd(),
-    SignSgdSharp(),
-    SignSgdSymmetric(),
-    Hybrid(),
-    HybridSharp(),
-    HybridSymmetric(),
-    EigenAligned(),
+THEOREMS: Registry[Theorem] = Registry(
+    "theorem",
+    "frugal_theory.theorems:THEOREMS",
+    {
+        "sgd": "frugal_theory.theorems.sgd:Sgd",
+        "sgdm": "frugal_theory.theorems.sgdm:Sgdm",
+        "run_length": "frugal_theory.theorems.run_length:RunLength",
+        "theorem_5_2": "frugal_theory.theorems.theorem_5_2:Theorem52",
+        "fixed_set": "frugal_theory.theorems.fixed_set:FixedSet",
+        "independent_sampling": "frugal_theory.theorems.independent_sampling:IndependentSampling",
+        "held_sets": "frugal_theory.theorems.held_sets:HeldSets",
+        "orthogonal_subspaces": "frugal_theory.theorems.orthogonal_subspaces:OrthogonalSubspaces",
+        "run_length_sharp": "frugal_theory.theorems.run_length_sharp:RunLengthSharp",
+        "short_runs": "frugal_theory.theorems.short_runs:ShortRuns",
+        "run_length_by_coordinate": "frugal_theory.theorems.run_length_by_coordinate:RunLengthByCoordinate",
+        "signsgd": "frugal_theory.theorems.signsgd:SignSgd",
+        "signsgd_sharp": "frugal_theory.theorems.signsgd_sharp:SignSgdSharp",
+        "signsgd_symmetric": "frugal_theory.theorems.signsgd_symmetric:SignSgdSymmetric",
+        "hybrid": "frugal_theory.theorems.hybrid:Hybrid",
+        "hybrid_sharp": "frugal_theory.theorems.hybrid_sharp:HybridSharp",
+        "hybrid_symmetric": "frugal_theory.theorems.hybrid_symmetric:HybridSymmetric",
+        "eigen_aligned": "frugal_theory.theorems.eigen_aligned:EigenAligned",
+    },
+    each=lambda theorem: theorem(),
 )
-
-THEOREMS: dict[str, Theorem] = {theorem.name: theorem for theorem in _ALL}
 """Every theorem that an experiment's ``[verify] theorems`` may name."""
+
+
+def add_theorem(theorem: Theorem) -> Theorem:
+    """Add a theorem under its own name. Raises ValueError if that name is taken."""
+    return THEOREMS.add(theorem.name, theorem)

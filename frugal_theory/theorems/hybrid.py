@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.config import Sgdm
+from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.metrics.metric import HybridNorm, Metric
 from frugal_theory.theorems.averages import known_law, off_set, running
 from frugal_theory.theorems.theorem import Array, Setting

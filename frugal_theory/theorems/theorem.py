@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.run_lengths import RunLengths
-from frugal_theory.config import Algorithm, Sgdm
+from frugal_theory.config import Algorithm
 from frugal_theory.problems.problem import Noise, Problem
 
 __all__ = ["Setting", "Theorem", "off_the_family", "published_step"]

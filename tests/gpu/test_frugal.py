@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from frugal_gpu import Frugal
-from frugal_theory.config import UNIT_SUBSPACES
 from tests.devices import on_every_device
+from tests.families import UNIT_SUBSPACES
 from tests.tolerances import BFLOAT16, FLOAT32
 
 SUBSPACES = (*UNIT_SUBSPACES, "random", "svd")

@@ -9,6 +9,7 @@ from torch import nn
 import frugal_theory as ft
 from frugal_gpu import Frugal
 from frugal_theory import config
+from frugal_theory.algorithm.rules import Lion
 
 
 def weights(*shapes: tuple[int, ...]) -> list[nn.Parameter]:
@@ -56,7 +57,7 @@ def test_a_bad_value_is_named_with_what_is_allowed(options, said):
         assert part in message
 
 
-@pytest.mark.parametrize("rule", [{"rule": "lion", "betas": [0.8, 0.95]}, config.Lion(betas=(0.8, 0.95))])
+@pytest.mark.parametrize("rule", [{"rule": "lion", "betas": [0.8, 0.95]}, Lion(betas=(0.8, 0.95))])
 def test_a_rule_may_be_a_table_or_its_config(rule):
     group = Frugal(weights(), state_full=rule, state_free={"rule": "sgd", "lr_scale": 0.1}).param_groups[0]
     assert (group["state_full"], tuple(group["betas"])) == ("lion", (0.8, 0.95))

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from frugal_gpu import Frugal
-from frugal_theory.config import BASIS_SUBSPACES, UNIT_SUBSPACES
 from tests.devices import on_every_device
+from tests.families import BASIS_SUBSPACES, UNIT_SUBSPACES
 
 RULES = ("sgdm", "adamw", "lion")
 GAP = 5

@@ -11,8 +11,8 @@ import torch
 
 import frugal_theory as ft
 from frugal_gpu import Frugal
-from frugal_theory.config import BASIS_SUBSPACES
 from tests.devices import on_every_device
+from tests.families import BASIS_SUBSPACES
 from tests.parity.problem import Model, assert_same_path, driven, loss, numpy_path, torch_path, torch_paths
 from tests.tolerances import FACTORISATION, ROUNDING
 

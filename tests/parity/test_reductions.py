@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from frugal_gpu import Frugal
-from frugal_theory.config import UNIT_SUBSPACES
 from tests.devices import on_every_device
+from tests.families import UNIT_SUBSPACES
 from tests.parity.problem import Arrays, Model, assert_same_path, driven, loss
 from tests.tolerances import ROUNDING
 

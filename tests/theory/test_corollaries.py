@@ -12,21 +12,16 @@ from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.config import Algorithm
 from frugal_theory.evidence.exact.expectations import expectations
 from frugal_theory.problems import Gaussian, Quadratic
-from frugal_theory.theorems import (
-    THEOREMS,
-    FixedSet,
-    HeldSets,
-    IndependentSampling,
-    OrthogonalSubspaces,
-    RunLength,
-    RunLengthByCoordinate,
-    RunLengthSharp,
-    Setting,
-    Sgd,
-    ShortRuns,
-)
-from frugal_theory.theorems.run_length_sharp import GAINS, decay
-from frugal_theory.theorems.short_runs import memory
+from frugal_theory.theorems import THEOREMS, Setting
+from frugal_theory.theorems.fixed_set import FixedSet
+from frugal_theory.theorems.held_sets import HeldSets
+from frugal_theory.theorems.independent_sampling import IndependentSampling
+from frugal_theory.theorems.orthogonal_subspaces import OrthogonalSubspaces
+from frugal_theory.theorems.run_length import RunLength
+from frugal_theory.theorems.run_length_by_coordinate import RunLengthByCoordinate
+from frugal_theory.theorems.run_length_sharp import GAINS, RunLengthSharp, decay
+from frugal_theory.theorems.sgd import Sgd
+from frugal_theory.theorems.short_runs import ShortRuns, memory
 from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING
 

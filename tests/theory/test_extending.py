@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.algorithm.rules import Lion
+from frugal_theory.algorithm.rules import Lion, Sgdm
 from frugal_theory.algorithm.subspaces import Drawn, Scheduled
-from frugal_theory.config import GaussianNoise, Part, Quadratic, Sgdm, subspaces
+from frugal_theory.config import GaussianNoise, Part, Quadratic
 from frugal_theory.config.load import cells, dump, parse
+from frugal_theory.config.registry import SUBSPACES
 from frugal_theory.evidence.exact.expectations import exact
 from frugal_theory.premises import check_premises
 from frugal_theory.problems import Gaussian
@@ -61,10 +62,10 @@ def even(period: int, shape: tuple[int, ...], density: float) -> np.ndarray:  # 
 
 @pytest.fixture(autouse=True)
 def _undone():
-    before = subspaces(), ft.Algorithm.model_json_schema(), ft.Experiment.model_json_schema()
+    before = tuple(SUBSPACES), ft.Algorithm.model_json_schema(), ft.Experiment.model_json_schema()
     with ft.extended():
         yield
-    assert before == (subspaces(), ft.Algorithm.model_json_schema(), ft.Experiment.model_json_schema())
+    assert before == (tuple(SUBSPACES), ft.Algorithm.model_json_schema(), ft.Experiment.model_json_schema())
 
 
 REFUSED = {
@@ -132,8 +133,8 @@ def test_blocks_nest_and_the_inner_one_undoes_its_own():
     ft.add_subspace("even", Scheduled(even))
     with ft.extended():
         ft.add_subspace("odd", Scheduled(lambda period, shape, density: even(period + 1, shape, density)))
-        assert subspaces()[-2:] == ("even", "odd")
-    assert subspaces()[-1] == "even"
+        assert tuple(SUBSPACES)[-2:] == ("even", "odd")
+    assert tuple(SUBSPACES)[-1] == "even"
 
 
 def test_a_rule_without_a_twin_is_refused_by_pytorch():

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from frugal_theory.algorithm import rules
+from frugal_theory.algorithm.rules.adamw import bias_correction
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.algorithm.selection import independent_units, selection_key, threshold, trial_keys
 from frugal_theory.algorithm.step import init, step
@@ -179,7 +179,7 @@ def test_units_are_drawn_as_by_the_reference(probability):
 @pytest.mark.parametrize("beta", [0.0, 0.9, 0.999, 1 - 1e-9])
 def test_bias_corrections_are_powers(beta):
     count = np.random.default_rng(0).integers(1, 5000, size=(30, 40)).astype(float)
-    np.testing.assert_array_equal(rules._bias_correction(beta, count), 1 - beta**count)
+    np.testing.assert_array_equal(bias_correction(beta, count), 1 - beta**count)
 
 
 def test_normal_numbers_are_numpys():

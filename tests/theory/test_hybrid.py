@@ -10,7 +10,9 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.metrics.metric import HybridNorm
-from frugal_theory.theorems import THEOREMS, Hybrid, HybridSharp
+from frugal_theory.theorems import THEOREMS
+from frugal_theory.theorems.hybrid import Hybrid
+from frugal_theory.theorems.hybrid_sharp import HybridSharp
 from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING
 

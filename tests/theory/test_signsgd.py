@@ -14,8 +14,9 @@ from frugal_theory.evidence.monte_carlo.simulation import monte_carlo
 from frugal_theory.metrics.metric import SignNorm
 from frugal_theory.problems import build_problem
 from frugal_theory.problems.coordinates import coordinate_smoothness, dominating_diagonal
-from frugal_theory.theorems import THEOREMS, SignSgd, SignSgdSharp
-from frugal_theory.theorems.signsgd_sharp import sign_loss
+from frugal_theory.theorems import THEOREMS
+from frugal_theory.theorems.signsgd import SignSgd
+from frugal_theory.theorems.signsgd_sharp import SignSgdSharp, sign_loss
 from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import FACTORISATION, ROUNDING
 

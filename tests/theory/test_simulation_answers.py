@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
+from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.subspaces import orthonormal, principal
-from frugal_theory.config import Sgdm
 from frugal_theory.problems.matrix import Layer, Matrix
 from frugal_theory.simulations import contraction, interpolation, momentum_factor, svd_bias
 from frugal_theory.studies import questions

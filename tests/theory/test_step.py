@@ -62,9 +62,9 @@ def assert_same(left, right, tolerance=ROUNDING):
 # --- reductions -------------------------------------------------------------------------------------------
 
 RULES = {
-    "sgdm": ({"rule": "sgdm", "beta": 0.8}, Sgdm(0.8)),
-    "adamw": ({"rule": "adamw", "betas": [0.8, 0.95]}, AdamW((0.8, 0.95))),
-    "lion": ({"rule": "lion", "betas": [0.8, 0.95]}, Lion((0.8, 0.95))),
+    "sgdm": ({"rule": "sgdm", "beta": 0.8}, Sgdm(beta=0.8)),
+    "adamw": ({"rule": "adamw", "betas": [0.8, 0.95]}, AdamW(betas=(0.8, 0.95))),
+    "lion": ({"rule": "lion", "betas": [0.8, 0.95]}, Lion(betas=(0.8, 0.95))),
 }
 MATRIX_TOO = ["coordinates", "blocks", "columns", "rows", "randk", "random", "svd"]
 

@@ -24,7 +24,8 @@ from frugal_theory.testing import (
     experiments,
     quadratics,
 )
-from frugal_theory.theorems import THEOREMS, Sgd
+from frugal_theory.theorems import THEOREMS
+from frugal_theory.theorems.sgd import Sgd
 from frugal_theory.verdicts.verify import setting_of
 
 PROBLEMS = {
@@ -62,7 +63,7 @@ def test_every_noise_keeps_its_contract(name):
     check_noise(NOISES[name], problem("nonconvex" if name == "minibatch" else "rotated"))
 
 
-@pytest.mark.parametrize("rule", [Sgdm(0.9), Sgdm(0.0), AdamW(), Lion()], ids=repr)
+@pytest.mark.parametrize("rule", [Sgdm(beta=0.9), Sgdm(beta=0.0), AdamW(), Lion()], ids=repr)
 def test_every_rule_keeps_its_contract(rule):
     check_rule(rule)
 

@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from frugal_theory.extending import add_theorem
-from frugal_theory.theorems import THEOREMS, RunLength, Sgd, Sgdm, Theorem52
+from frugal_theory.theorems import THEOREMS, add_theorem
+from frugal_theory.theorems.run_length import RunLength
+from frugal_theory.theorems.sgd import Sgd
+from frugal_theory.theorems.sgdm import Sgdm
 from frugal_theory.theorems.theorem import published_step
+from frugal_theory.theorems.theorem_5_2 import Theorem52
 from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING
 

@@ -9,7 +9,9 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.theorems import THEOREMS, RunLength, Sgd
+from frugal_theory.theorems import THEOREMS
+from frugal_theory.theorems.run_length import RunLength
+from frugal_theory.theorems.sgd import Sgd
 from frugal_theory.theorems.theorem import published_step
 from frugal_theory.verdicts.judging import _fewest_trials, error_level
 from frugal_theory.verdicts.verify import gather, judge, studies

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from frugal_theory.config import state_full_tables
-from frugal_theory.extending import remember
+from frugal_theory.config.registry import RULES as FORMULAS
+from frugal_theory.config.registry import Registry
 
 __all__ = ["RULES", "AdamW", "Lion", "Sgdm", "StateFullRule", "add_rule", "state_free_update", "state_full_rule"]
 
@@ -121,12 +121,27 @@ def _bias_correction(beta: float, counts: Counts) -> Any:
     return corrections
 
 
-RULES: dict[str, Callable[[Mapping[str, Any]], StateFullRule]] = {
-    "sgdm": lambda group: Sgdm(group["beta"]),
-    "adamw": lambda group: AdamW(group["betas"], group["eps"]),
-    "lion": lambda group: Lion(group["betas"]),
-}
+RULES: Registry[Callable[[Mapping[str, Any]], StateFullRule]] = Registry(
+    "rule with an accelerator",
+    "frugal_gpu.optim.backends.foreach:RULES",
+    {name: f"frugal_gpu.optim.backends.foreach:{name.upper()}" for name in ("sgdm", "adamw", "lion")},
+)
 """By name, what makes a state-full rule of a parameter group, which has the keys of the rule's table."""
+
+
+def SGDM(group: Mapping[str, Any]) -> StateFullRule:
+    """SGDM of a group."""
+    return Sgdm(group["beta"])
+
+
+def ADAMW(group: Mapping[str, Any]) -> StateFullRule:
+    """AdamW of a group."""
+    return AdamW(group["betas"], group["eps"])
+
+
+def LION(group: Mapping[str, Any]) -> StateFullRule:
+    """Lion of a group."""
+    return Lion(group["betas"])
 
 
 def state_full_rule(group: Mapping[str, Any]) -> StateFullRule:
@@ -139,11 +154,10 @@ def add_rule(name: str, rule: Callable[[Mapping[str, Any]], StateFullRule]) -> N
 
     Raises ValueError if there is no such rule, or if it has a twin already.
     """
-    if name in RULES or name not in state_full_tables():
+    if name in RULES or name not in FORMULAS:
         known = "has a PyTorch twin already" if name in RULES else "is unknown; frugal_theory.add_rule adds its table"
         raise ValueError(f'the state-full rule "{name}" {known}')
-    RULES[name] = rule
-    remember(lambda: RULES.pop(name))
+    RULES.add(name, rule)
 
 
 def state_free_update(rule: str, lr_scale: float, gradients: Tensors) -> Sequence[Tensor]:

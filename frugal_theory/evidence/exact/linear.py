@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.run_lengths import RunLengths
-from frugal_theory.config import Algorithm, Sgdm
+from frugal_theory.config import Algorithm
 
 __all__ = ["Branch", "Momentum", "Reading", "Updates", "momentum", "updates"]
 

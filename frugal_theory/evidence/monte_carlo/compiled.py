@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory import config
-from frugal_theory.algorithm.rules import bias_corrections
+from frugal_theory.algorithm.rules import AdamW, Lion, Sgdm
+from frugal_theory.algorithm.rules.adamw import bias_corrections
 from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
 from frugal_theory.algorithm.selection import selection_key, threshold, trial_keys
-from frugal_theory.algorithm.subspaces import UNITS, Mask, choose_parts, unit_subspace
+from frugal_theory.algorithm.subspaces import COORDINATES, Mask, choose_parts, unit_subspace
 from frugal_theory.config import Algorithm
 from frugal_theory.metrics.metric import (
     HybridNorm,
@@ -38,7 +38,7 @@ __all__ = ["Trials", "applies", "compiled", "elementwise", "measure"]
 
 Array = NDArray[np.float64]
 
-STATISTICS: dict[type, int] = {config.Sgdm: 1, config.AdamW: 3, config.Lion: 1}
+STATISTICS: dict[type, int] = {Sgdm: 1, AdamW: 3, Lion: 1}
 """State-full rules that are compiled, and how many statistics each has."""
 
 CHUNK = 64
@@ -131,7 +131,7 @@ class Trials:
         from frugal_theory.evidence.monte_carlo.kernel import draw_units
 
         algorithm, shapes = self.algorithm, self.problem.shapes
-        drawn = algorithm.set is None and unit_subspace(algorithm) is UNITS["coordinates"] and 0 < algorithm.density < 1
+        drawn = algorithm.set is None and unit_subspace(algorithm) is COORDINATES and 0 < algorithm.density < 1
         parts = {} if drawn else choose_parts(algorithm, shapes, period, {}, self.trials)
         for (name, shape), (low, high) in self._pieces(shapes):
             if drawn:
@@ -174,13 +174,13 @@ def _step(algorithm: Algorithm, learning_rate: float, steps: int) -> tuple[Any, 
     from frugal_theory.evidence.monte_carlo.kernel import FREE, FULL, READINGS, Step
 
     rule, free = algorithm.state_full, algorithm.state_free
-    betas = (rule.beta, 0.0) if isinstance(rule, config.Sgdm) else rule.betas
-    adamw = isinstance(rule, config.AdamW)
+    betas = (rule.beta, 0.0) if isinstance(rule, Sgdm) else rule.betas
+    adamw = isinstance(rule, AdamW)
     step = Step(
         full=FULL[rule.rule],
         beta_1=float(betas[0]),
         beta_2=float(betas[1]),
-        eps=float(rule.eps) if isinstance(rule, config.AdamW) else 0.0,
+        eps=float(rule.eps) if isinstance(rule, AdamW) else 0.0,
         free=FREE[free.rule],
         scale=float(free.lr_scale),
         reading=READINGS[algorithm.off_set_momentum],

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.algorithm import rules
+from frugal_theory.algorithm.rules import Rule, RuleState, Seen, Sgdm, StateFree, rule_of
 from frugal_theory.algorithm.step import State, step
-from frugal_theory.config import Algorithm, StateFree, StateFull
+from frugal_theory.config import Algorithm, Part
 from frugal_theory.evidence.monte_carlo import simulation as monte_carlo
 from frugal_theory.problems.noise import Gaussian
 from frugal_theory.problems.problem import Problem
@@ -52,16 +52,16 @@ class Fault:
             setattr(self.owner, self.name, true)
 
 
-class _Undamped(rules.Sgdm):
+class _Undamped(Sgdm):
     """m ← βm + g."""
 
-    def update(self, statistics: rules.Statistics, gradient: Array) -> tuple[Array, rules.Statistics]:
-        return super().update(statistics, gradient / (1 - self.beta))
+    def update(self, state: RuleState, g: Array, seen: Seen | None = None) -> tuple[Array, RuleState]:
+        return super().update(state, g / (1 - self.beta), seen)
 
 
-def _undamped_rule(rule: StateFull) -> rules.StateFullRule:
-    true = rules.state_full_rule(rule)
-    return _Undamped(true.beta) if isinstance(true, rules.Sgdm) else true
+def _undamped(table: Part) -> Rule:
+    true = rule_of(table)
+    return _Undamped(beta=true.beta) if isinstance(true, Sgdm) else true
 
 
 def _momentum_held(algorithm: Algorithm, x: Arrays, g: Arrays, state: State, rate: float) -> tuple[dict[str, Array], State]:
@@ -75,8 +75,9 @@ def _late(algorithm: Algorithm, x: Arrays, g: Arrays, state: State, rate: float)
     return moved, replace(new, step=state.step + 1)
 
 
-def _flipped(rule: StateFree, residual: Array) -> Array:
-    return -rules.state_free_update(rule, residual)
+def _flipped(table: Part) -> Rule:
+    true = rule_of(table)
+    return true.model_copy(update={"lr_scale": -true.lr_scale}) if isinstance(true, StateFree) else true
 
 
 _draw = Gaussian.sample
@@ -102,8 +103,8 @@ def _twice() -> Callable[..., Arrays]:
 
 FAULTS: tuple[Fault, ...] = (
     Fault("momentum not reset", ("sets held for 5 steps",), monte_carlo, "step", lambda: _momentum_held),
-    Fault("1−β dropped", ("sets held for 5 steps",), _STEP_MODULE, "state_full_rule", lambda: _undamped_rule),
-    Fault("residual's sign flipped", ("sets held for 5 steps",), _STEP_MODULE, "state_free_update", lambda: _flipped),
+    Fault("1−β dropped", ("sets held for 5 steps",), _STEP_MODULE, "rule_of", lambda: _undamped),
+    Fault("residual's sign flipped", ("sets held for 5 steps",), _STEP_MODULE, "rule_of", lambda: _flipped),
     Fault("selection one step late", ("blocks in turn",), monte_carlo, "step", lambda: _late),
     Fault("one noise for all steps", ("SGD", "sets held, near the optimum"), Gaussian, "sample", lambda: _same_every_step),
     Fault("noise reused in the next step", ("SGD", "sets held, near the optimum"), Gaussian, "sample", _twice),

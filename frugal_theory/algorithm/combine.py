@@ -1,0 +1,108 @@
+"""Rules that hold rules: an optimizer of the family is a value, such as ``Split(columns, AdamW(), SignSgd())``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from frugal_theory.algorithm.parts import Part, Reading
+from frugal_theory.algorithm.rules.rule import Array, Rule, Seen, namespace
+from frugal_theory.algorithm.storages import STORAGES
+
+__all__ = ["Channelwise", "Split", "Stored"]
+
+State = dict[str, Any]
+
+TINY = 1e-8
+"""What is added to the norm of a channel of the projected gradient before it is divided by (Fira, APOLLO)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One rule on a part, another on the rest (FRUGAL, Algorithm 1)::
+
+        g_full = P(g)
+        g_free = g − P⁻¹(g_full)
+        u      = P⁻¹(full(g_full)) + free(g_free)
+
+    The state-free rule sees what the state-full side made of its part. State: "full" and "free", those of the two rules.
+    """
+
+    part: Part
+    full: Rule
+    free: Rule
+    reading: Reading = "reset"
+    vectors: ClassVar[tuple[str, ...]] = ()
+    squares: ClassVar[tuple[str, ...]] = ()
+
+    def init(self, like: Array) -> State:
+        """Both rules at their start. Under "hold" the state covers what is off the part, too."""
+        part = like if self.reading == "hold" else self.part.project(like)
+        return {"full": self.full.init(part), "free": self.free.init(like)}
+
+    def update(self, state: State, g: Array, seen: Seen | None = None) -> tuple[Array, State]:
+        """The update of the formula above, and both new states."""
+        residual = self.part.residual(g)
+        if self.part.empty:
+            update, free = self.free.update(state["free"], residual, seen)
+            return update, {**state, "free": free}
+        inside, kept = self.part.project(g), state["full"]
+        full_update, new = self.full.update(self.part.see(kept, self.reading), inside)
+        free_update, free = self.free.update(state["free"], residual, Seen(inside, full_update))
+        update = self.part.lift(full_update) + free_update
+        return update, {"full": self.part.keep(kept, new, self.reading), "free": free}
+
+
+@dataclass(frozen=True)
+class Channelwise:
+    """The gradient itself, each channel scaled as a rule scales its projection (APOLLO, arXiv 2412.05270)::
+
+        R = P(g),   u = g · ‖rule(R)‖ / (‖R‖ + 1e-8)   by channel, the axis that the projection leaves
+
+    ``axis``: the axis over which the norms are taken, -2 where columns are the channels. Nothing is lifted back.
+    """
+
+    part: Part
+    rule: Rule
+    axis: int = -2
+    vectors: ClassVar[tuple[str, ...]] = ()
+    squares: ClassVar[tuple[str, ...]] = ()
+
+    def init(self, like: Array) -> State:
+        """The rule at its start, on the projection."""
+        return self.rule.init(self.part.project(like))
+
+    def update(self, state: State, g: Array, seen: Seen | None = None) -> tuple[Array, State]:  # noqa: ARG002
+        """The update of the formula above."""
+        xp, projected = namespace(g), self.part.project(g)
+        update, new = self.rule.update(state, projected)
+
+        def norm(x: Array) -> Array:
+            return xp.sqrt(xp.sum(x * x, axis=self.axis, keepdims=True))
+
+        return g * (norm(update) / (norm(projected) + TINY)), new
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A rule whose state is stored in another form between its steps: encoded after a step, decoded before the next."""
+
+    rule: Rule
+    storage: str = "float16"
+    vectors: ClassVar[tuple[str, ...]] = ()
+    squares: ClassVar[tuple[str, ...]] = ()
+
+    def init(self, like: Array) -> State:
+        """The rule at its start, encoded."""
+        return self._encoded(self.rule.init(like))
+
+    def update(self, state: State, g: Array, seen: Seen | None = None) -> tuple[Array, State]:
+        """The rule's update with its state decoded."""
+        decode = STORAGES[self.storage].decode
+        decoded = {key: decode(value, g) for key, value in state.items()}
+        update, new = self.rule.update(decoded, g) if seen is None else self.rule.update(decoded, g, seen)
+        return update, self._encoded(new)
+
+    def _encoded(self, state: State) -> State:
+        encode = STORAGES[self.storage].encode
+        return {key: encode(value) for key, value in state.items()}

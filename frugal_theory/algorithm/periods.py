@@ -1,0 +1,164 @@
+"""Periods: Algorithm 1 as a rule, and what becomes of a state when its part changes.
+
+Every T steps a new part of each parameter is chosen, by a pure function of the seed, the parameter's name and the period. Units
+that stay in the set keep their state. A basis resets it, keeps it as it is, or turns it (``on_update``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from frugal_theory.algorithm.combine import Split
+from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Units, compact
+from frugal_theory.algorithm.rules.rule import Array, Rule, RuleState, Seen, namespace, rule_of
+from frugal_theory.algorithm.subspaces import choose_parts, side
+from frugal_theory.config import Algorithm
+from frugal_theory.config.registry import SUBSPACES
+
+__all__ = ["Alternating", "carried", "optimizer", "placed"]
+
+State = dict[str, Any]
+
+NAME = "x"
+"""What a single array is called: the name enters the selection, and it is that of a problem in one vector."""
+
+
+def optimizer(algorithm: Algorithm, bases: Mapping[str, Any] | None = None) -> Alternating:
+    """The rule that an ``[algorithm]`` table names, for NumPy arrays and torch tensors.
+
+    ``init(like)`` takes an array, or a mapping of arrays by name; ``update(state, g)`` returns the update u and the new state,
+    and the step x − lr (u + weight_decay · x) is the caller's. ``bases``: for subspace "eigen", the eigenvectors by name.
+
+        >>> import numpy as np, frugal_theory as ft
+        >>> rule = ft.optimizer(ft.Algorithm(density=1.0, state_full="sgdm"))
+        >>> u, state = rule.update(rule.init(np.zeros(2)), np.array([1.0, -2.0]))
+        >>> u.round(3).tolist()
+        [0.1, -0.2]
+    """
+    return Alternating(algorithm, rule_of(algorithm.state_full), rule_of(algorithm.state_free), bases)
+
+
+@dataclass(frozen=True)
+class Alternating:
+    """A :class:`Split` whose part changes every T = ``algorithm.update_gap`` steps: Algorithm 1 (arXiv 2411.07837).
+
+    State: "step", the number of steps; "rules", that of the Split by parameter; "columns", the bases in use by parameter.
+    """
+
+    algorithm: Algorithm
+    full: Rule
+    free: Rule
+    bases: Mapping[str, Any] | None = None
+    vectors: ClassVar[tuple[str, ...]] = ()
+    squares: ClassVar[tuple[str, ...]] = ()
+    elementwise: ClassVar[bool] = False
+
+    def init(self, like: Array | Mapping[str, Array]) -> State:  # noqa: ARG002
+        """No step done; the rules start with their parts."""
+        return {"step": 0, "rules": {}, "columns": {}}
+
+    def update(
+        self,
+        state: State,
+        g: Array | Mapping[str, Array],
+        seen: Seen | None = None,  # noqa: ARG002
+    ) -> tuple[Any, State]:
+        """The update of every parameter, a mapping if the gradient is one."""
+        gradients: dict[str, Array] = dict(g) if isinstance(g, Mapping) else {NAME: g}
+        period, phase = divmod(state["step"], self.algorithm.update_gap)
+        rules, columns = state["rules"], state["columns"]
+        if phase == 0:
+            old = self._parts(period - 1, gradients, columns) if rules else {}
+            parts = self._parts(period, gradients, {})
+            rules = {name: self._entered(old.get(name), parts[name], rules.get(name), x) for name, x in gradients.items()}
+            columns = {name: part.columns for name, part in parts.items() if isinstance(part, Basis)}
+        else:
+            parts = self._parts(period, gradients, columns)
+        updates: dict[str, Array] = {}
+        new: dict[str, State] = {}
+        for name, gradient in gradients.items():
+            updates[name], new[name] = self._split(parts[name]).update(rules[name], gradient)
+        result = updates if isinstance(g, Mapping) else updates[NAME]
+        return result, {"step": state["step"] + 1, "rules": new, "columns": columns}
+
+    def _split(self, part: Part) -> Split:
+        return Split(part, self.full, self.free, self.algorithm.off_set_momentum)
+
+    def _parts(self, period: int, gradients: Mapping[str, Array], columns: Mapping[str, Array]) -> dict[str, Part]:
+        """The parts of a period, with the bases in ``columns`` where there are any, and new ones elsewhere."""
+        shapes = {name: tuple(g.shape) for name, g in gradients.items()}
+        if not SUBSPACES[self.algorithm.subspace].basis:
+            chosen: Mapping[str, Mask | Basis] = _drawn(self.algorithm, tuple(shapes.items()), period)
+        elif columns:
+            chosen = {
+                name: Basis(columns[name], side(shape)) if name in columns else Mask(np.asarray(True))
+                for name, shape in shapes.items()
+            }
+        else:
+            known = {name: _numpy(gradient) for name, gradient in gradients.items()}
+            chosen = choose_parts(self.algorithm, shapes, period, known, bases=self.bases)
+        reading = self.algorithm.off_set_momentum
+        return {name: placed(part, shapes[name], reading, gradients[name]) for name, part in chosen.items()}
+
+    def _entered(self, old: Part | None, new: Part, state: State | None, gradient: Array) -> State:
+        """The state of a parameter's Split in a new period."""
+        if old is None or state is None:
+            return self._split(new).init(gradient)
+        full = carried(self.algorithm, self.full, old, new, state["full"], gradient)
+        return {"full": full, "free": state["free"]}
+
+
+def carried(algorithm: Algorithm, rule: Rule, old: Part, new: Part, state: RuleState, gradient: Array) -> RuleState:
+    """The state-full rule's state when its part becomes another one.
+
+    A mask, and units under "hold", need nothing: their state covers everything. Other units that stay keep their entries, those
+    that enter are where the rule starts, and entries that units share stay while any unit does. A rule that holds rules, whose
+    state is not by unit, starts anew with a new set. Of a basis, ``on_update`` decides; eigenvectors never change.
+    """
+    if isinstance(new, Units) and isinstance(old, Units):
+        return state if algorithm.off_set_momentum == "hold" else _followed(rule, old, new, state, gradient)
+    if isinstance(new, Mask) or algorithm.on_update == "keep" or algorithm.subspace == "eigen":
+        return state
+    if algorithm.on_update == "reset" or not isinstance(new, Basis) or not isinstance(old, Basis):
+        return rule.init(new.project(gradient))
+    turning = (*rule.vectors, *rule.squares)
+    return {key: new.turn(old, value, key in rule.squares) if key in turning else value for key, value in state.items()}
+
+
+def _followed(rule: Rule, old: Units, new: Units, state: RuleState, gradient: Array) -> RuleState:
+    if (old.axis, old.view) == (new.axis, new.view) and np.array_equal(old.index, new.index):
+        return state
+    whole = rule.init(gradient.reshape(new.view))
+    stays = (old.axis, old.view) == (new.axis, new.view) and len(np.intersect1d(old.index, new.index)) > 0
+    if not stays or not all(hasattr(value, "ndim") for value in whole.values()):
+        return rule.init(new.project(gradient))
+    return {
+        key: new.select(old.spread(value, whole[key])) if new.by_unit(whole[key]) else value for key, value in state.items()
+    }
+
+
+def placed(part: Mask | Basis, shape: tuple[int, ...], reading: Reading, like: Array) -> Part:
+    """The part beside an array: on its device, and without what is off the set unless the rule is to see zeros there."""
+    if isinstance(part, Basis):
+        return Basis(_beside(part.columns, like, like.dtype), part.side)
+    return Mask(_beside(part.inside, like, None)) if reading == "decay" else compact(part, shape)
+
+
+@lru_cache(maxsize=64)
+def _drawn(algorithm: Algorithm, shapes: tuple[tuple[str, tuple[int, ...]], ...], period: int) -> dict[str, Mask | Basis]:
+    return choose_parts(algorithm, dict(shapes), period, {})
+
+
+def _numpy(gradient: Array) -> Array:
+    return gradient if isinstance(gradient, np.ndarray) else np.asarray(gradient.detach().cpu())
+
+
+def _beside(array: Any, like: Array, dtype: Any) -> Array:
+    if isinstance(like, np.ndarray):
+        return array
+    return namespace(like).asarray(array, device=like.device, dtype=dtype)

@@ -1,0 +1,204 @@
+"""Registries: what can be named in an experiment file, or asked for by name, and how more of it is added at run time.
+
+There is one kind of registry for everything that can be added. What comes with the package is loaded when it is first asked
+for, so a registry may stand below what it holds; what is added from outside reaches the processes that share the work
+(:func:`carry`), lambdas and classes of ``__main__`` included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Generic, TypeVar, get_args
+
+from frugal_theory.config.parts import Part, quoted
+
+__all__ = ["NOISES", "PROBLEMS", "RULES", "SUBSPACES", "Kind", "Registry", "carry", "extended", "table_name"]
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Mapping[str, Entry]):
+    """Entries by name: first those that come with the package, then those that were added, in that order.
+
+    ``noun``: what an entry is called in messages. ``home``: where this registry lives, "module:NAME". ``builtin``: where each
+    entry that comes with the package lives. ``each`` makes the entry of what is found there.
+    """
+
+    def __init__(
+        self, noun: str, home: str, builtin: Mapping[str, str] | None = None, each: Callable[[Any], Entry] | None = None
+    ) -> None:
+        self.noun, self.home = noun, home
+        self._builtin, self._each = dict(builtin or {}), each
+        self._entries: dict[str, Entry] = {}
+
+    def add(self, name: str, entry: Entry) -> Entry:
+        """Add an entry. Raises ValueError if the name is taken."""
+        if name in self:
+            raise ValueError(f'a {self.noun} named "{name}" exists already; taken are {quoted(self)}')
+        self._entries[name] = entry
+        _ADDED.append(Addition(self, name, entry))
+        return entry
+
+    def is_added(self, name: str) -> bool:
+        """Whether the entry of that name was added at run time."""
+        return name in self._entries and name not in self._builtin
+
+    def remove(self, addition: Addition) -> None:
+        """Take back what was added."""
+        self._entries.pop(addition.name, None)
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            where, _, attribute = self._builtin[name].partition(":")
+            found = getattr(import_module(where), attribute)
+            self._entries[name] = found if self._each is None else self._each(found)
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._builtin or name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._builtin
+        yield from [name for name in self._entries if name not in self._builtin]
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return hash(self.home)
+
+    def __reduce__(self) -> tuple[Callable[[str], Registry[Any]], tuple[str]]:
+        return _found, (self.home,)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} of noun {self.noun}: {', '.join(self)}>"
+
+
+def _found(home: str) -> Registry[Any]:
+    where, _, attribute = home.partition(":")
+    registry: Registry[Any] = getattr(import_module(where), attribute)
+    return registry
+
+
+@dataclass(frozen=True)
+class Addition:
+    """One entry that was added at run time."""
+
+    registry: Registry[Any]
+    name: str
+    entry: Any
+
+
+_ADDED: list[Addition] = []
+
+
+@contextmanager
+def extended() -> Iterator[None]:
+    """What is added inside is gone at the end."""
+    before = len(_ADDED)
+    try:
+        yield
+    finally:
+        while len(_ADDED) > before:
+            addition = _ADDED.pop()
+            addition.registry.remove(addition)
+
+
+def carry(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, to be called in another process: what was added here is added there first."""
+    return _Carried(function, tuple(_ADDED)) if _ADDED else function
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """A picklable function with the additions that it may need."""
+
+    function: Callable[..., Any]
+    additions: tuple[Addition, ...]
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        for addition in self.additions:
+            if addition.name not in addition.registry:
+                addition.registry.add(addition.name, addition.entry)
+        return self.function(*arguments, **keywords)
+
+
+# --- what the experiment file describes by a table, or by a name ----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Entry]):
+    """Something that the experiment file describes by a table: the table's class, and what makes the thing of such a table."""
+
+    table: type[Part]
+    make: Callable[..., Entry]
+
+
+def table_name(table: type[Part], tag: str, known: Registry[Kind[Any]]) -> str:
+    """The name that a table gives itself by ``tag: Literal["name"] = "name"``.
+
+    Raises ValueError for a table without such a field, or one that derives from a table with a name of its own, for which
+    theorems would take it.
+    """
+    field = table.model_fields.get(tag)
+    if field is None or not isinstance(field.default, str) or get_args(field.annotation) != (field.default,):
+        raise ValueError(f'{table.__name__} needs the field {tag}: Literal["name"] = "name"')
+    parents = [kind.table.__name__ for kind in known.values() if issubclass(table, kind.table) and kind.table is not table]
+    if parents:
+        raise ValueError(
+            f"{table.__name__} derives from {parents[0]}, so theorems would take it for one; derive it from Part or Vector"
+        )
+    return field.default
+
+
+_HERE = "frugal_theory.config.registry"
+
+RULES: Registry[Any] = Registry(
+    "rule",
+    f"{_HERE}:RULES",
+    {
+        name: f"frugal_theory.algorithm.rules.{module}:KIND"
+        for name, module in {
+            "sgdm": "sgdm",
+            "adamw": "adamw",
+            "lion": "lion",
+            "sgd": "sgd",
+            "signsgd": "signsgd",
+            "none": "nothing",
+        }.items()
+    },
+)
+"""What ``algorithm.state_full`` and ``algorithm.state_free`` may name: a rule stands on the sides that its table says."""
+
+SUBSPACES: Registry[Any] = Registry(
+    "subspace",
+    f"{_HERE}:SUBSPACES",
+    {
+        name: f"frugal_theory.algorithm.subspaces:{name.upper()}"
+        for name in ("coordinates", "blocks", "columns", "rows", "randk", "random", "svd", "eigen")
+    },
+)
+"""What ``algorithm.subspace`` may be."""
+
+PROBLEMS: Registry[Any] = Registry(
+    "problem",
+    f"{_HERE}:PROBLEMS",
+    {name: f"frugal_theory.problems.{name}:KIND" for name in ("quadratic", "logistic", "nonconvex", "matrix")},
+)
+"""What ``problem.kind`` may be."""
+
+NOISES: Registry[Any] = Registry(
+    "noise",
+    f"{_HERE}:NOISES",
+    {
+        name: f"frugal_theory.problems.noise:{name.upper().replace('-', '_')}"
+        for name in ("none", "gaussian", "student-t", "minibatch")
+    },
+)
+"""What ``noise.kind`` may be."""
