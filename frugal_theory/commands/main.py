@@ -29,6 +29,7 @@ from frugal_theory.commands.options import (
     application,
     in_one_line,
 )
+from frugal_theory.commands.rates import rates
 from frugal_theory.config.load import ExperimentError, load, parse_overrides
 
 if TYPE_CHECKING:
@@ -176,13 +177,7 @@ def ladder(experiment: ExperimentFile, settings: Settings = None, out: Out = Non
         raise typer.Exit(1)
 
 
-@app.command()
-def rates(experiment: ExperimentFile, settings: Settings = None, out: Out = None) -> None:
-    """Fit rates and exponents on quadratics, each with an interval, and hold them against what theory predicts."""
-    from frugal_theory.studies.rates import run
-
-    loaded = load(experiment, parse_overrides(settings or []))
-    run(loaded, (out or Path("runs") / loaded.name) / "rates.parquet")
+app.command()(rates)
 
 
 @app.command()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from frugal_theory.config import Experiment
 
-__all__ = ["INTERRUPTED", "Outcome", "carry_out"]
+__all__ = ["INTERRUPTED", "Outcome", "beside", "carry_out"]
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
@@ -41,6 +41,11 @@ class Outcome:
     seconds: float
 
 
+def beside(out: Path | None, name: str, study: Study) -> Path:
+    """The folder of a study within the results of an experiment: DIR/studies/STUDY, or runs/NAME/studies/STUDY."""
+    return (out or Path("runs") / name) / "studies" / study.name
+
+
 def carry_out(
     study: Study,
     experiment: Experiment | None,
@@ -49,13 +54,12 @@ def carry_out(
     jobs: int = 1,
     cluster: str | None = None,
     source: str = "",
-    files: Callable[[Path, pd.DataFrame], None] | None = None,
 ) -> Outcome:
     """Measure, draw and answer; write experiment.toml, table.csv, figures/ and study.json to ``folder``, all or nothing.
 
     ``jobs`` processes, or the workers of the Dask ``cluster`` with that address, share the cells. A run that was interrupted
-    goes on where it was, unless ``source``, the text of a study that may change between two runs, is another. ``files``
-    writes what the study keeps beside its table. Ctrl-C is one line on stderr and ``SystemExit(130)``. Raises
+    goes on where it was, unless ``source``, the text of a study that may change between two runs, is another. Ctrl-C is
+    one line on stderr and ``SystemExit(130)``. Raises
     ExperimentError for an experiment that the study cannot measure, and leaves no folder then.
     """
     began = time.perf_counter()
@@ -71,8 +75,6 @@ def carry_out(
         _remove_empty(made)
         raise
     _write(study, experiment, folder, table, {"png": pictures, "svg": vectors}, answer)
-    if files is not None:
-        files(folder, table)
     run.pieces.drop()
     return Outcome(table, answer, pictures, folder, time.perf_counter() - began)
 
