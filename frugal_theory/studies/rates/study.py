@@ -18,7 +18,7 @@ __all__ = ["STUDY", "Rates", "summary"]
 
 
 class Rates:
-    """A row a point of a fit; ``name``, ``what``, ``predicted``, ``estimate``, ``lower``, ``upper``, ``verdict`` are the fit's."""
+    """A row a point (x, y) of a fit; every other column is the fit's."""
 
     name = "rates"
     question = "Are the rates and exponents on quadratics those that theory predicts?"
