@@ -27,9 +27,10 @@ from frugal_theory.config import Experiment, GaussianNoise, NoNoise, Quadratic
 from frugal_theory.evidence.exact.stationary import stationary
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_ticks
 from frugal_theory.report.words import number
+from frugal_theory.studies.figures import panels
 from frugal_theory.studies.rates import rates
+from frugal_theory.studies.study import ALONE, Answer, Run
 from frugal_theory.theorems.theorem import published_step
-from simulations.study import panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,12 @@ __all__ = ["QUESTION", "answer", "applied", "draw", "measure", "worst_density"]
 Array = NDArray[np.float64]
 
 QUESTION = "Is the factor β/(1−β) of Theorem 5.2 ever needed?"
+
+WHOLE = True
+"""The worst densities, the fits and the search belong to the sweep, not to a cell of it."""
+
+NO_FACTOR = 1.0
+"""The constant of Lασ² in Theorem 5.2 without its factor: a noise floor above it would need more."""
 
 SETTLED = 20.0
 """Steps of a run, in units of 1/(αω): e⁻²⁰ of the start is left."""
@@ -54,7 +61,7 @@ def worst_density(beta: float) -> float:
     return float(1 / (1 + np.sqrt(1 - beta)))
 
 
-def measure(experiment: Experiment) -> pd.DataFrame:
+def measure(experiment: Experiment, run: Run = ALONE) -> pd.DataFrame:
     """A row a cell, path "fixed" or "worst": the constants of both parts and the run-length theorem's bounds of them.
 
     ``factor`` is Theorem 5.2's, 1 + p(1−p)β/(1−β); ``implied`` its hidden constant. Rows of path "fit" have exponents of
@@ -67,13 +74,29 @@ def measure(experiment: Experiment) -> pd.DataFrame:
     paths = [("fixed", one) for one in cells]
     for beta in sorted({_beta(one) for one in cells}):
         paths.append(("worst", _with(experiment, density=worst_density(beta), state_full=Sgdm(beta=beta))))
-    found: list[dict[str, Any]] = [{"path": path, **constants(one)} for path, one in paths]
+    found = pd.concat(run.each(_constants, paths), ignore_index=True)
+    fits = run.kept(f"fits of {experiment!r}", lambda: _fits(experiment))
+    search = run.kept("search", lambda: pd.DataFrame([{"path": "search", **largest_floor()}]))
+    return pd.concat([found, fits, search], ignore_index=True)
+
+
+def _constants(path: str, experiment: Experiment) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame([{"path": path, **constants(experiment)}])
+
+
+def _fits(experiment: Experiment) -> pd.DataFrame:
+    """The exponents of the implied constant, at the experiment's density and along the worst."""
+    import pandas as pd
+
+    found: list[dict[str, Any]] = []
     for fit in rates(experiment):
         if fit.name.startswith("theorem_5_2") and "1/ω" not in fit.name:
             density = np.nan if "worst" in fit.name else experiment.algorithm.density
             exponent = {"exponent": fit.estimate, "lower": fit.lower, "upper": fit.upper}
             found.append({"path": "fit", "name": fit.name, "density": density, **exponent})
-    return pd.DataFrame([*found, {"path": "search", **largest_floor()}])
+    return pd.DataFrame(found)
 
 
 def largest_floor() -> dict[str, float]:
@@ -170,14 +193,14 @@ def draw(table: pd.DataFrame) -> Any:
     return figure
 
 
-def answer(table: pd.DataFrame) -> str:
+def answer(table: pd.DataFrame) -> Answer:
     """The largest noise floor beside the largest factor, and how the implied constant grows at fixed p and at the worst."""
     cells, fits = table[table["path"].isin(["fixed", "worst"])], table[table["path"] == "fit"]
     searched = table[table["path"] == "search"].iloc[0]
     fixed, worst = fits[fits["density"].notna()].iloc[0], fits[fits["density"].isna()].iloc[0]
     last = cells[cells["path"] == "worst"].sort_values("beta").iloc[-1]
     bound = float((cells["transient"] / cells["transient_bound"]).max())
-    return (
+    sentence = (
         f"No: the noise floor is at most {number(cells['floor'].max())} Lασ² in {len(cells)} cells where the factor "
         f"1 + p(1−p)β/(1−β) reaches {number(cells['factor'].max())}, and a search over p, β, α and λ finds no more than "
         f"{number(searched['floor'])}, at β = {number(round(float(searched['beta']), 3))}; what grows is the constant of "
@@ -186,6 +209,8 @@ def answer(table: pd.DataFrame) -> str:
         f"{number(last['beta'])} and p = {number(last['density'])}), and the run-length theorem, which has 1/ω_p there, covers "
         f"every cell, its transient at up to {number(100 * bound, 2)} % of the bound."
     )
+    needed = max(float(cells["floor"].max()), float(searched["floor"])) > NO_FACTOR
+    return Answer(sentence, "yes" if needed else "no")
 
 
 def _exponent(fit: pd.Series) -> str:

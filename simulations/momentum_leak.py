@@ -26,7 +26,10 @@ from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.intervals import mean_interval
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_limits
 from frugal_theory.report.words import number, percent
-from simulations.study import check_algorithm_2, panels
+from frugal_theory.studies.figures import panels
+from frugal_theory.studies.study import ALONE, Answer, Run
+
+from .algorithm_2 import check_algorithm_2
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +39,9 @@ __all__ = ["QUESTION", "answer", "closed_form", "draw", "law", "leaks", "measure
 Array = NDArray[np.float64]
 
 QUESTION = "How large is the momentum leak against its closed form?"
+
+WHOLE = True
+"""All intervals share one error level, and a fixed set, which knows no density, is measured once."""
 
 REMAINDER = 1e-9
 """Momentum that is still in the buffers, as a share of the gradient, below which a run is over."""
@@ -89,7 +95,7 @@ def _by_trial(values: Array) -> Array:
     return values.reshape(len(values), -1).sum(axis=1)
 
 
-def measure(experiment: Experiment, trials: int = TRIALS) -> pd.DataFrame:
+def measure(experiment: Experiment, run: Run = ALONE, trials: int = TRIALS) -> pd.DataFrame:
     """A row a cell: the leak as a share of the gradient on the set, with an interval, its law and its closed form.
 
     ``lower`` to ``upper`` covers the expectation, in all cells together, with the experiment's confidence; it is the
@@ -100,6 +106,7 @@ def measure(experiment: Experiment, trials: int = TRIALS) -> pd.DataFrame:
     cells = ft.cells(experiment)
     confidence = 1 - (1 - experiment.verify.confidence) / len(cells)
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    tasks: list[tuple[Any, ...]] = []
     for number_of_cell, cell in enumerate(cells):
         seed = (cell.experiment.algorithm.seed or 0) + number_of_cell  # no two cells share their draws
         algorithm = cell.experiment.algorithm.model_copy(update={"seed": seed})
@@ -109,28 +116,28 @@ def measure(experiment: Experiment, trials: int = TRIALS) -> pd.DataFrame:
         if runs is None or runs.beta == 0 or algorithm.off_set_momentum != "reset":
             raise ExperimentError(f'{experiment.name}: algorithm: β > 0 and off_set_momentum = "reset" are needed')
         share, expected = law(runs)
-        where = {
-            "subspace": cell.settings.get("case", algorithm.subspace),
-            "density": share,
-            "update_gap": algorithm.update_gap,
-            "beta": runs.beta,
-        }
-        if tuple(where.values()) in rows:  # a fixed set knows no density
+        where = (cell.settings.get("case", algorithm.subspace), share, algorithm.update_gap, runs.beta)
+        if where in rows:  # a fixed set knows no density
             continue
         stay = {"fixed": 1.0, "redrawn": share}.get(runs.law, 0.0)
-        measured, lower, upper = _ratio(*leaks(algorithm, shapes, trials), confidence)
-        rows[tuple(where.values())] = {
-            **where,
-            "measured": measured,
-            "lower": lower,
-            "upper": upper,
+        rows[where] = {
             "law": expected,
             "law_kind": runs.law,
             "closed_form": closed_form(runs.beta, algorithm.update_gap, stay),
         }
+        tasks.append((algorithm, shapes, trials, confidence))
     if not any(row["closed_form"] > 0 for row in rows.values()):
         raise ExperimentError(f"{experiment.name}: no set ever changes, so nothing leaks; a cell with one that does is needed")
-    return pd.DataFrame(list(rows.values()))
+    measured = pd.concat(run.each(_measured, tasks), ignore_index=True)
+    settings = pd.DataFrame(list(rows), columns=["subspace", "density", "update_gap", "beta"])
+    return pd.concat([settings, measured, pd.DataFrame(list(rows.values()))], axis=1)
+
+
+def _measured(algorithm: Algorithm, shapes: Mapping[str, tuple[int, ...]], trials: int, confidence: float) -> pd.DataFrame:
+    import pandas as pd
+
+    ratio, lower, upper = _ratio(*leaks(algorithm, shapes, trials), confidence)
+    return pd.DataFrame([{"measured": ratio, "lower": lower, "upper": upper}])
 
 
 def _ratio(leak: Array, on_set: Array, confidence: float) -> tuple[float, float, float]:
@@ -212,7 +219,7 @@ def _ratios(axes: Any, table: pd.DataFrame) -> None:
         axes.text(1.04, 0.5, text, transform=axes.transAxes, fontsize=9.5, color=COLOURS["quiet"], va="center")
 
 
-def answer(table: pd.DataFrame) -> str:
+def answer(table: pd.DataFrame) -> Answer:
     """How far measured and closed form are apart, how many intervals miss, and how large the leak is."""
     leaking = table[table["closed_form"] > 0]
     slack = REMAINDER / (1 - leaking["beta"])  # what the last momentum would still have moved
@@ -225,8 +232,9 @@ def answer(table: pd.DataFrame) -> str:
     sizes = ", ".join(
         f"{percent(found)} at T = {gap:g}" for gap, found in zip(rows["update_gap"], rows["measured"], strict=True)
     )
-    return (
+    sentence = (
         f"Measured and closed form agree: their ratio is {number(ratio.min(), 4)} to {number(ratio.max(), 4)} in "
         f"{len(leaking)} cells, each known to ±{percent(width)} or better, and {int(missed.sum())} of the intervals miss; for "
         f"{rows['subspace'].iloc[0]} with p = {rows['density'].iloc[0]:g} and β = {beta:g} a gradient on the set loses {sizes}."
     )
+    return Answer(sentence, "no" if missed.any() else "yes")

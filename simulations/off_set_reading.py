@@ -26,9 +26,12 @@ from frugal_theory.instance import setting_of
 from frugal_theory.problems import Quadratic
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_ticks
 from frugal_theory.report.words import number, percent
+from frugal_theory.studies.figures import panels
+from frugal_theory.studies.study import ALONE, Answer, Run
 from frugal_theory.theorems import THEOREMS
-from simulations.study import check_algorithm_2, panels
-from simulations.vanishing_momentum import applied_share, delay
+
+from .algorithm_2 import check_algorithm_2
+from .vanishing_momentum import applied_share, delay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +41,12 @@ __all__ = ["QUESTION", "answer", "draw", "effective_step", "measure", "share_of_
 Array = NDArray[np.float64]
 
 QUESTION = "Does momentum off the set matter (reset, decay, hold)?"
+
+WHOLE = True
+"""Whether there is a cell to answer from is seen in the whole sweep."""
+
+MATTERS = 0.01
+"""A relative change of transient or noise floor that counts."""
 
 THEOREM = "run_length"
 
@@ -54,7 +63,7 @@ def effective_step(reading: str, beta: float, gap: int, density: float) -> float
     return 1 - density + density * applied_share(beta, gap, density)
 
 
-def measure(experiment: Experiment) -> pd.DataFrame:
+def measure(experiment: Experiment, run: Run = ALONE) -> pd.DataFrame:
     """A row a cell; everything is an exact expectation.
 
     ``transient`` is avg E‖gᵏ‖² over the experiment's steps without noise, ``floor`` E‖g‖² in stationarity, averaged over a
@@ -65,39 +74,45 @@ def measure(experiment: Experiment) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = []
-    for cell in ft.cells(experiment):
-        one, algorithm = cell.experiment, cell.experiment.algorithm
-        _check(one)
-        assert isinstance(algorithm.state_full, Sgdm)
-        assert isinstance(algorithm.learning_rate, float)
-        beta, gap, density = algorithm.state_full.beta, algorithm.update_gap, algorithm.density
-        reading = algorithm.off_set_momentum
-        reset, pace = _with(one, off_set_momentum="reset"), effective_step(reading, beta, gap, density)
-        equal = _with(one, learning_rate=algorithm.learning_rate * effective_step("reset", beta, gap, density) / pace)
-        transient, floor = _transient(one), _floor(one)
-        floor_of_reset = floor if reading == "reset" else _floor(reset)
-        rows.append(
-            {
-                "case": cell.settings.get("case", ""),
-                "beta": beta,
-                "learning_rate": algorithm.learning_rate,
-                "update_gap": gap,
-                "density": density,
-                "reading": reading,
-                "effective_step": pace,
-                "transient": transient,
-                "floor": floor,
-                "transient_change": transient / _transient(reset) - 1,
-                "floor_change": floor / floor_of_reset - 1,
-                "floor_at_equal_pace": _floor(equal) / floor_of_reset - 1,
-                "bound_share": share_of_bound(one),
-            }
-        )
-    table = pd.DataFrame(rows)
+    points = ft.cells(experiment)
+    for cell in points:
+        _check(cell.experiment)
+    cells = [(str(cell.settings.get("case", "")), cell.experiment) for cell in points]
+    table = pd.concat(run.each(_cell, cells), ignore_index=True)
     if not (table["bound_share"].notna() & (table["reading"] == "hold")).any():
         raise ExperimentError(f'{experiment.name}: a cell of off_set_momentum = "hold" is needed, with a step that is admitted')
     return table
+
+
+def _cell(case: str, one: Experiment) -> pd.DataFrame:
+    """One row: both readings, transient and floor."""
+    import pandas as pd
+
+    algorithm = one.algorithm
+    assert isinstance(algorithm.state_full, Sgdm)
+    assert isinstance(algorithm.learning_rate, float)
+    beta, gap, density = algorithm.state_full.beta, algorithm.update_gap, algorithm.density
+    reading = algorithm.off_set_momentum
+    reset, pace = _with(one, off_set_momentum="reset"), effective_step(reading, beta, gap, density)
+    equal = _with(one, learning_rate=algorithm.learning_rate * effective_step("reset", beta, gap, density) / pace)
+    transient, floor = _transient(one), _floor(one)
+    floor_of_reset = floor if reading == "reset" else _floor(reset)
+    row = {
+        "case": case,
+        "beta": beta,
+        "learning_rate": algorithm.learning_rate,
+        "update_gap": gap,
+        "density": density,
+        "reading": reading,
+        "effective_step": pace,
+        "transient": transient,
+        "floor": floor,
+        "transient_change": transient / _transient(reset) - 1,
+        "floor_change": floor / floor_of_reset - 1,
+        "floor_at_equal_pace": _floor(equal) / floor_of_reset - 1,
+        "bound_share": share_of_bound(one),
+    }
+    return pd.DataFrame([row])
 
 
 def _check(experiment: Experiment) -> None:
@@ -214,7 +229,7 @@ def _ends(rows: pd.DataFrame, column: str) -> list[EndLabel]:
     return [EndLabel(float(held["update_gap"].max()), 100 * value, case, COLOURS[hue]) for hue, case, value in hues]
 
 
-def answer(table: pd.DataFrame) -> str:
+def answer(table: pd.DataFrame) -> Answer:
     """Where the readings differ and by how much, where they do not, and whether the bound still covers."""
     admitted = table["bound_share"].notna()
     held, large = (table[(table["reading"] == "hold") & which] for which in (admitted, ~admitted))
@@ -223,7 +238,8 @@ def answer(table: pd.DataFrame) -> str:
     longest, usual = held["update_gap"].max(), min(held["beta"].unique(), key=lambda beta: abs(beta - 0.9))
     long = held[(held["update_gap"] == longest) & (held["beta"] == usual)]
     beyond = f" ({_range(large['transient_change'])} at a large step that the theorem does not admit)" if len(large) else ""
-    return (
+    changes = held[["transient_change", "floor_change"]].abs().to_numpy()
+    sentence = (
         f"Only while T is not far above 1/(1−β). Kept momentum is applied later, so hold lowers the transient by up to "
         f"{percent(-most['transient_change'])}{beyond} and changes the noise floor by {_range(held['floor_change'])}; at "
         f"T = {longest:g} and β = {usual:g} these are {percent(long['transient_change'].abs().max())} and "
@@ -231,6 +247,7 @@ def answer(table: pd.DataFrame) -> str:
         f"{percent(-held['floor_at_equal_pace'].min())} lower. No theorem covers decay or hold; no start and no noise on this "
         f"spectrum took them above {percent(others['bound_share'].max())} of the run-length bound for reset."
     )
+    return Answer(sentence, "yes" if changes.max() > MATTERS else "no")
 
 
 def _range(changes: pd.Series[float]) -> str:

@@ -18,7 +18,6 @@ w_t = 1 − β^(T−t+1) on the set and s, the state-free ``lr_scale``, off it, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,7 +34,8 @@ from frugal_theory.instance import starting_point
 from frugal_theory.problems.matrix import Matrix
 from frugal_theory.report.drawing import COLOURS
 from frugal_theory.report.words import number, percent
-from simulations.study import panels
+from frugal_theory.studies.figures import panels
+from frugal_theory.studies.study import ALONE, Answer, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,9 @@ __all__ = ["QUESTION", "answer", "draw", "measure"]
 Array = NDArray[np.float64]
 
 QUESTION = "What does svd selection do to the bias?"
+
+WHOLE = True
+"""All intervals share one error level, and a period of the longest T has the shorter ones in it."""
 
 SIGNALS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """‖G‖²/E‖σZ‖², the energy of the gradient over that of the noise, of single choices."""
@@ -147,7 +150,7 @@ def mean_energy(beta: float, gap: int, scale: float, first: float, later: float)
     return float(np.mean(scale**2 * (1 - share) + share * weights(beta, gap) ** 2))
 
 
-def measure(experiment: Experiment) -> pd.DataFrame:
+def measure(experiment: Experiment, run: Run = ALONE) -> pd.DataFrame:
     """Three parts: "choice" by signal, "period" by T and state-free rule, "floor" by T and state-free rule.
 
     The experiment has subspace svd on a matrix problem of one layer, sgdm on the set, and a sweep of T.
@@ -159,51 +162,80 @@ def measure(experiment: Experiment) -> pd.DataFrame:
     """
     import pandas as pd
 
+    gaps = [cell.experiment.algorithm.update_gap for cell in ft.cells(experiment)]
+    level = 1 - (1 - experiment.verify.confidence) / (3 * len(SIGNALS) + (len(RULES) + 2) * len(gaps))
+    choices = run.kept(f"choices {experiment!r}", lambda: _choices(experiment, level))
+    at = choices[choices["signal"] == SIGNAL].set_index("quantity")
+    share, stein = float(at.loc["copy", "measured"]), float(at.loc["bias", "closed_form"])
+    periods = run.each(_periods, [(experiment, rule, tuple(gaps), share, stein, level) for rule in RULES])
+    energy = float(choices["measured"].iloc[-1])
+    floors = run.each(_floors, [(experiment, gap, energy, level) for gap in gaps])
+    return pd.concat([choices.iloc[:-1], *periods, *floors], ignore_index=True)
+
+
+def _facts(experiment: Experiment) -> tuple[Array, int, float]:
+    """G at the start, no more rows than columns; k; and β."""
     algorithm, problem = experiment.algorithm, ft.build_problem(experiment)
     assert isinstance(problem, Matrix)
     assert isinstance(algorithm.state_full, Sgdm)
-    beta, gaps = algorithm.state_full.beta, [cell.experiment.algorithm.update_gap for cell in ft.cells(experiment)]
-    rows, columns = problem.shapes["W"]
-    k = budget(algorithm.density, min(rows, columns))
     gradient = problem.gradient(starting_point(problem, experiment.seed))["W"]
+    rows, columns = problem.shapes["W"]
     gradient = gradient if rows <= columns else gradient.T
-    level = 1 - (1 - experiment.verify.confidence) / (3 * len(SIGNALS) + (len(RULES) + 2) * len(gaps))
-    found: list[dict[str, Any]] = []
+    return gradient, budget(algorithm.density, min(rows, columns)), algorithm.state_full.beta
 
+
+def _choices(experiment: Experiment, level: float) -> pd.DataFrame:
+    """Single choices by signal; in the last row what a set chosen from noise alone has of its energy."""
+    import pandas as pd
+
+    gradient, k, _ = _facts(experiment)
+    found: list[dict[str, Any]] = []
     rng = np.random.default_rng(stream(experiment.seed, "noise"))
     for signal in SIGNALS:
         sigma = noise_of(gradient, signal)
         sampled = captured(gradient, sigma, k, SAMPLES, rng)
         bias = sampled["own"] - sampled["copy"]
-        where = {"part": "choice", "signal": signal, "oblivious": k / min(rows, columns)}
+        where = {"part": "choice", "signal": signal, "oblivious": k / min(gradient.shape)}
         extra = {"closed_form": sampled["stein"].mean(), "limit": small_noise(gradient, sigma, k)}
         found.append({**where, "quantity": "own", **_interval(sampled["own"], level)})
         found.append({**where, "quantity": "copy", **_interval(sampled["copy"], level)})
         found.append({**where, "quantity": "bias", **_interval(bias, level), **extra})
-        if signal == SIGNAL:
-            share, stein = float(sampled["copy"].mean()), float(sampled["stein"].mean())
-
-    for rule in RULES:
-        one = algorithm.model_copy(update={"state_free": FAMILY[rule].table()})
-        settings = (one, gradient, noise_of(gradient, SIGNAL), max(gaps), SAMPLES // 4, experiment.seed)
-        own, copy = progress(*settings, own=True), progress(*settings, own=False)
-        for gap in gaps:
-            closed = np.nan
-            if rule != "signsgd":
-                scale = float(rule == "sgd")
-                closed = stein * (1 - beta**gap - scale) / gap / mean_step(beta, gap, scale, share, share)
-            where = {"part": "period", "signal": SIGNAL, "state_free": rule, "update_gap": gap, "closed_form": closed}
-            found.append({**where, "quantity": RATIO, **_ratio(own[:, gap - 1], copy[:, gap - 1], level)})
-
     energy = float(captured(np.full_like(gradient, 1e-9), 1.0, k, SAMPLES, rng)["energy"].mean())
-    found += [row for gap in gaps for row in _floors(experiment, gap, beta, energy, k / min(rows, columns), level)]
+    return pd.DataFrame([*found, {"part": "noise alone", "quantity": "energy", "measured": energy}])
+
+
+def _periods(
+    experiment: Experiment,
+    rule: Literal["sgd", "none", "signsgd"],
+    gaps: tuple[int, ...],
+    share: float,
+    stein: float,
+    level: float,
+) -> pd.DataFrame:
+    """The progress of periods with one state-free rule."""
+    import pandas as pd
+
+    gradient, _, beta = _facts(experiment)
+    one = experiment.algorithm.model_copy(update={"state_free": FAMILY[rule].table()})
+    settings = (one, gradient, noise_of(gradient, SIGNAL), max(gaps), SAMPLES // 4, experiment.seed)
+    own, copy = progress(*settings, own=True), progress(*settings, own=False)
+    found: list[dict[str, Any]] = []
+    for gap in gaps:
+        closed = np.nan
+        if rule != "signsgd":
+            scale = float(rule == "sgd")
+            closed = stein * (1 - beta**gap - scale) / gap / mean_step(beta, gap, scale, share, share)
+        where = {"part": "period", "signal": SIGNAL, "state_free": rule, "update_gap": gap, "closed_form": closed}
+        found.append({**where, "quantity": RATIO, **_ratio(own[:, gap - 1], copy[:, gap - 1], level)})
     return pd.DataFrame(found)
 
 
-def _floors(
-    experiment: Experiment, gap: int, beta: float, energy: float, share: float, level: float
-) -> Iterator[dict[str, Any]]:
+def _floors(experiment: Experiment, gap: int, energy: float, level: float) -> pd.DataFrame:
     """The floors of both state-free rules, α chosen for equal progress; the problem has condition 1 and settles soon."""
+    import pandas as pd
+
+    gradient, k, beta = _facts(experiment)
+    share, found = k / min(gradient.shape), []
     assert experiment.problem is not None
     problem = experiment.problem.model_copy(update={"condition": 1.0})
     reference = float(experiment.algorithm.learning_rate) * mean_step(beta, gap, 1.0, share, share)  # type: ignore[arg-type]
@@ -217,7 +249,8 @@ def _floors(
         )
         ratio = _ratio(floor(one, alpha, own=True), floor(one, alpha, own=False), level)
         where = {"part": "floor", "state_free": rule, "update_gap": gap, "quantity": RATIO, "closed_form": own / copy - 1}
-        yield {**where, **ratio}
+        found.append({**where, **ratio})
+    return pd.DataFrame(found)
 
 
 RATIO = "own / copy − 1"
@@ -298,7 +331,7 @@ def _marks(axes: Any, rows: pd.DataFrame, x: str, colour: str) -> None:
     axes.errorbar(rows[x], rows["measured"], yerr=error, color=COLOURS[colour], **looks)
 
 
-def answer(table: pd.DataFrame) -> str:
+def answer(table: pd.DataFrame) -> Answer:
     """The shares captured, and by how much progress and floor are off at the smallest, a middle and the largest T."""
     choice = table[(table["part"] == "choice") & (table["signal"] == SIGNAL)].set_index("quantity")
     gaps = sorted(set(table["update_gap"].dropna().astype(int)))
@@ -313,7 +346,9 @@ def answer(table: pd.DataFrame) -> str:
 
     judged = table[(table["part"] != "floor") & table["closed_form"].notna()]
     inside = (judged["lower"] <= judged["closed_form"]) & (judged["closed_form"] <= judged["upper"])
-    return (
+    periods = table[table["part"] == "period"]
+    biased = ((periods["lower"] > 0) | (periods["upper"] < 0)).any()
+    sentence = (
         f"It brings along the noise that chose the set: at S/N = {SIGNAL:g} the set captures "
         f"{percent(choice.loc['own', 'measured'])} of the gradient, one chosen from an independent sample "
         f"{percent(choice.loc['copy', 'measured'])}, a random one {percent(choice.loc['own', 'oblivious'])}, and the progress "
@@ -323,3 +358,4 @@ def answer(table: pd.DataFrame) -> str:
         f"{len(judged)} cases); the floor of E‖∇f‖² is off by {', '.join(off('floor', 'sgd', gap) for gap in chosen)} and "
         f"{', '.join(off('floor', 'none', gap) for gap in chosen)}."
     )
+    return Answer(sentence, "yes" if biased else "open")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
+from frugal_theory.commands import study as questions
+from frugal_theory.commands.options import (
+    CORES,
+    INTERRUPTED,
+    Cluster,
+    ExperimentFile,
+    Jobs,
+    Out,
+    Settings,
+    application,
+    in_one_line,
+)
+from frugal_theory.commands.rates import rates
 from frugal_theory.config.load import ExperimentError, load, parse_overrides
 from frugal_theory.results.schema import LADDERS, VERDICTS
 from frugal_theory.verdicts.status import STATUSES, counted
@@ -32,12 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["app", "main", "print_summary", "print_verdicts", "verdict_sentence"]
 
 app = application("Simulate the FRUGAL algorithm family and judge convergence theorems.")
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes that share the work (default: one per core).")]
-Cluster = Annotated[
-    str | None, typer.Option("--cluster", metavar="ADDRESS", help="Use this Dask cluster, e.g. tcp://127.0.0.1:8786.")
-]
-
-CORES = os.cpu_count() or 1
 
 
 def main() -> None:
@@ -47,12 +52,12 @@ def main() -> None:
 
 @app.command()
 def verify(
-    experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES, cluster: Cluster = None
+    experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = None, cluster: Cluster = None
 ) -> None:
     """Judge the experiment's theorems in every cell of its sweep. Exit status 1 if one is violated."""
     loaded = load(experiment, parse_overrides(settings or []))
-    folder, ready, evidence = _gather(loaded, out, jobs, cluster)
-    evidence, verdicts = _settle(loaded, folder, ready, evidence, jobs, cluster)
+    folder, ready, evidence = _gather(loaded, out, jobs or CORES, cluster)
+    evidence, verdicts = _settle(loaded, folder, ready, evidence, jobs or CORES, cluster)
     _finish(folder, loaded, ready, evidence, verdicts)
     console = Console()
     print_verdicts(console, ready, verdicts)
@@ -64,11 +69,11 @@ def verify(
 
 @app.command()
 def simulate(
-    experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES, cluster: Cluster = None
+    experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = None, cluster: Cluster = None
 ) -> None:
     """Gather Monte Carlo evidence for every cell of the experiment, without judging anything."""
     loaded = load(experiment, parse_overrides(settings or []))
-    folder, ready, evidence = _gather(loaded, out, jobs, cluster, added=False)
+    folder, ready, evidence = _gather(loaded, out, jobs or CORES, cluster, added=False)
     _finish(folder, loaded, ready, evidence, None)
     console = Console()
     table = Table("cell", "learning rate", "average ‖g‖² up to the last step", "interval", box=None, pad_edge=False)
@@ -78,6 +83,9 @@ def simulate(
         table.add_row(study.cell.label or loaded.name, f"{study.setting.alpha:.4g}", f"{found.mean[-1]:.4g}", interval)
     console.print(table)
     console.print(f"Results: {folder}", highlight=False, soft_wrap=True)
+
+
+app.command()(questions.study)
 
 
 @app.command()
@@ -154,22 +162,16 @@ def attack(
 
 
 @app.command()
-def ladder(experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = CORES) -> None:
+def ladder(experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = None) -> None:
     """Hold Monte Carlo, exact expectation, worst case and bounds of one short run in order. Exit status 1 if they are not."""
     from frugal_theory.studies.ladder.command import run
 
     loaded = load(experiment, parse_overrides(settings or []))
-    if not run(loaded, out or Path("runs") / loaded.name, jobs):
+    if not run(loaded, out or Path("runs") / loaded.name, jobs or CORES):
         raise typer.Exit(1)
 
 
-@app.command()
-def rates(experiment: ExperimentFile, settings: Settings = None, out: Out = None) -> None:
-    """Fit rates and exponents on quadratics, each with an interval, and hold them against what theory predicts."""
-    from frugal_theory.studies.rates import run
-
-    loaded = load(experiment, parse_overrides(settings or []))
-    run(loaded, (out or Path("runs") / loaded.name) / "rates.parquet")
+app.command()(rates)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,17 @@ import typer
 
 from frugal_theory.config.load import ExperimentError
 
-__all__ = ["INTERRUPTED", "ExperimentFile", "Out", "Settings", "application", "in_one_line"]
+__all__ = [
+    "CORES",
+    "INTERRUPTED",
+    "Cluster",
+    "ExperimentFile",
+    "Jobs",
+    "Out",
+    "Settings",
+    "application",
+    "in_one_line",
+]
 
 UsageError: type[Any] = typer.BadParameter.__bases__[0]
 """What typer raises for a command line that it cannot read; it has no public name there."""
@@ -24,6 +35,15 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. algorithm.density=0.5.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Results folder (default: runs/NAME).")]
+
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes that share the work (default: one per core).", show_default=False)
+]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", metavar="ADDRESS", help="Use this Dask cluster, e.g. tcp://127.0.0.1:8786.")
+]
+
+CORES = os.cpu_count() or 1
 
 
 def application(purpose: str) -> typer.Typer:

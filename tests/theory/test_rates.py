@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,9 @@ from typer.testing import CliRunner
 
 import frugal_theory as ft
 from frugal_theory.commands.main import app
-from frugal_theory.studies import rates as module
-from frugal_theory.studies.rates import _exponent, _law, _share_applied, implied_constant, rates
+from frugal_theory.studies.rates import fits as module
+from frugal_theory.studies.rates import study
+from frugal_theory.studies.rates.fits import _exponent, _share_applied, implied_constant, law_of, rates
 from tests.tolerances import ATTAINED
 
 
@@ -29,7 +32,7 @@ def test_every_rate_is_the_predicted_one_but_for_a_uniform_constant(fits):
 
 def test_theorem_5_2_needs_a_constant_that_grows_like_one_over_the_effective_step():
     """Without noise the shape is Δ/(Kα), and what is measured is Δ/(Kαω) with ω at its least about 2√(1−β)."""
-    law = _law(ft.load("simulations/demo.toml"))
+    law = law_of(ft.load("simulations/demo.toml"))
     for leak in (1 / 64, 1 / 256):
         density = 1 - np.sqrt(leak)
         found = implied_constant(law, 1 - leak, density)
@@ -56,19 +59,25 @@ def test_scattered_points_are_inconclusive():
 
 def test_an_engine_with_another_law_differs(monkeypatch):
     """Noise that grows as σ^{2.2} in place of σ²."""
-    law = _law(ft.load("simulations/demo.toml"))
+    law = law_of(ft.load("simulations/demo.toml"))
     true = module._floor
     monkeypatch.setattr(module, "_floor", lambda law, alpha, variance: true(law, alpha, variance**1.1))
     assert module.noise_in_variance(law).verdict == "differs"
 
 
 def test_the_command_writes_its_numbers(tmp_path, fits, monkeypatch):
-    monkeypatch.setattr(module, "rates", lambda *_, **__: list(fits.values()))
-    result = CliRunner().invoke(app, ["rates", "simulations/demo.toml", "--out", str(tmp_path)])
+    known = dict(zip(module.FITS, fits.values(), strict=True))
+    monkeypatch.setattr(study, "FITS", {name: lambda _, fit=fit: fit for name, fit in known.items()})
+    result = CliRunner().invoke(app, ["rates", "simulations/demo.toml", "--out", str(tmp_path), "--jobs", "1"])
     assert result.exit_code == 0, result.output
     table = pd.read_parquet(tmp_path / "rates.parquet")
     assert set(table["name"]) == set(fits)
     assert table["y"].notna().all()
+    folder = tmp_path / "studies" / "rates"
+    assert {path.name for path in folder.iterdir()} == {"experiment.toml", "figures", "study.json", "table.csv"}
+    record = json.loads((folder / "study.json").read_text())
+    assert record["status"] == "no"
+    assert record["answer"].startswith("9 of 10 fitted rates agree with theory; theorem_5_2's constant")
 
 
 def test_what_is_no_quadratic_or_not_algorithm_2_is_refused(quadratic):

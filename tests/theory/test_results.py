@@ -12,9 +12,11 @@ from frugal_theory.config.cells import cells, label
 from frugal_theory.results.read import read
 from frugal_theory.results.schema import BOUNDS, EVIDENCE, TRAINING_EVIDENCE, VERDICTS, settings_columns
 from frugal_theory.results.write import write_results
+from frugal_theory.verdicts.claims import claims_of
+from frugal_theory.verdicts.judging import judge
 from frugal_theory.verdicts.status import STATUSES, counted
 from frugal_theory.verdicts.verdict import Verdict
-from frugal_theory.verdicts.verify import gather_all, judge, studies
+from frugal_theory.verdicts.verify import gather_all
 
 SWEEP = {
     "sweep": {"algorithm.density": [0.5, 1.0], "algorithm.state_full": ["sgdm", {"rule": "sgdm", "beta": 0.5}]},
@@ -27,7 +29,7 @@ SWEEP = {
 def written(quadratic, tmp_path):
     """The folder of a sweep of four cells, and its verdicts."""
     experiment = quadratic(SWEEP)
-    ready = studies(experiment)
+    ready = claims_of(experiment)
     evidence = list(gather_all(ready))
     verdicts = judge(ready, evidence, 0.99)
     write_results(tmp_path, experiment, ready, evidence, verdicts)

@@ -9,8 +9,9 @@ import frugal_theory as ft
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.subspaces import orthonormal, principal
 from frugal_theory.problems.matrix import Layer, Matrix
+from frugal_theory.simulations import contraction, interpolation, momentum_factor, svd_bias
+from frugal_theory.studies import questions
 from frugal_theory.theorems.interpolation import asymptotic_rate, best_rate
-from simulations import contraction, interpolation, momentum_factor, study, svd_bias
 from tests.tolerances import (
     ATTAINED,
     DOUBLE_ROOT,
@@ -85,7 +86,7 @@ def test_top_directions_interpolate_and_random_ones_do_not(monkeypatch):
     monkeypatch.setattr(interpolation, "HORIZON", 40)
     monkeypatch.setattr(interpolation, "HELD_OUT", 3)
     settings = {"problem.dimension": 9, "sweep": {"problem.exponent": [2.0], "algorithm.density": [0.0, 0.3334, 1.0]}}
-    table = interpolation.measure(study.experiment("interpolation", settings))
+    table = interpolation.measure(questions.experiment("interpolation", settings))
     eigen = table[table["set"] == "eigen"]
     assert list(eigen["k"]) == [0, 3, 9]
     assert eigen["fraction"].iloc[-1] == pytest.approx(1, rel=ATTAINED)
@@ -96,7 +97,7 @@ def test_top_directions_interpolate_and_random_ones_do_not(monkeypatch):
     descent = eigen["fraction"].iloc[0]
     for kind in ("random once", "random anew"):
         assert partial.loc[kind, "fraction"] < 0.5 * (descent + partial.loc["eigen", "fraction"])
-    assert "Momentum on the top 33 %" in interpolation.answer(table)
+    assert "Momentum on the top 33 %" in interpolation.answer(table).sentence
 
 
 # --- momentum_factor -------------------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ def test_the_worst_density_has_the_least_share_applied():
 
 def test_the_noise_never_needs_the_factor_and_the_start_needs_another():
     """The floor is below SGD's at its largest step, 1/(2 − 1/4); the transient's constant is 1/ω for small steps."""
-    one = study.experiment("momentum_factor", {"algorithm.learning_rate": {"fraction_of_admissible": 0.02}})
+    one = questions.experiment("momentum_factor", {"algorithm.learning_rate": {"fraction_of_admissible": 0.02}})
     for beta, density in ((0.5, 0.25), (0.9, 0.5), (0.96, momentum_factor.worst_density(0.96))):
         changes = {"density": density, "state_full": Sgdm(beta=beta)}
         found = momentum_factor.constants(one.model_copy(update={"algorithm": one.algorithm.model_copy(update=changes)}))
@@ -128,7 +129,7 @@ def test_the_noise_never_needs_the_factor_and_the_start_needs_another():
 
 def test_the_set_chosen_from_the_gradient_is_that_of_the_algorithm():
     """Two periods by ``ft.step`` alone, bit for bit."""
-    experiment = study.experiment("svd_bias", {"algorithm.update_gap": 3, "simulation.trials": 4})
+    experiment = questions.experiment("svd_bias", {"algorithm.update_gap": 3, "simulation.trials": 4})
     problem, algorithm, trials = ft.build_problem(experiment), experiment.algorithm, np.arange(4)
     kept = algorithm.model_copy(update={"update_gap": svd_bias.NEVER})
     rng = np.random.default_rng(0)
@@ -183,7 +184,7 @@ def test_noise_alone_is_captured_by_its_energy():
 @pytest.mark.parametrize("rule", ["sgd", "none"])
 def test_the_bias_of_a_period(rule):
     """(w_1 − s)B, and B at the first step is all there is: the gradient is constant."""
-    experiment = study.experiment("svd_bias", {"algorithm.state_free": rule, "algorithm.state_full.beta": 0.6})
+    experiment = questions.experiment("svd_bias", {"algorithm.state_free": rule, "algorithm.state_full.beta": 0.6})
     gradient, scale = np.random.default_rng(5).standard_normal((3, 4)), float(rule == "sgd")
     settings = (experiment.algorithm.model_copy(update={"density": 0.34}), gradient, 1.0, 4, 12_000, 0)
     own, copy = svd_bias.progress(*settings, own=True), svd_bias.progress(*settings, own=False)
@@ -198,7 +199,7 @@ def test_the_bias_of_a_period(rule):
 def test_an_oblivious_set_has_no_bias():
     """Columns and random bases do not look at the gradient: own and copy are the same, bit for bit."""
     for subspace in ("columns", "random"):
-        algorithm = study.experiment("svd_bias", {"algorithm.subspace": subspace}).algorithm
+        algorithm = questions.experiment("svd_bias", {"algorithm.subspace": subspace}).algorithm
         settings = (algorithm, np.ones((8, 12)), 1.0, 3, 5, 0)
         assert np.array_equal(svd_bias.progress(*settings, own=True), svd_bias.progress(*settings, own=False))
 
@@ -206,7 +207,7 @@ def test_an_oblivious_set_has_no_bias():
 def test_the_floor_of_small_steps():
     """A set chosen from an independent sample: αV/(2 eff) per unit of noise, dimension 96, λ = 1; and own's is below it."""
     settings = {"algorithm.update_gap": 1, "simulation": {"steps": 300, "trials": 24}, "problem.condition": 1.0, "sweep": {}}
-    experiment = study.experiment("svd_bias", settings)
+    experiment = questions.experiment("svd_bias", settings)
     energy, step = (f(0.9, 1, 1.0, 0.25, 0.25) for f in (svd_bias.mean_energy, svd_bias.mean_step))
     copy, own = (svd_bias.floor(experiment, 0.02, own=own) for own in (False, True))
     assert agrees(copy, 0.02 * energy / (2 * step) * 96 * 0.3**2)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-import tomllib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 import frugal_theory as ft
 from frugal_theory.evidence.exact.stationary import stationary
 from frugal_theory.instance import setting_of
+from frugal_theory.simulations import momentum_leak, off_set_reading, vanishing_momentum
+from frugal_theory.studies import questions
 from frugal_theory.verdicts.claims import claims_of
-from simulations import momentum_leak, off_set_reading, study, vanishing_momentum
 from tests.tolerances import CONSTANT_GRADIENT, LONG_RECURSION, ROUNDING
 
 ROOT = Path(__file__).parents[2]
@@ -29,20 +31,20 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", study.names())
+@pytest.mark.parametrize("name", questions.names())
 def test_a_question_is_complete(name):
-    asked = study.question(name)
-    assert asked.QUESTION.endswith("?")
-    assert study.experiment(name).name.replace("-", "_") == name
-    assert (study.FIGURES / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    readme = (study.FOLDER / "README.md").read_text(encoding="utf-8")
-    row = f"| [{asked.QUESTION}](#{name}) |"
+    asked = questions.question(name)
+    assert asked.question.endswith("?")
+    assert questions.experiment(name).name.replace("-", "_") == name
+    assert (questions.FOLDER / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    readme = (questions.FOLDER / "README.md").read_text(encoding="utf-8")
+    row = f"| [{asked.question}](#{name}) |"
     assert row in readme, f"simulations/README.md has no row {row}"
-    for needed in (f"`python -m simulations {name}`", f"### {name}\n", f"(figures/{name}.png)"):
+    for needed in (f"`frugal-theory study {name}`", f"### {name}\n", f"(figures/{name}.png)"):
         assert needed in readme
 
 
-@pytest.mark.parametrize("path", sorted(study.FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(questions.FOLDER.glob("*.toml")), ids=lambda path: path.stem)
 def test_an_experiment_can_be_verified(path):
     one = ft.load(path)
     cells = ft.cells(one)
@@ -64,17 +66,42 @@ def test_bad_input_is_one_line(arguments, tmp_path):
 
 def test_answers_are_printed_and_written(tmp_path):
     few = "".join(f'"{key}" = {values}, ' for key, values in FEW_GAPS.items()).removesuffix(", ")
-    done = command("vanishing_momentum", "--out", str(tmp_path), "--set", f"sweep={{{few}}}", "--set", "simulation.steps=100")
+    keys = ["--set", f"sweep={{{few}}}", "--set", "simulation.steps=100", "--jobs", "1"]
+    done = command("vanishing_momentum", "--out", str(tmp_path), *keys)
     assert done.returncode == 0, done.stderr
     assert vanishing_momentum.QUESTION in done.stdout
     folder = tmp_path / "vanishing_momentum"
-    assert sorted(path.name for path in folder.iterdir()) == ["figure.png", "table.csv"]
-    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in folder.iterdir()) == ["experiment.toml", "figures", "study.json", "table.csv"]
+    assert (folder / "figures" / "vanishing_momentum.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_only_the_two_engines_are_installed():
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]["find"]
-    assert packages == {"include": ["frugal_theory*", "frugal_gpu*"]}
+def test_a_wheel_has_the_questions(tmp_path):
+    """And answers one without a checkout: the wheel alone is on the path."""
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        tmp_path / "src",
+    ]
+    pytest.importorskip("setuptools")
+    shutil.copytree(ROOT, tmp_path / "src", symlinks=True, ignore=shutil.ignore_patterns(".*", "runs", "tests", "build"))
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packages = {name.split("/")[0] for name in archive.namelist()}
+        archive.extractall(tmp_path / "installed")
+    assert {name for name in packages if "." not in name} == {"frugal_theory", "frugal_gpu"}
+    found = tmp_path / "installed" / "frugal_theory" / "simulations"
+    for path in [*questions.FOLDER.glob("*.py"), *questions.FOLDER.glob("*.toml")]:
+        assert (found / path.name).read_bytes() == path.read_bytes()
+    line = [sys.executable, "-m", "frugal_theory", "study"]
+    listed = subprocess.run(line, cwd=tmp_path / "installed", capture_output=True, text=True, check=True)
+    assert [row.split()[0] for row in listed.stdout.split("\n\n")[0].splitlines()] == questions.names()
 
 
 # --- does momentum vanish? -------------------------------------------------------------------------------------
@@ -82,7 +109,7 @@ def test_only_the_two_engines_are_installed():
 
 def test_vanishing_momentum():
     keys = {"simulation.steps": 100, "sweep": FEW_GAPS}
-    table = vanishing_momentum.measure(study.experiment("vanishing_momentum", keys))
+    table = vanishing_momentum.measure(questions.experiment("vanishing_momentum", keys))
     assert set(table["quantity"]) == {"on the set", "everywhere", "from the start"}
     np.testing.assert_allclose(table["measured"], table["closed_form"], rtol=CONSTANT_GRADIENT)
 
@@ -100,7 +127,7 @@ def test_vanishing_momentum():
 )
 def test_what_vanishing_momentum_needs(keys, needed):
     with pytest.raises(ft.ExperimentError, match=needed):
-        vanishing_momentum.measure(study.experiment("vanishing_momentum", keys))
+        vanishing_momentum.measure(questions.experiment("vanishing_momentum", keys))
 
 
 # --- how large is the leak? ------------------------------------------------------------------------------------
@@ -108,7 +135,7 @@ def test_what_vanishing_momentum_needs(keys, needed):
 
 @pytest.fixture(scope="module")
 def leak():
-    return momentum_leak.measure(study.experiment("momentum_leak", {"sweep": LEAK_SWEEP}), trials=400)
+    return momentum_leak.measure(questions.experiment("momentum_leak", {"sweep": LEAK_SWEEP}), trials=400)
 
 
 def test_the_leak_in_law_is_the_closed_form(leak):
@@ -129,7 +156,7 @@ def test_the_leak_of_the_real_step_is_the_closed_form(leak):
 
 def test_where_nothing_leaks_nothing_is_counted():
     """Momentum that is held off the set comes out when its coordinate returns: the count must be 0, not the closed form."""
-    chosen = study.experiment("momentum_leak", {"algorithm.off_set_momentum": "hold", "cases": [], "sweep": {}})
+    chosen = questions.experiment("momentum_leak", {"algorithm.off_set_momentum": "hold", "cases": [], "sweep": {}})
     gone, on_set = momentum_leak.leaks(chosen.algorithm, {"x": (4,)}, 50)
     assert np.all(np.abs(gone) < momentum_leak.REMAINDER / (1 - 0.9))
     assert 0 < on_set.mean() < 1
@@ -150,7 +177,7 @@ def test_where_nothing_leaks_nothing_is_counted():
 )
 def test_what_leaks_need(keys, needed):
     with pytest.raises(ft.ExperimentError, match=needed):
-        momentum_leak.measure(study.experiment("momentum_leak", keys | {"cases": [], "sweep": {}}))
+        momentum_leak.measure(questions.experiment("momentum_leak", keys | {"cases": [], "sweep": {}}))
 
 
 # --- does momentum off the set matter? -------------------------------------------------------------------------
@@ -158,7 +185,7 @@ def test_what_leaks_need(keys, needed):
 
 def reading(**keys):
     overrides = {"sweep": {}, "cases": [], "problem.dimension": 5, "simulation.steps": 300, "algorithm.learning_rate": 0.02}
-    return study.experiment("off_set_reading", overrides | keys)
+    return questions.experiment("off_set_reading", overrides | keys)
 
 
 READINGS = {"sweep": {"algorithm.off_set_momentum": ["reset", "decay", "hold"]}}
@@ -177,7 +204,7 @@ def test_the_floor_is_the_closed_stationary_form(chosen):
 def test_the_effective_step_is_the_progress_on_a_constant_gradient(chosen, gap, monkeypatch):
     monkeypatch.setattr(vanishing_momentum, "PERIODS", 800)  # momentum that is held is forgotten at 1 − p(1−β) a step
     sweep = {"algorithm.density": [0.4, 1.0], "algorithm.state_full.beta": [0.8], "algorithm.update_gap": [gap]}
-    flat = study.experiment("vanishing_momentum", {"sweep": sweep, "algorithm.off_set_momentum": chosen})
+    flat = questions.experiment("vanishing_momentum", {"sweep": sweep, "algorithm.off_set_momentum": chosen})
     table = vanishing_momentum.measure(flat)
     measured = table.loc[table["quantity"] == "everywhere", "measured"].item()
     assert measured == pytest.approx(off_set_reading.effective_step(chosen, 0.8, gap, 0.4), rel=CONSTANT_GRADIENT)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,12 +27,9 @@ from frugal_theory.theorems.theorem import published_step
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RateFit", "rates", "run"]
+__all__ = ["FITS", "Law", "RateFit", "law_of", "rates"]
 
 Array = NDArray[np.float64]
-
-WIDTH = 150
-"""Columns of the table where there is no terminal to measure."""
 
 CONFIDENCE = 0.99
 
@@ -73,7 +69,7 @@ class RateFit:
 
 
 @dataclass(frozen=True)
-class _Law:
+class Law:
     """What the fits keep of an experiment: L, Σσ_j², β, T, ρ, and the largest published step."""
 
     smoothness: float
@@ -84,6 +80,7 @@ class _Law:
 
     @property
     def largest_step(self) -> float:
+        """(1−β)/(L(4−β+β²))."""
         return published_step(self.smoothness, self.beta)
 
     def gradients(
@@ -107,21 +104,9 @@ def rates(experiment: Experiment, *, progress: Callable[[str], None] | None = No
 
     Raises ExperimentError for what is not Algorithm 2 on a quadratic. ``progress(name)`` is called after each fit.
     """
-    law = _law(experiment)
+    law = law_of(experiment)
     fits = []
-    studied: tuple[Callable[[_Law], RateFit], ...] = (
-        transient_slow,
-        transient_worst,
-        noise_in_alpha,
-        noise_in_variance,
-        constant_at_density,
-        constant_at_worst_density,
-        leak_at_worst_density,
-        linear_rate_sgd,
-        linear_rate_half,
-        linear_rate_sgdm,
-    )
-    for fit in studied:
+    for fit in FITS.values():
         found = fit(law)
         fits.append(found)
         if progress is not None:
@@ -129,7 +114,8 @@ def rates(experiment: Experiment, *, progress: Callable[[str], None] | None = No
     return fits
 
 
-def _law(experiment: Experiment) -> _Law:
+def law_of(experiment: Experiment) -> Law:
+    """What the fits keep of an experiment. Raises ExperimentError for what is not Algorithm 2 on a quadratic."""
     algorithm, problem = experiment.algorithm, experiment.problem
     if not isinstance(problem, Quadratic) or not isinstance(algorithm.state_full, Sgdm):
         raise ExperimentError(f'{experiment.name}: rates: problem.kind = "quadratic" and state_full.rule = "sgdm" are needed')
@@ -137,45 +123,18 @@ def _law(experiment: Experiment) -> _Law:
         raise ExperimentError(f'{experiment.name}: rates: state_free = "sgd" with lr_scale 1, and no weight_decay, are needed')
     setting = setting_of(experiment)
     variance = setting.total_variance if np.isfinite(setting.total_variance) and setting.total_variance > 0 else 1.0
-    return _Law(setting.smoothness, variance, algorithm.state_full.beta, algorithm.update_gap, algorithm.density)
-
-
-def run(experiment: Experiment, path: Path) -> None:
-    """The command: fit, write the numbers to ``path`` (Parquet), print the table."""
-    import pandas as pd
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from frugal_theory.results.files import finished, make_folder
-
-    make_folder(path.parent)
-    with Console(stderr=True).status("rates") as status:
-        fits = rates(experiment, progress=lambda name: status.update(f"rates: {name}"))
-    with finished(path) as temporary:
-        pd.concat([fit.frame() for fit in fits], ignore_index=True).to_parquet(temporary, index=False)
-    console = Console()
-    table = Table(
-        "rate", "predicted", "fitted", "interval", "verdict", "measured", box=None, pad_edge=False, header_style="dim"
-    )
-    styles = {"agrees": "green", "differs": "bold red", "inconclusive": "yellow"}
-    for fit in fits:
-        interval = f"[{fit.lower:.4g}, {fit.upper:.4g}]"
-        verdict = f"[{styles[fit.verdict]}]{fit.verdict}[/]"
-        table.add_row(fit.name, f"{fit.predicted:.4g}", f"{fit.estimate:.4g}", escape(interval), verdict, fit.what)
-    (console if console.is_terminal else Console(width=WIDTH)).print(table)
-    console.print(f"Numbers: {path}", highlight=False, soft_wrap=True)
+    return Law(setting.smoothness, variance, algorithm.state_full.beta, algorithm.update_gap, algorithm.density)
 
 
 # --- the transient ---------------------------------------------------------------------------------------------
 
 
-def _horizon(law: _Law) -> int:
+def _horizon(law: Law) -> int:
     """A number of steps after which momentum and periods have settled."""
     return 20 * max(law.gap, round(1 / (1 - law.beta)))
 
 
-def transient_slow(law: _Law) -> RateFit:
+def transient_slow(law: Law) -> RateFit:
     """avg E‖gᵏ‖² at K without noise, Δ = 1, curvature λ = 1/(Kα) where it is slowest: gradients do not vanish before K."""
     points = []
     for k in _horizon(law) * 2 ** np.arange(5):
@@ -186,7 +145,7 @@ def transient_slow(law: _Law) -> RateFit:
     return _exponent("transient in 1/(Kα), λ = 1/(Kα)", "avg E‖g‖² at Δ = 1, no noise", 1.0, points)
 
 
-def transient_worst(law: _Law) -> RateFit:
+def transient_worst(law: Law) -> RateFit:
     """The largest avg E‖gᵏ‖² at K over all curvatures up to L, without noise, Δ = 1."""
     points = []
     curvatures = law.smoothness * np.geomspace(1e-3, 1, 13)
@@ -198,7 +157,7 @@ def transient_worst(law: _Law) -> RateFit:
     return _exponent("transient in 1/(Kα), worst λ", "largest avg E‖g‖² over λ ≤ L, no noise", 1.0, points)
 
 
-def _effective(law: _Law) -> float:
+def _effective(law: Law) -> float:
     """A lower bound of the effective step size over α: 1 − ρ of the steps are SGD, and momentum keeps 1 − β at least."""
     return max(1 - law.density, 1 - law.beta)
 
@@ -206,7 +165,7 @@ def _effective(law: _Law) -> float:
 # --- the noise floor -------------------------------------------------------------------------------------------
 
 
-def _floor(law: _Law, alpha: float, variance: float) -> float:
+def _floor(law: Law, alpha: float, variance: float) -> float:
     """E‖g‖² in stationarity, on eight eigenvalues from L/10 to L that share σ²."""
     eigenvalues = law.smoothness * np.linspace(1 / CONDITION, 1, 8)
     steps = int(20 / (alpha * eigenvalues[0] * _effective(law))) + _horizon(law)
@@ -215,14 +174,14 @@ def _floor(law: _Law, alpha: float, variance: float) -> float:
     return float(np.mean(found[-law.gap :]))
 
 
-def noise_in_alpha(law: _Law) -> RateFit:
+def noise_in_alpha(law: Law) -> RateFit:
     """The floor against α."""
     alphas = law.largest_step / 2.0 ** np.arange(7)
     points = [(float(a), _floor(law, float(a), law.variance), float(a / law.largest_step)) for a in alphas]
     return _exponent("noise floor in α", "E‖g‖² in stationarity", 1.0, points)
 
 
-def noise_in_variance(law: _Law) -> RateFit:
+def noise_in_variance(law: Law) -> RateFit:
     """The floor against σ²."""
     variances = law.variance * 4.0 ** np.arange(-3, 4)
     points = [(float(v), _floor(law, law.largest_step / 2, float(v)), 0.0) for v in variances]
@@ -232,13 +191,13 @@ def noise_in_variance(law: _Law) -> RateFit:
 # --- the constant of Theorem 5.2 ---------------------------------------------------------------------------------
 
 
-def implied_constant(law: _Law, beta: float, density: float) -> float:
+def implied_constant(law: Law, beta: float, density: float) -> float:
     """The largest measured/shape for coordinates drawn at every step: over transient and noise, and all horizons.
 
     The learning rate is half the published step, λ = L. Measured and shape are both sums of a transient and of a noise
     part, so the largest ratio is that of one part alone.
     """
-    one = _Law(law.smoothness, 1.0, beta, 1, density)
+    one = Law(law.smoothness, 1.0, beta, 1, density)
     alpha = one.largest_step / 2
     steps = int(20 / (alpha * one.smoothness * float(_share_applied(density, beta))))
     horizons = np.arange(1, steps + 1)
@@ -262,7 +221,7 @@ LEAKS = 2.0 ** -np.arange(5, 13)
 """1 − β of the fits of Theorem 5.2's constant."""
 
 
-def constant_at_density(law: _Law) -> RateFit:
+def constant_at_density(law: Law) -> RateFit:
     """Theorem 5.2's implied constant against 1/(1−β), at the experiment's density: bounded, by 1/(1−ρ)."""
     density = law.density if 0 < law.density < 1 else 0.5
     points = [(1 / leak, implied_constant(law, 1 - leak, density), leak) for leak in LEAKS]
@@ -270,20 +229,20 @@ def constant_at_density(law: _Law) -> RateFit:
     return _exponent(name, "largest measured/shape; 0 is bounded", 0.0, points)
 
 
-def constant_at_worst_density(law: _Law) -> RateFit:
+def constant_at_worst_density(law: Law) -> RateFit:
     """Theorem 5.2's implied constant against 1/(1−β), at the density that is worst for each β: where ω_p is least."""
     name = "theorem_5_2's constant in 1/(1−β), worst ρ"
     return _exponent(name, "one constant for all ρ would need 0", 0.0, _worst_constants(law))
 
 
-def leak_at_worst_density(law: _Law) -> RateFit:
+def leak_at_worst_density(law: Law) -> RateFit:
     """The same numbers against what the run-length theorem says: ω_p is least, about 2√(1−β), at 1 − p ≈ √(1−β)."""
     name = "theorem_5_2's constant in 1/(1−β), worst ρ, by 1/ω"
     return _exponent(name, "the same; the run-length theorem's 1/ω", 0.5, _worst_constants(law))
 
 
 @lru_cache(maxsize=4)
-def _worst_constants(law: _Law) -> tuple[tuple[float, float, float], ...]:
+def _worst_constants(law: Law) -> tuple[tuple[float, float, float], ...]:
     points = []
     for leak in 2.0 ** -np.arange(4, 12):
         densities = 1 - np.sqrt(leak) * np.geomspace(0.5, 2, 201)
@@ -295,22 +254,22 @@ def _worst_constants(law: _Law) -> tuple[tuple[float, float, float], ...]:
 # --- linear rates ------------------------------------------------------------------------------------------------
 
 
-def linear_rate_sgd(law: _Law) -> RateFit:
+def linear_rate_sgd(law: Law) -> RateFit:
     """−log of the factor by which ‖gᵏ‖ shrinks, without noise and with nothing in the set."""
     return _linear(law, 0)
 
 
-def linear_rate_half(law: _Law) -> RateFit:
+def linear_rate_half(law: Law) -> RateFit:
     """The same with the top half of the eigen-directions in the set."""
     return _linear(law, 4)
 
 
-def linear_rate_sgdm(law: _Law) -> RateFit:
+def linear_rate_sgdm(law: Law) -> RateFit:
     """The same with everything in the set."""
     return _linear(law, 8)
 
 
-def _linear(law: _Law, count: int) -> RateFit:
+def _linear(law: Law, count: int) -> RateFit:
     """Slopes of −½ log ‖gᵏ‖² over the second half of a long run; the interval spans those of its quarters."""
     eigenvalues = law.smoothness * np.linspace(1, 1 / CONDITION, 8)
     # Momentum on the top directions frees the step: the first one without it sets the limit, unless β is small.
@@ -330,6 +289,24 @@ def _linear(law: _Law, count: int) -> RateFit:
     data = tuple((float(k[i]), float(squares[i])) for i in np.linspace(steps // 2, steps - 1, 32).astype(int))
     name = f"linear rate, momentum on {count} of 8 eigen-directions"
     return _fit(name, "−log of the factor of ‖g‖ a step", predicted, slopes[0], error, data, scale=predicted)
+
+
+FITS: dict[str, Callable[[Law], RateFit]] = {
+    fit.__name__: fit
+    for fit in (
+        transient_slow,
+        transient_worst,
+        noise_in_alpha,
+        noise_in_variance,
+        constant_at_density,
+        constant_at_worst_density,
+        leak_at_worst_density,
+        linear_rate_sgd,
+        linear_rate_half,
+        linear_rate_sgdm,
+    )
+}
+"""Every fit, in the order of the table."""
 
 
 # --- fitting -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,5 @@
+"""Rates: exponents fitted to exact expectations on quadratics, against what theory predicts."""
+
+from frugal_theory.studies.rates.fits import RateFit, rates
+
+__all__ = ["RateFit", "rates"]

@@ -1,0 +1,196 @@
+"""The runner: what every study gets, shown on a small one of the test's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import frugal_theory as ft
+from frugal_theory.studies import questions
+from frugal_theory.studies.runner import INTERRUPTED, carry_out
+from frugal_theory.studies.study import Answer
+from tests.conftest import QUADRATIC
+
+ROOT = Path(__file__).parents[2]
+
+STUDY = """
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    QUESTION = "Is the density above a half?"
+
+    def measure(experiment):
+        with Path("calls").open("a") as calls:
+            calls.write("x")
+        if Path("stop").exists() and len(Path("calls").read_text()) == int(Path("stop").read_text()):
+            raise KeyboardInterrupt
+        return pd.DataFrame({"measured": [experiment.algorithm.density, 2 * experiment.algorithm.density]})
+
+    def draw(table):
+        figure = Figure()
+        figure.add_subplot().plot(table["measured"])
+        return figure
+
+    def answer(table):
+        share = (table["measured"] > 0.5).mean()
+        return f"In {share:.0%} of the cells.", "yes" if share == 1 else "no"
+"""
+
+SWEEP = '\n[sweep]\n"algorithm.density" = [0.1, 0.2, 0.3, 0.4]\n'
+
+
+class Toy:
+    """A study that needs no experiment."""
+
+    name, question, by_cell = "toy", "Does a claim fail?", False
+
+    def __init__(self, failed=False):
+        self.failed = failed
+
+    def measure(self, _, run):
+        run.say("measuring")
+        return pd.concat([*run.each(one, [(1.5,), (2.5,)]), run.kept("last", lambda: one(3.5))], ignore_index=True)
+
+    def draw(self, table):  # noqa: ARG002
+        return {}
+
+    def answer(self, table):
+        return Answer(f"The sum is {table['x'].sum():g}.", "open", self.failed)
+
+
+def one(x):
+    return pd.DataFrame({"x": [x]})
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a study of the user's and its experiment."""
+    (tmp_path / "mine.py").write_text(textwrap.dedent(STUDY))
+    (tmp_path / "mine.toml").write_text(QUADRATIC + SWEEP)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def study(*arguments, cwd):
+    line = [sys.executable, "-m", "frugal_theory", "study", *map(str, arguments)]
+    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False, env=None)
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_file_of_the_users_is_a_study(place):
+    done = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    assert done.returncode == 0, "the answer is no, and that is done"
+    assert done.stderr == ""
+    assert "In 50%" not in done.stdout
+    assert "In 25% of the cells." in done.stdout
+    out = place / "out"
+    assert files(out) == ["experiment.toml", "figures/mine.png", "figures/mine.svg", "study.json", "table.csv"]
+    table = pd.read_csv(out / "table.csv")
+    assert list(table.columns) == ["algorithm.density", "measured"]
+    assert list(table["algorithm.density"]) == [0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4]
+    record = json.loads((out / "study.json").read_text())
+    assert record["name"] == "mine"
+    assert record["question"] == "Is the density above a half?"
+    assert record["status"] == "no"
+    assert record["answer"] == "In 25% of the cells."
+    assert ft.parse(record["experiment"]) == ft.load(place / "mine.toml") == ft.load(out / "experiment.toml")
+
+
+def test_an_interrupted_study_goes_on_where_it_was(place):
+    whole = study("mine.py", "--jobs", 1, "--out", "whole", cwd=place)
+    assert whole.returncode == 0
+    (place / "calls").unlink()
+    (place / "stop").write_text("3")
+    broken = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    assert broken.returncode == INTERRUPTED
+    assert broken.stderr.count("\n") == 1
+    assert "2 of 4 cells are kept in out" in broken.stderr
+    assert "continues" in broken.stderr
+    assert {path.parent.name for path in (place / "out").rglob("*") if path.is_file()} == {"cells"}
+    (place / "stop").unlink()
+    done = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    assert done.returncode == 0
+    assert "2 of 4 cells are those of an interrupted run" in done.stderr
+    assert len((place / "calls").read_text()) == 3 + 2, "the kept cells are not measured again"
+    assert files(place / "out") == files(place / "whole")
+    assert (place / "out" / "table.csv").read_bytes() == (place / "whole" / "table.csv").read_bytes()
+
+
+def test_nothing_kept_is_used_by_another_study_or_experiment(place):
+    (place / "stop").write_text("3")
+    assert study("mine.py", "--jobs", 1, "--out", "out", cwd=place).returncode == INTERRUPTED
+    (place / "stop").unlink()
+    (place / "mine.py").write_text((place / "mine.py").read_text().replace("2 * experiment", "3 * experiment"))
+    done = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert pd.read_csv(place / "out" / "table.csv")["measured"].max() == pytest.approx(1.2)
+
+
+def test_the_processes_do_not_matter(place):
+    (place / "mine.py").write_text((place / "mine.py").read_text().replace("def measure(experiment):", SLOW))
+    one, two = (study("mine.py", "--jobs", jobs, "--out", f"out{jobs}", cwd=place) for jobs in (1, 2))
+    assert one.returncode == two.returncode == 0, two.stderr
+    assert (place / "out1" / "table.csv").read_bytes() == (place / "out2" / "table.csv").read_bytes()
+
+
+SLOW = """def measure(experiment):
+    import time
+
+    time.sleep(1)"""
+
+
+BAD = {
+    "unknown": (["interpolatoin"], ['"interpolatoin" is not a study', 'did you mean "interpolation"']),
+    "one of two": (["nonsense", "interpolation"], ['"nonsense"']),
+    "no file": (["nowhere.py"], ["nowhere.py", "no such file"]),
+    "no experiment": (["alone.py"], ["alone.toml", "no such file"]),
+    "no study": (["empty.py"], ["empty.py", "has no QUESTION"]),
+    "broken": (["broken.py"], ["broken.py", "ZeroDivisionError"]),
+    "a key": (["mine.py", "--set", "algorithm.densty=1"], ["mine.toml", '"density"']),
+    "an experiment that it cannot measure": (["vanishing_momentum", "--set", "simulation.steps=9"], ["10 steps"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_writes_nothing(place, case):
+    (place / "empty.py").write_text("")
+    (place / "alone.py").write_text((place / "mine.py").read_text())
+    (place / "broken.py").write_text("1 / 0")
+    arguments, words = BAD[case]
+    done = study(*arguments, "--out", "new/out", cwd=place)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert [word for word in words if word not in done.stderr] == []
+    assert not (place / "new").exists()
+
+
+def test_a_study_without_an_experiment(tmp_path):
+    found = carry_out(Toy(), None, tmp_path / "toy")
+    assert found.answer == ("The sum is 7.5.", "open", False)
+    assert files(tmp_path / "toy") == ["study.json", "table.csv"]
+    assert json.loads((tmp_path / "toy" / "study.json").read_text())["experiment"] == ""
+
+
+def test_the_list_names_every_question(tmp_path):
+    done = study(cwd=tmp_path)
+    assert done.returncode == 0
+    for name in questions.names():
+        assert f"{name:20} {questions.question(name).question}" in done.stdout
+
+
+def test_a_failed_claim_is_exit_status_1(place):
+    (place / "mine.py").write_text((place / "mine.py").read_text().replace('else "no"', 'else "no", True'))
+    assert study("mine.py", "--jobs", 1, "--out", "out", cwd=place).returncode == 1
+    assert json.loads((place / "out" / "study.json").read_text())["failed"] is True
