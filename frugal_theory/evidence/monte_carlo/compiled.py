@@ -21,6 +21,7 @@ from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.algorithm.selection import selection_key, threshold, trial_keys
 from frugal_theory.algorithm.subspaces import COORDINATES, Mask, choose_parts, unit_subspace
 from frugal_theory.config import Algorithm
+from frugal_theory.config.registry import SUBSPACES
 from frugal_theory.instance import Instance
 from frugal_theory.metrics import (
     HybridNorm,
@@ -46,7 +47,7 @@ CHUNK = 64
 def applies(instance: Instance, metrics: Mapping[str, Metric]) -> bool:
     """Whether the instance is one of those that are compiled."""
     algorithm, runs = instance.setting.algorithm, instance.setting.runs
-    units = algorithm.set is not None or algorithm.subspace == "blocks" or unit_subspace(algorithm) is not None
+    units = algorithm.set is not None or SUBSPACES[algorithm.subspace].whole or unit_subspace(algorithm) is not None
     known = (
         type(instance.problem) in (Quadratic, Matrix, Logistic, Nonconvex)
         and type(instance.noise) in (Gaussian, NoNoise, StudentT, Minibatch)
