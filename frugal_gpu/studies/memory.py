@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from frugal_gpu.optim.backends import InPlace, accelerated
@@ -21,7 +20,7 @@ from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.registry import SUBSPACES
 
-__all__ = ["Memory", "memory_of", "memory_table", "state_bytes_held"]
+__all__ = ["Memory", "memory_of", "memory_table"]
 
 FLOAT32 = 4
 
@@ -83,16 +82,6 @@ def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL") ->
             idle += (1 - algorithm.density) * parameter.numel()
     frozen = idle if algorithm.subspace == "blocks" and algorithm.state_free.rule == "none" else 0.0
     return Memory(method, FLOAT32 * size, FLOAT32 * (size - frozen), FLOAT32 * state, INDEX * selection)
-
-
-def state_bytes_held(optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of every tensor in an optimizer's state, as measured."""
-    return sum(
-        value.numel() * value.element_size()
-        for state in optimizer.state.values()
-        for value in state.values()
-        if isinstance(value, torch.Tensor)
-    )
 
 
 def _treatments(model: nn.Module, algorithm: Algorithm) -> Iterator[tuple[nn.Parameter, bool | str]]:
