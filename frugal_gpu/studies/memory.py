@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -21,8 +22,13 @@ from frugal_theory.algorithm.selection import budget
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.registry import SUBSPACES
+from frugal_theory.studies.figures import bars
+from frugal_theory.studies.study import Answer, Run
 
-__all__ = ["Memory", "memory_of", "memory_table", "state_bytes_held"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["STUDY", "Memory", "MemoryStudy", "memory_of", "memory_table", "state_bytes_held", "unit_of"]
 
 FLOAT32 = 4
 
@@ -160,3 +166,44 @@ def _indices(shape: tuple[int, ...], algorithm: Algorithm) -> float:
 def _describe(algorithm: Algorithm) -> str:
     full, free = algorithm.state_full.rule, algorithm.state_free.rule
     return f"{full} on {algorithm.subspace}, {free} off them, density {algorithm.density:g}"
+
+
+class MemoryStudy:
+    """A row a method; ``parameters``, ``gradients``, ``state``, ``selection`` and ``total`` in bytes."""
+
+    name = "memory"
+    question = "Does the algorithm train in less memory than AdamW?"
+    by_cell = False
+
+    def measure(self, experiment: Experiment, run: Run) -> pd.DataFrame:  # noqa: ARG002
+        """The experiment's algorithm beside its neighbours, on its model. Raises ExperimentError without a [model] table."""
+        import pandas as pd
+
+        return pd.DataFrame([{**asdict(row), "total": row.total} for row in memory_table(experiment)])
+
+    def draw(self, table: pd.DataFrame) -> dict[str, Any]:
+        """A bar a method, of its parts."""
+        unit, size = unit_of(table)
+        shown = table.assign(
+            weights=table["parameters"] / size, gradients=table["gradients"] / size, state=table["state"] / size
+        )
+        title = "Memory of training, without activations"
+        return {"memory": bars(title, f"{unit}, float32", shown, ["weights", "gradients", "state"], left=330)}
+
+    def answer(self, table: pd.DataFrame) -> Answer:
+        """Yes if it does; by how much the state alone is smaller."""
+        adamw, own = table.iloc[0], table.iloc[-1]
+        unit, size = unit_of(table)
+        sentence = (
+            f"{own['method']} takes {own['total'] / size:,.2f} {unit} where AdamW takes {adamw['total'] / size:,.2f}, and its state "
+            f"{100 * own['state'] / adamw['state']:.0f} % of AdamW's."
+        )
+        return Answer(sentence, "yes" if own["total"] < adamw["total"] else "no")
+
+
+def unit_of(table: pd.DataFrame) -> tuple[str, int]:
+    """The unit that suits the largest total, and its bytes."""
+    return ("GiB", 2**30) if table["total"].max() >= 2**30 else ("MiB", 2**20)
+
+
+STUDY = MemoryStudy()
