@@ -195,8 +195,8 @@ class MemoryStudy:
         adamw, own = table.iloc[0], table.iloc[-1]
         unit, size = unit_of(table)
         sentence = (
-            f"{own['method']} takes {own['total'] / size:,.2f} {unit} where AdamW takes {adamw['total'] / size:,.2f}, and its state "
-            f"{100 * own['state'] / adamw['state']:.0f} % of AdamW's."
+            f"{own['method']} takes {own['total'] / size:,.2f} {unit} where AdamW takes {adamw['total'] / size:,.2f}, and "
+            f"its state {100 * own['state'] / adamw['state']:.0f} % of AdamW's."
         )
         return Answer(sentence, "yes" if own["total"] < adamw["total"] else "no")
 
