@@ -18,7 +18,7 @@ import numpy as np
 
 from frugal_theory.config.load import parse
 from frugal_theory.evidence.monte_carlo.simulation import WORTH_COMPILING, Simulation, run, simulation
-from frugal_theory.verdicts.verify import setting_of
+from frugal_theory.instance import instance_of
 
 EXPERIMENT = """
 name = "bench"
@@ -110,10 +110,8 @@ def _other(overrides: dict[str, Any]) -> Simulation:
 
 
 def _simulation(overrides: dict[str, Any], trials: int, steps: int) -> Simulation:
-    setting = setting_of(parse(EXPERIMENT, "bench", overrides))
-    return simulation(
-        setting.problem, setting.noise, setting.algorithm, learning_rate=setting.alpha, steps=steps, trials=trials
-    )
+    size = {"simulation.steps": steps, "simulation.trials": trials}
+    return simulation(instance_of(parse(EXPERIMENT, "bench", {**overrides, **size})))
 
 
 def _evidence(ready: Simulation, jobs: int) -> object:
@@ -130,23 +128,22 @@ def _noise(ready: Simulation) -> None:
     """What Noise.sample costs, for all trials of a batch at once, at the start."""
     rng = np.random.Generator(np.random.SFC64(0))
     for x in _batches(ready):
-        gradient = ready.problem.gradient(x)
+        gradient = ready.instance.problem.gradient(x)
         for _ in range(ready.steps):
-            ready.noise.sample(rng, ready.problem, x, gradient)
+            ready.instance.noise.sample(rng, ready.instance.problem, x, gradient)
 
 
 def _gradient(ready: Simulation) -> None:
     """What Problem.gradient costs, in the same way; on a separable problem the compiled path does without it."""
     for x in _batches(ready):
         for _ in range(ready.steps):
-            ready.problem.gradient(x)
+            ready.instance.problem.gradient(x)
 
 
 def _batches(ready: Simulation) -> Iterator[dict[str, Any]]:
     """x¹ of every batch."""
-    start = ready.problem.start(np.random.default_rng(0))
     for batch in ready.batches:
-        yield {name: np.repeat(value[None], len(batch), axis=0) for name, value in start.items()}
+        yield {name: np.repeat(value[None], len(batch), axis=0) for name, value in ready.instance.start.items()}
 
 
 def _interleaved(work: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, list[float]]:

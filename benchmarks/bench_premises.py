@@ -8,17 +8,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from frugal_theory.config.load import parse
-from frugal_theory.premises.check import LEVEL, check_premises, judge
+from frugal_theory.instance import Instance, instance_of
+from frugal_theory.premises.check import LEVEL, PREMISES, check_noise_premises
 from frugal_theory.premises.draws import DRAWN_COORDINATES, draw, sizes
+from frugal_theory.premises.grounds import Grounds
 from frugal_theory.premises.moments import dependence, excess_variance, nonzero_mean
-from frugal_theory.theorems import Setting
-from frugal_theory.verdicts.verify import setting_of
 
 COARSE = 0.05
 """A level at which false alarms of 1000 repetitions can be counted."""
@@ -165,24 +165,25 @@ class Scaled(Additive):
         return super().sample(rng, problem, x, {name: self.factor * g for name, g in gradient.items()})
 
 
-def setting(noise: Any, seed: int, problem: str = QUADRATIC, algorithm: dict[str, Any] | None = None) -> Setting:
-    """A setting with this noise: an object, or the tables of problem and noise."""
+def instance(noise: Any, seed: int, problem: str = QUADRATIC, algorithm: dict[str, Any] | None = None) -> Instance:
+    """An instance with this noise: an object, or the tables of problem and noise."""
     tables = dict(zip(("problem", "noise"), noise, strict=True)) if isinstance(noise, tuple) else {}
     text = EXPERIMENT.format(seed=seed, **{"problem": problem, "noise": NONE, **tables})
-    made = setting_of(parse(text, overrides=algorithm))
+    made = instance_of(parse(text, overrides=algorithm))
     if isinstance(noise, tuple):
         return made
-    return replace(made, noise=noise, variance=noise.variance(made.problem))
+    return Instance.of_parts(made.problem, noise, made.setting.algorithm, seed=seed)
 
 
 def false_alarms(name: str, repetitions: int, coordinates: int = FEWER) -> tuple[int, int]:
     """How often noise that meets all premises is refused, at the levels ``COARSE`` and ``LEVEL``."""
     coordinates = DRAWN_COORDINATES if name in WHOLE else coordinates
-    counts, made = [0, 0], setting(TRUE[name], 0)
+    counts, made = [0, 0], instance(TRUE[name], 0)
     for seed in range(repetitions):
-        drawn = draw(made.problem, made.noise, seed, coordinates)
+        seeded = Instance.of_parts(made.problem, made.noise, seed=seed)
+        drawn = draw(seeded, coordinates)
         for at, level in enumerate((COARSE, LEVEL)):
-            counts[at] += any(not p.held for p in judge(made, drawn, level))
+            counts[at] += any(not p.held for p in check_noise_premises(seeded, drawn, level))
     return counts[0], counts[1]
 
 
@@ -190,9 +191,10 @@ def found(name: str, repetitions: int, coordinates: int = FEWER) -> int:
     """How often a planted violation is found, at ``LEVEL``, as one of its own premise."""
     premise, noise = planted(coordinates)[name]
     coordinates = DRAWN_COORDINATES if name in WHOLE else coordinates
-    count, made = 0, setting(noise, 0)
+    count, made = 0, instance(noise, 0)
     for seed in range(repetitions):
-        premises = judge(made, draw(made.problem, made.noise, seed, coordinates), LEVEL)
+        seeded = Instance.of_parts(made.problem, made.noise, seed=seed)
+        premises = check_noise_premises(seeded, draw(seeded, coordinates), LEVEL)
         count += premise in [p.name for p in premises if not p.held]
     return count
 
@@ -207,13 +209,13 @@ SMOOTHNESS = {
 
 def smoothness(name: str, repetitions: int, factor: float) -> int:
     """How often P1 is refused when the declared L is ``factor`` times the true one, over problems drawn anew."""
-    from frugal_theory.premises.smoothness import RATIO_SLACK, search
+    from frugal_theory.premises.search import RATIO_SLACK, search
 
     count = 0
     for seed in range(repetitions):
-        problem = setting((SMOOTHNESS[name], NONE), seed).problem
-        declared = factor * problem.smoothness
-        count += search(problem, declared, seed).ratio > declared * (1 + RATIO_SLACK)
+        made = instance((SMOOTHNESS[name], NONE), seed)
+        declared = factor * made.problem.smoothness
+        count += search(made.problem, declared, made.start, seed).ratio > declared * (1 + RATIO_SLACK)
     return count
 
 
@@ -231,20 +233,9 @@ def selections(name: str, repetitions: int) -> int:
     problem, subspace = SELECTIONS[name]
     count = 0
     for seed in range(repetitions):
-        made = setting((problem, 'kind = "gaussian"\nsigma = 0.1'), seed, algorithm={"algorithm.subspace": subspace})
-        known = _Everything()
-        count += not check_premises(made, seed, known=known)[-1].held
+        made = instance((problem, 'kind = "gaussian"\nsigma = 0.1'), seed, algorithm={"algorithm.subspace": subspace})
+        count += not Grounds(made, LEVEL, PREMISES).premise("P6").held
     return count
-
-
-class _Everything(dict[bytes, Any]):
-    """Pretends to know P1 to P5, so that only P6 is tested."""
-
-    def get(self, key: bytes, default: Any = None) -> Any:  # noqa: ARG002
-        return ()
-
-    def __init__(self) -> None:
-        super().__init__()
 
 
 def interval(count: int, repetitions: int) -> str:

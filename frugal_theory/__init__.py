@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from frugal_theory.algorithm.periods import optimizer
     from frugal_theory.algorithm.step import State, init, step
     from frugal_theory.config import Algorithm, Experiment, Part
     from frugal_theory.config.adding import add_noise, add_problem, add_rule, add_subspace
@@ -13,15 +14,19 @@ if TYPE_CHECKING:
     from frugal_theory.config.registry import extended
     from frugal_theory.evidence.evidence import Evidence
     from frugal_theory.evidence.exact.expectations import exact
+    from frugal_theory.evidence.monte_carlo.simulation import simulate
     from frugal_theory.evidence.worst_case.programs import worst_case
+    from frugal_theory.instance import Instance, instance_of, resolved, setting_of
+    from frugal_theory.premises.check import add_premise
     from frugal_theory.premises.premise import Premise
     from frugal_theory.problems import build_noise, build_problem
     from frugal_theory.studies.ladder.ladder import Ladder, ladder
     from frugal_theory.theorems import THEOREMS, Setting, add_theorem
     from frugal_theory.verdicts.verdict import Verdict
-    from frugal_theory.verdicts.verify import bound, resolved, setting_of, simulate, verify
+    from frugal_theory.verdicts.verify import bound, verify
 
 _HOMES = {
+    "algorithm.periods": ("optimizer",),
     "algorithm.step": ("State", "init", "step"),
     "config": ("Algorithm", "Experiment", "Part"),
     "config.adding": ("add_noise", "add_problem", "add_rule", "add_subspace"),
@@ -29,13 +34,16 @@ _HOMES = {
     "config.registry": ("extended",),
     "evidence.evidence": ("Evidence",),
     "evidence.exact.expectations": ("exact",),
+    "evidence.monte_carlo.simulation": ("simulate",),
     "evidence.worst_case.programs": ("worst_case",),
+    "instance": ("Instance", "instance_of", "resolved", "setting_of"),
+    "premises.check": ("add_premise",),
     "premises.premise": ("Premise",),
     "problems": ("build_noise", "build_problem"),
     "studies.ladder.ladder": ("Ladder", "ladder"),
     "theorems": ("THEOREMS", "Setting", "add_theorem"),
     "verdicts.verdict": ("Verdict",),
-    "verdicts.verify": ("bound", "resolved", "setting_of", "simulate", "verify"),
+    "verdicts.verify": ("bound", "verify"),
 }
 """Where each public name lives; it is imported when it is first used, so that ``import frugal_theory`` is quick."""
 
@@ -48,6 +56,7 @@ __all__ = [
     "Evidence",
     "Experiment",
     "ExperimentError",
+    "Instance",
     "Ladder",
     "Part",
     "Premise",
@@ -55,6 +64,7 @@ __all__ = [
     "State",
     "Verdict",
     "add_noise",
+    "add_premise",
     "add_problem",
     "add_rule",
     "add_subspace",
@@ -67,8 +77,10 @@ __all__ = [
     "exact",
     "extended",
     "init",
+    "instance_of",
     "ladder",
     "load",
+    "optimizer",
     "parse",
     "resolved",
     "setting_of",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.instance import setting_of
 from frugal_theory.theorems.theorem import off_the_family
-from frugal_theory.verdicts.verify import setting_of
 
 __all__ = ["check_algorithm_2"]
 

@@ -12,7 +12,6 @@ so a reading is also compared with "reset" at *equal pace*: with a learning rate
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,13 +22,13 @@ from frugal_theory import config
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.config import Experiment, GaussianNoise, NoNoise
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.instance import setting_of
 from frugal_theory.problems import Quadratic
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_ticks
 from frugal_theory.report.words import number, percent
 from frugal_theory.studies.figures import panels
 from frugal_theory.studies.study import ALONE, Answer, Run
 from frugal_theory.theorems import THEOREMS
-from frugal_theory.verdicts.verify import setting_of
 
 from .algorithm_2 import check_algorithm_2
 from .vanishing_momentum import applied_share, delay
@@ -175,7 +174,7 @@ def share_of_bound(experiment: Experiment) -> float:
             problem = config.Quadratic(eigenvalues=(float(eigenvalue),), start=(start,))
             alone = experiment.model_copy(update={"problem": problem, "noise": GaussianNoise(sigma=sigma)})
             measured = ft.exact(alone, metric=theorem.metric).mean
-            bound = theorem.bound(replace(setting_of(_with(alone, off_set_momentum="reset")), smoothness=setting.smoothness))
+            bound = theorem.bound(setting_of(_with(alone, off_set_momentum="reset")).having(smoothness=setting.smoothness))
             largest = max(largest, float(np.max(measured / bound)))
     return largest
 

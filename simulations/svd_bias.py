@@ -30,6 +30,7 @@ from frugal_theory.algorithm.subspaces import choose_parts
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.registry import RULES as FAMILY
 from frugal_theory.evidence.intervals import mean_interval
+from frugal_theory.instance import starting_point
 from frugal_theory.problems.matrix import Matrix
 from frugal_theory.report.drawing import COLOURS
 from frugal_theory.report.words import number, percent
@@ -177,7 +178,7 @@ def _facts(experiment: Experiment) -> tuple[Array, int, float]:
     algorithm, problem = experiment.algorithm, ft.build_problem(experiment)
     assert isinstance(problem, Matrix)
     assert isinstance(algorithm.state_full, Sgdm)
-    gradient = problem.gradient(problem.start(np.random.default_rng(stream(experiment.seed, "start"))))["W"]
+    gradient = problem.gradient(starting_point(problem, experiment.seed))["W"]
     rows, columns = problem.shapes["W"]
     gradient = gradient if rows <= columns else gradient.T
     return gradient, budget(algorithm.density, min(rows, columns)), algorithm.state_full.beta

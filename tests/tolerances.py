@@ -56,3 +56,6 @@ SMALL_STEPS = 0.02
 
 LARGE_MATRIX = 0.02
 """A limit of large matrices at 60 rows: terms of 1/60, relative."""
+
+FLOAT16 = 5e-3
+"""A short run whose state waits in float16: a few roundings of 5e-4 that are averaged with the rest, relative."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from frugal_gpu.optim import formula
 from frugal_gpu.optim import groups as param_groups
-from frugal_gpu.optim.backends.foreach import state_full_rule
+from frugal_gpu.optim.backends import InPlace, accelerated
 from frugal_gpu.optim.step import Chosen, Share, apply, take_share
 from frugal_gpu.optim.subspaces import Basis, Free, Part, Turning, Units, at_least_float32, choose_basis, choose_parts
 from frugal_theory import config
+from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
 
 __all__ = ["Frugal"]
@@ -97,7 +99,7 @@ class Frugal(torch.optim.Optimizer):
             "set": None if set is None else tuple(set),
             "sampling": sampling,
             "order": order,
-            "state_full": {"rule": state_full} if param_groups.is_added(state_full) else state_full,
+            "state_full": state_full,
             "state_free": state_free,
             "state_free_lr_scale": state_free_lr_scale,
             "betas": betas,
@@ -174,10 +176,7 @@ class Frugal(torch.optim.Optimizer):
         for index, parameter in zip(saved, parameters, strict=True):
             exact = at_least_float32(parameter.dtype)
             state, source = self.state.get(parameter, {}), loaded["state"].get(index, {})
-            for key, value in state.items():
-                if isinstance(value, Tensor):
-                    kept = source[key].to(parameter.device, exact) if key in ("step", "basis") else value
-                    state[key] = kept.clone()
+            _own(state, source, parameter.device, exact)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -211,25 +210,58 @@ class Frugal(torch.optim.Optimizer):
         return bool(gradients) and (float(group["lr"]) != 0 or any(bool(gradient.any()) for gradient in gradients))
 
     def _step_group(self, index: int, group: dict[str, Any]) -> None:
-        """Enter a new period if it is time, split the gradients, and update tensors of one kind together."""
+        """Enter a new period if it is time, and take the step: by an accelerator of the rules, or by their formulas."""
         period, within = divmod(group["step"], group["update_gap"])
+        full, free = param_groups.rules_of(group)
+        rule = accelerated(full) if group["state_free"] in param_groups.FLAT["state_free"] else None
+        if rule is None:
+            self._step_by_formula(index, group, (full, free))
+            return
         if within == 0 and period > 0 and group["off_set_momentum"] == "reset":
             self._follow_units(index, period)
-        rule = state_full_rule(group)
         shares: dict[Any, list[Share]] = defaultdict(list)
-        for parameter, name, part in zip(group["params"], self._names(index), self._period_parts(index, period), strict=True):
-            if parameter.grad is None:
-                continue
-            if parameter.grad.is_sparse:
-                raise RuntimeError(f"Frugal: the gradient of {name} is sparse; only dense gradients are supported")
+        for parameter, name, part in self._with_gradients(index, period):
+            gradient = parameter.grad
+            assert gradient is not None
             if isinstance(part, Turning):
-                chosen: Chosen = self._basis(group, parameter, parameter.grad, name, part, period)
+                chosen: Chosen = self._basis(group, rule, parameter, gradient, name, part, period)
             else:
                 chosen = part
             share = take_share(rule, parameter, chosen, self.state)
             shares[share.kind].append(share)
         for alike in shares.values():
             apply(group, rule, alike)
+
+    def _step_by_formula(self, index: int, group: dict[str, Any], rules: tuple[Rule, Rule]) -> None:
+        """The same, parameter by parameter."""
+        period, within = divmod(group["step"], group["update_gap"])
+        before = dict(self._named_parts(index, period - 1)) if within == 0 and period > 0 else {}
+        alpha, reading = float(group["lr"]), group["off_set_momentum"]
+        for parameter, name, turning in self._with_gradients(index, period):
+            gradient, state = parameter.grad, self.state[parameter]
+            assert gradient is not None
+            columns = state.get("basis")
+            if isinstance(turning, Turning) and group["subspace"] != "eigen" and state.get("period") != period:
+                key = selection_key(group["seed"], name, period)
+                state["basis"] = choose_basis(group["subspace"], key, turning, gradient).columns
+                state["period"] = period
+            old = formula.part_of(before[name], parameter, reading, columns) if name in before and "full" in state else None
+            part = formula.part_of(turning, parameter, reading, state.get("basis"))
+            u = formula.update(rules, group, state, gradient, part, old)
+            parameter.mul_(1 - alpha * group["weight_decay"]).sub_(u.to(parameter.dtype), alpha=alpha)
+
+    def _with_gradients(self, index: int, period: int) -> Iterator[tuple[Tensor, str, Part]]:
+        """The parameters of a group that have a gradient, each with its name and part. RuntimeError for a sparse gradient."""
+        parts = self._named_parts(index, period)
+        for parameter, (name, part) in zip(self.param_groups[index]["params"], parts, strict=True):
+            if parameter.grad is None:
+                continue
+            if parameter.grad.is_sparse:
+                raise RuntimeError(f"Frugal: the gradient of {name} is sparse; only dense gradients are supported")
+            yield parameter, name, part
+
+    def _named_parts(self, index: int, period: int) -> list[tuple[str, Part]]:
+        return list(zip(self._names(index), self._period_parts(index, period), strict=True))
 
     def _follow_units(self, index: int, period: int) -> None:
         """At a new period, under "reset": units that stay keep their statistics, those that leave lose them."""
@@ -245,7 +277,14 @@ class Frugal(torch.optim.Optimizer):
                 state.update({name: new.select(old.lift(value)) for name, value in state.items()})
 
     def _basis(
-        self, group: dict[str, Any], parameter: Tensor, gradient: Tensor, name: str, part: Turning, period: int
+        self,
+        group: dict[str, Any],
+        rule: InPlace,
+        parameter: Tensor,
+        gradient: Tensor,
+        name: str,
+        part: Turning,
+        period: int,
     ) -> Basis:
         """The parameter's basis in this period; a new one resets, keeps or turns the statistics (``on_update``)."""
         state = self.state[parameter]
@@ -255,7 +294,6 @@ class Frugal(torch.optim.Optimizer):
         if group["subspace"] == "eigen":
             raise ValueError(f'Frugal: subspace "eigen" has no basis for {name} in its state; pass bases={{name: columns}}')
         new = choose_basis(group["subspace"], selection_key(group["seed"], name, period), part, gradient)
-        rule = state_full_rule(group)
         if old is not None and group["on_update"] == "reset":
             state.clear()
         elif old is not None and group["on_update"] == "project":
@@ -306,3 +344,13 @@ class Frugal(torch.optim.Optimizer):
                 )
             exact = columns[:, : part.rank].to(parameter.device, at_least_float32(parameter.dtype))
             self.state[parameter]["basis"] = exact.clone(memory_format=torch.contiguous_format)
+
+
+def _own(state: dict[str, Any], source: Mapping[str, Any], device: torch.device, exact: torch.dtype) -> None:
+    """Make every tensor of a loaded state its own, step counts and bases in their full precision."""
+    for key, value in state.items():
+        if isinstance(value, dict):
+            _own(value, source[key], device, exact)
+        elif isinstance(value, Tensor):
+            kept = source[key].to(device, exact) if key in ("step", "count", "basis") else value
+            state[key] = kept.clone()

@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
-from frugal_gpu.optim.backends.foreach import RULES
 from frugal_theory import config
+from frugal_theory.algorithm.rules import Rule, rule_of
 from frugal_theory.config.registry import RULES as FORMULAS
 
-__all__ = ["SPLIT", "checked", "is_added", "model_groups", "options", "rule_defaults"]
+__all__ = ["FLAT", "SPLIT", "checked", "flat", "model_groups", "options", "rule_defaults", "rules_of", "tables_of"]
 
 SPLIT = (True, "state_full", "state_free")
 """What a group's ``split`` may be: split by the subspace, or state-full or state-free as a whole."""
@@ -42,31 +42,49 @@ def options(algorithm: config.Algorithm) -> dict[str, Any]:
     return {**table, "state_full": algorithm.state_full, "state_free": algorithm.state_free, "seed": algorithm.seed or 0}
 
 
+FLAT = {"state_full": ("sgdm", "adamw", "lion"), "state_free": ("sgd", "signsgd", "none")}
+"""Rules whose settings are options of a group, as those of torch's optimizers are; others keep their table as it is."""
+
+
 def flat(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options with rules given as tables or config objects spelled flat: ``state_full={"rule": "lion"}``.
 
     Raises ValueError for a table that is not a rule.
     """
     result = dict(given)
-    for name, prefix in (("state_full", ""), ("state_free", "state_free_")):
-        rule = result.get(name)
-        if isinstance(rule, (Mapping, BaseModel)):
-            table = dict(rule) if isinstance(rule, Mapping) else rule.model_dump()
-            settings = getattr(_algorithm({name: table}), name).model_dump()
-            result[name] = settings.pop("rule")
+    for side, prefix in (("state_full", ""), ("state_free", "state_free_")):
+        rule = result.get(side)
+        if isinstance(rule, str) and rule in FORMULAS and rule not in FLAT[side]:
+            rule = {"rule": rule}
+        if not isinstance(rule, (Mapping, BaseModel)):
+            continue
+        table = dict(rule) if isinstance(rule, Mapping) else rule.model_dump()
+        settings = getattr(_algorithm({side: table}), side).model_dump()
+        result[side] = settings.pop("rule")
+        if result[side] in FLAT[side]:
             result.update({prefix + key: value for key, value in settings.items()})
+            result.pop(f"{side}_table", None)
+        else:
+            result[f"{side}_table"] = settings
     return result
 
 
 def rule_defaults(rule: Any) -> dict[str, Any]:
-    """The hyperparameters that a state-full rule has when none are given; nothing for an unknown rule."""
-    known = isinstance(rule, str) and rule in FORMULAS
-    return FORMULAS[rule].table().model_dump(exclude={"rule"}) if known else {}
+    """The options that a state-full rule has when none are given; nothing for a rule that keeps its table."""
+    return FORMULAS[rule].table().model_dump(exclude={"rule"}) if rule in FLAT["state_full"] else {}
 
 
-def is_added(rule: Any) -> bool:
-    """Whether this is the name of a rule that was added, and so has no arguments of its own in ``Frugal``."""
-    return isinstance(rule, str) and FORMULAS.is_added(rule)
+def tables_of(group: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables of a group's two rules, as an experiment file has them."""
+    full = group.get("state_full_table") or {key: group[key] for key in rule_defaults(group["state_full"])}
+    free = group.get("state_free_table") or {"lr_scale": group["state_free_lr_scale"]}
+    return {"state_full": {"rule": group["state_full"], **full}, "state_free": {"rule": group["state_free"], **free}}
+
+
+def rules_of(group: Mapping[str, Any]) -> tuple[Rule, Rule]:
+    """The state-full and the state-free rule that a group names, with its present hyperparameters."""
+    full, free = (FORMULAS[table["rule"]].table.model_validate(table) for table in tables_of(group).values())
+    return rule_of(full), rule_of(free)
 
 
 def checked(group: Mapping[str, Any]) -> None:
@@ -78,13 +96,7 @@ def checked(group: Mapping[str, Any]) -> None:
         raise ValueError(f'Frugal: split = {group["split"]!r}: allowed: True, "state_full", "state_free"')
     if isinstance(group["seed"], int) and group["seed"] < 0:
         raise ValueError(f"Frugal: seed = {group['seed']}: allowed: a whole number >= 0")
-    rule = {key: group[key] for key in rule_defaults(group["state_full"])}
-    table = {key: group[key] for key in _ALGORITHM_KEYS}
-    table["state_full"] = {"rule": group["state_full"], **rule}
-    table["state_free"] = {"rule": group["state_free"], "lr_scale": group["state_free_lr_scale"]}
-    _algorithm(table)
-    if group["state_full"] not in RULES:
-        raise ValueError(f"Frugal: state_full = {group['state_full']!r} has no PyTorch rule; foreach.add_rule adds it")
+    _algorithm({key: group[key] for key in _ALGORITHM_KEYS} | tables_of(group))
     if group["set"] is not None and group["split"] not in ("state_full", "state_free"):
         total = sum(parameter.numel() for parameter in group["params"])
         outside = [j for j in group["set"] if j >= total]

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frugal_gpu.optim.backends.foreach import StateFullRule, state_free_update
+from frugal_gpu.optim.backends import InPlace
+from frugal_gpu.optim.backends.foreach import state_free_update
 from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Units
 
 __all__ = ["Chosen", "Share", "apply", "take_share"]
@@ -39,7 +40,7 @@ class Share:
         return self.parameter.device, self.parameter.dtype, type(self.statistics.get("step"))
 
 
-def take_share(rule: StateFullRule, parameter: Tensor, part: Chosen, states: Mapping[Tensor, dict[str, Any]]) -> Share:
+def take_share(rule: InPlace, parameter: Tensor, part: Chosen, states: Mapping[Tensor, dict[str, Any]]) -> Share:
     """Split the gradient, and look up the statistics of its state-full part: zeros where there are none yet.
 
     ``states`` is the optimizer's defaultdict. Raises RuntimeError for a sparse gradient.
@@ -64,7 +65,7 @@ def take_share(rule: StateFullRule, parameter: Tensor, part: Chosen, states: Map
     return Share(parameter, part, g_full, g_free, statistics)
 
 
-def apply(group: Mapping[str, Any], rule: StateFullRule, shares: Sequence[Share]) -> None:
+def apply(group: Mapping[str, Any], rule: InPlace, shares: Sequence[Share]) -> None:
     """Run both rules on shares of one kind and move their parameters: x ← (1 − α · weight_decay) x − α u."""
     _state_full(rule, [share for share in shares if share.g_full is not None])
     if group["state_free"] != "none":
@@ -77,7 +78,7 @@ def apply(group: Mapping[str, Any], rule: StateFullRule, shares: Sequence[Share]
         torch._foreach_add_([x for x, _ in moves], [u.reshape(x.shape) for x, u in moves], alpha=-alpha)
 
 
-def _state_full(rule: StateFullRule, shares: Sequence[Share]) -> None:
+def _state_full(rule: InPlace, shares: Sequence[Share]) -> None:
     if not shares:
         return
     statistics = {name: [share.statistics[name] for share in shares] for name in shares[0].statistics}

@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frugal_theory.algorithm.kinds import Drawn, Scheduled
 from frugal_theory.algorithm.parts import ROUNDING
 from frugal_theory.algorithm.selection import (
     budget,
-    circle,
     independent_units,
     selection_key,
     subset,
     uniform_bits,
 )
-from frugal_theory.algorithm.subspaces import members
+from frugal_theory.algorithm.subspaces import blocks_of, members
 from frugal_theory.config.registry import SUBSPACES
 
 __all__ = [
@@ -228,10 +228,10 @@ def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str
         return _fixed_set(group["set"], parameters, group["off_set_momentum"])
     if group["density"] in (0, 1):
         return [Full() if group["density"] == 1 else Free()] * len(parameters)
-    if group["subspace"] == "blocks":
+    if (blocks := blocks_of(group["subspace"], group["order"])) is not None:
         sizes = np.array([parameter.numel() for parameter in parameters], dtype=np.int64)
         key = selection_key(group["seed"], blocks_key, period)
-        active = circle(key, period, sizes, group["density"], group["order"])
+        active = np.asarray(blocks.active(key, period, sizes, group["density"]))
         off: Part = OffBlock() if group["off_set_momentum"] == "decay" else Free()
         return [Full() if inside else off for inside in active]
     return [
@@ -253,7 +253,9 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
 def _choose_part(group: Mapping[str, Any], key: int, period: int, parameter: Tensor) -> Part:
     kind, density, shape = group["subspace"], group["density"], matrix_shape(parameter)
     units = _UNITS[group["off_set_momentum"]]
-    if SUBSPACES.is_added(kind):  # an added one: its NumPy code, and an index of coordinates
+    if isinstance(SUBSPACES[kind], Drawn | Scheduled) and SUBSPACES.is_added(
+        kind
+    ):  # an added one: its NumPy code, and an index of coordinates
         inside = np.broadcast_to(members(SUBSPACES[kind], key, period, tuple(parameter.shape), density), parameter.shape)
         index = torch.from_numpy(np.flatnonzero(inside)).to(parameter.device)
         return units(_short(index, parameter.numel()), 0, (parameter.numel(),))
@@ -306,7 +308,10 @@ def _short(index: Tensor, count: int) -> Tensor:
 def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
     """The basis of a new period: "random" from the key, "svd" from the gradient."""
     gradient = gradient.reshape(part.shape).to(at_least_float32(gradient.dtype))
-    if kind == "svd":
+    if SUBSPACES.is_added(kind):  # its NumPy code, once a period
+        made = SUBSPACES[kind].columns(key, gradient.cpu().numpy(), part.side, part.rank)
+        columns = torch.as_tensor(made, dtype=gradient.dtype, device=gradient.device)
+    elif kind == "svd":
         columns = principal(gradient, part)
     else:
         numbers = normals(key, part.length * part.rank, gradient.device).to(gradient.dtype)

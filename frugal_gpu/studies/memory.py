@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from frugal_gpu.optim.backends.foreach import StateFullRule, state_full_rule
-from frugal_gpu.optim.groups import flat
-from frugal_theory.algorithm.rules import AdamW, Nothing
+from frugal_gpu.optim.backends import InPlace, accelerated
+from frugal_theory.algorithm.rules import AdamW, Nothing, rule_of
 from frugal_theory.algorithm.selection import budget
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.load import ExperimentError
@@ -111,11 +110,13 @@ def _treatments(model: nn.Module, algorithm: Algorithm) -> Iterator[tuple[nn.Par
             yield parameter, group["split"]
 
 
-def _rule(algorithm: Algorithm) -> StateFullRule:
-    return state_full_rule(flat({"state_full": algorithm.state_full}))
+def _rule(algorithm: Algorithm) -> InPlace:
+    found = accelerated(rule_of(algorithm.state_full))
+    assert found is not None
+    return found
 
 
-def _statistics(rule: StateFullRule) -> int:
+def _statistics(rule: InPlace) -> int:
     """Statistics that a state-full rule keeps for every number it updates."""
     return len(rule.vectors + rule.squares)
 

@@ -33,7 +33,8 @@ from frugal_gpu.train.schedule import learning_rate_factor
 from frugal_theory import config
 from frugal_theory.config import Experiment, Training
 from frugal_theory.config.load import ExperimentError, dump
-from frugal_theory.results.files import finished, make_folder, write_text
+from frugal_theory.results.files import make_folder, write_table, write_text
+from frugal_theory.results.schema import TRAINING_EVIDENCE
 
 __all__ = ["Outcome", "check", "evaluate", "perplexity", "train"]
 
@@ -324,8 +325,7 @@ def _save(run: Run, step: int, folder: Path, log: Log, settings: dict[str, Any])
 def _finish(run: Run, folder: Path, log: Log, settings: dict[str, Any], unigram: float) -> dict[str, Any]:
     """The evidence, and summary.json last: it says that the run is complete."""
     lines = read_metrics(log.path)
-    with finished(folder / "evidence.parquet") as temporary:
-        training_evidence(lines).frame().to_parquet(temporary, index=False)
+    write_table(folder / Path(TRAINING_EVIDENCE.path).name, training_evidence(lines).frame()[list(TRAINING_EVIDENCE.columns)])
     measured = [line["validation_perplexity"] for line in lines if "validation_perplexity" in line]
     parameters = sum(p.numel() for p in run.model.parameters())
     summary = {

@@ -36,9 +36,8 @@ class Split:
     squares: ClassVar[tuple[str, ...]] = ()
 
     def init(self, like: Array) -> State:
-        """Both rules at their start. Under "hold" the state covers what is off the part, too."""
-        part = like if self.reading == "hold" else self.part.project(like)
-        return {"full": self.full.init(part), "free": self.free.init(like)}
+        """Both rules at their start."""
+        return {"full": self.full.init(self.part.covered(like, self.reading)), "free": self.free.init(like)}
 
     def update(self, state: State, g: Array, seen: Seen | None = None) -> tuple[Array, State]:
         """The update of the formula above, and both new states."""

@@ -20,7 +20,7 @@ from frugal_theory.algorithm.subspaces import choose_parts, side
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
 
-__all__ = ["Alternating", "carried", "optimizer", "placed"]
+__all__ = ["Alternating", "carried", "optimizer", "placed", "readings"]
 
 State = dict[str, Any]
 
@@ -109,25 +109,33 @@ class Alternating:
         """The state of a parameter's Split in a new period."""
         if old is None or state is None:
             return self._split(new).init(gradient)
-        full = carried(self.algorithm, self.full, old, new, state["full"], gradient)
+        full = carried(self.full, old, new, state["full"], gradient, **readings(self.algorithm))
         return {"full": full, "free": state["free"]}
 
 
-def carried(algorithm: Algorithm, rule: Rule, old: Part, new: Part, state: RuleState, gradient: Array) -> RuleState:
+def carried(
+    rule: Rule, old: Part, new: Part, state: RuleState, gradient: Array, *, reading: Reading, on_update: str
+) -> RuleState:
     """The state-full rule's state when its part becomes another one.
 
     A mask, and units under "hold", need nothing: their state covers everything. Other units that stay keep their entries, those
     that enter are where the rule starts, and entries that units share stay while any unit does. A rule that holds rules, whose
-    state is not by unit, starts anew with a new set. Of a basis, ``on_update`` decides; eigenvectors never change.
+    state is not by unit, starts anew with a new set. Of a basis, ``on_update`` decides: "reset", "keep" or "project".
     """
     if isinstance(new, Units) and isinstance(old, Units):
-        return state if algorithm.off_set_momentum == "hold" else _followed(rule, old, new, state, gradient)
-    if isinstance(new, Mask) or algorithm.on_update == "keep" or algorithm.subspace == "eigen":
+        return state if reading == "hold" else _followed(rule, old, new, state, gradient)
+    if isinstance(new, Mask) or on_update == "keep":
         return state
-    if algorithm.on_update == "reset" or not isinstance(new, Basis) or not isinstance(old, Basis):
+    if on_update == "reset" or not isinstance(new, Basis) or not isinstance(old, Basis):
         return rule.init(new.project(gradient))
     turning = (*rule.vectors, *rule.squares)
     return {key: new.turn(old, value, key in rule.squares) if key in turning else value for key, value in state.items()}
+
+
+def readings(algorithm: Algorithm) -> dict[str, Any]:
+    """What an algorithm does with a state when its part changes; eigenvectors never do."""
+    on_update = "keep" if algorithm.subspace == "eigen" else algorithm.on_update
+    return {"reading": algorithm.off_set_momentum, "on_update": on_update}
 
 
 def _followed(rule: Rule, old: Units, new: Units, state: RuleState, gradient: Array) -> RuleState:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from frugal_theory.algorithm.kinds import Blocks, Drawn, Known, Scheduled
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.selection import budget, selection_key, trial_keys
-from frugal_theory.algorithm.subspaces import Basis, Drawn, Mask, Scheduled, Shapes, choose_parts, members, unit_subspace
+from frugal_theory.algorithm.subspaces import Basis, Mask, Shapes, blocks_of, choose_parts, members, unit_subspace
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
 
@@ -132,28 +134,30 @@ def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array]
     """The law of the algorithm's momentum set; None if it depends on the noise (svd of the stochastic gradient), or if
     it is unknown (an added subspace that does not declare its share)."""
     kind, density = algorithm.subspace, algorithm.density
-    units = unit_subspace(algorithm)
+    subspace: Any = unit_subspace(algorithm) or blocks_of(algorithm.subspace, algorithm.order) or SUBSPACES[kind]
     if algorithm.set is not None or density in (0.0, 1.0):
         return RunLengths(algorithm, shapes, "fixed", _members(algorithm, shapes, 0))
-    if kind == "svd" or (isinstance(units, Drawn) and units.share is None):
-        return None
-    if kind == "eigen":
+    if isinstance(subspace, Scheduled) or (isinstance(subspace, Blocks) and subspace.scheduled):
+        return RunLengths(algorithm, shapes, "scheduled", _members(algorithm, shapes, 0))
+    if isinstance(subspace, Known):
         zeros = {name: np.zeros(shape) for name, shape in shapes.items()}
         parts = choose_parts(algorithm, shapes, 0, zeros, bases=bases)
         share = {name: _diagonal(part) for name, part in parts.items()}
         return RunLengths(algorithm, shapes, "fixed", share)
-    if isinstance(units, Scheduled) or (kind == "blocks" and algorithm.order != "random"):
-        return RunLengths(algorithm, shapes, "scheduled", _members(algorithm, shapes, 0))
-    if isinstance(units, Drawn) and units.share is not None:
-        share = {name: _checked_share(kind, units.share(shape, density), shape) for name, shape in shapes.items()}
+    if subspace.share is None:
+        return None
+    if isinstance(subspace, Drawn):
+        share = {name: _checked_share(kind, subspace.share(shape, density), shape) for name, shape in shapes.items()}
         return RunLengths(algorithm, shapes, "redrawn", share)
-    total = sum(math.prod(shape) for shape in shapes.values())
-    if kind == "blocks":  # see selection.circle: a block larger than the window is taken by windows inside it
-        window = budget(density, total)
-        share = {name: np.asarray(min(1.0, max(window, math.prod(shape)) / total)) for name, shape in shapes.items()}
+    if isinstance(subspace, Blocks):
+        shares = subspace.share(np.array([math.prod(shape) for shape in shapes.values()]), density)
+        share = {name: _checked_share(kind, s, ()) for name, s in zip(shapes, np.asarray(shares), strict=True)}
         return RunLengths(algorithm, shapes, "redrawn", share)
-    lengths = {name: min(shape, default=1) for name, shape in shapes.items()}  # of a random basis
-    share = {name: np.asarray(budget(density, length) / length) for name, length in lengths.items()}
+    lengths = {name: min(shape, default=1) for name, shape in shapes.items()}  # of a basis
+    ranks = {name: budget(density, length) for name, length in lengths.items()}
+    share = {
+        name: np.asarray(subspace.share(lengths[name], rank) if rank < lengths[name] else 1.0) for name, rank in ranks.items()
+    }
     return RunLengths(algorithm, shapes, "turning", share)
 
 

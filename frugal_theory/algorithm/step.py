@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from frugal_theory.algorithm.combine import Split
 from frugal_theory.algorithm.parts import Basis, Mask, Part
-from frugal_theory.algorithm.periods import carried, placed
+from frugal_theory.algorithm.periods import carried, placed, readings
 from frugal_theory.algorithm.rules import Rule, RuleState, rule_of
 from frugal_theory.algorithm.subspaces import choose_parts
 from frugal_theory.config import Algorithm
@@ -155,7 +155,7 @@ def _entered(
     if old is None or state is None:
         start = split.init(gradient)
         return start["full"], start["free"]
-    return carried(algorithm, split.full, old, split.part, state, gradient), {}
+    return carried(split.full, old, split.part, state, gradient, **readings(algorithm)), {}
 
 
 def _learning_rate(algorithm: Algorithm, given: float | None) -> float:

@@ -8,13 +8,14 @@ eigen); its state-full part is QᵀG or GQ, on the shorter side of the matrix. E
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from frugal_theory.algorithm.kinds import Blocks, Drawn, Known, Scheduled, Turned
 from frugal_theory.algorithm.parts import Basis, Mask
 from frugal_theory.algorithm.selection import (
     budget,
@@ -33,10 +34,12 @@ __all__ = [
     "Basis",
     "Blocks",
     "Drawn",
+    "Known",
     "Mask",
     "Part",
     "Scheduled",
     "Turned",
+    "blocks_of",
     "choose_parts",
     "members",
     "orthonormal",
@@ -48,51 +51,6 @@ __all__ = [
 Array = NDArray[np.float64]
 Part = Mask | Basis
 Shapes = Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A unit subspace that is drawn anew every period, for every parameter by itself.
-
-    ``units(key, shape, density)`` gives booleans that broadcast against a parameter of that shape, true in the set. All
-    its randomness comes from ``key`` through the functions of :mod:`frugal_theory.algorithm.selection`: an int, or an
-    int64 array of shape (trials, 1), and then the result has a leading axis of trials. It does not see the period, so
-    the draws of different periods are independent.
-
-    ``share(shape, density)`` is the probability of each coordinate to be in the set; it broadcasts against the shape.
-    Without it the law of the set is unknown, and no theorem applies (premise P6).
-    """
-
-    units: Callable[[Any, tuple[int, ...], float], NDArray[np.bool_]]
-    share: Callable[[tuple[int, ...], float], ArrayLike] | None = None
-    matrix: bool = False
-    """Whether only a matrix has such units."""
-    basis: ClassVar[bool] = False
-
-
-@dataclass(frozen=True)
-class Scheduled:
-    """A unit subspace that follows a schedule: ``units(period, shape, density)`` as in :class:`Drawn`, nothing random."""
-
-    units: Callable[[int, tuple[int, ...], float], NDArray[np.bool_]]
-    matrix: bool = False
-    basis: ClassVar[bool] = False
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """A subspace that takes parameters whole, chosen among all of them."""
-
-    matrix: ClassVar[bool] = False
-    basis: ClassVar[bool] = False
-
-
-@dataclass(frozen=True)
-class Turned:
-    """A subspace spanned by orthonormal directions on the shorter side of a parameter."""
-
-    matrix: bool = False
-    basis: ClassVar[bool] = True
 
 
 def choose_parts(
@@ -119,9 +77,9 @@ def choose_parts(
         return _fixed_set(algorithm.set, shapes)
     if density in (0.0, 1.0):
         return {name: Mask(np.asarray(density == 1.0)) for name in shapes}
-    if kind == "blocks":
+    if (blocks := blocks_of(kind, algorithm.order)) is not None:
         sizes = np.array([math.prod(shape) for shape in shapes.values()], dtype=np.int64)
-        active = circle(key("blocks"), period, sizes, density, algorithm.order)
+        active = np.asarray(blocks.active(key("blocks"), period, sizes, density))
         return {
             name: Mask(_shaped(active[..., i : i + 1], (1,) * len(shape))) for i, (name, shape) in enumerate(shapes.items())
         }
@@ -133,7 +91,7 @@ def choose_parts(
         elif len(shape) < 2 and SUBSPACES[kind].matrix:
             parts[name] = Mask(np.asarray(True))
         else:
-            parts[name] = _basis(kind, key(name), shape, density, gradients[name], (bases or {}).get(name))
+            parts[name] = _basis(SUBSPACES[kind], key(name), shape, density, gradients[name], (bases or {}).get(name))
     return parts
 
 
@@ -142,6 +100,14 @@ def unit_subspace(algorithm: Algorithm) -> Drawn | Scheduled | None:
     drawn_by_number = algorithm.subspace == "coordinates" and algorithm.sampling == "fixed_size"
     found = RANDK if drawn_by_number else SUBSPACES[algorithm.subspace]
     return found if isinstance(found, Drawn | Scheduled) else None
+
+
+def blocks_of(subspace: str, order: str) -> Blocks | None:
+    """The subspace of whole parameters of that name; None for others. The built-in one walks in the ``order`` asked for."""
+    found = SUBSPACES[subspace]
+    if found is not BLOCKS:
+        return found if isinstance(found, Blocks) else None
+    return Blocks(partial(circle, order=order), _window if order == "random" else None, scheduled=order != "random")
 
 
 def members(units: Drawn | Scheduled, key: Any, period: int, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
@@ -217,21 +183,46 @@ COORDINATES = Drawn(_coordinates, lambda _, density: density)
 RANDK = Drawn(_randk, lambda shape, density: _share(density, math.prod(shape)))
 COLUMNS = Drawn(_columns, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[-1]), matrix=True)
 ROWS = Drawn(_rows, lambda shape, density: 1.0 if len(shape) < 2 else _share(density, shape[0]), matrix=True)
-BLOCKS, RANDOM, SVD, EIGEN = Blocks(), Turned(), Turned(matrix=True), Turned()
 
 
-def _basis(kind: str, key: Any, shape: tuple[int, ...], density: float, gradient: Array, eigenvectors: Array | None) -> Part:
+def _window(sizes: NDArray[np.int64], density: float) -> Array:
+    """The probability of each block on the circle; one larger than the window is taken by windows inside it."""
+    total = int(sizes.sum())
+    return np.minimum(1.0, np.maximum(budget(density, total), sizes) / total)
+
+
+def _random(key: Any, gradient: Array, side: str, rank: int) -> Array:
+    """Uniform on the Stiefel manifold, whatever the gradient."""
+    length = side_length(gradient, side)
+    return orthonormal(normals(key, length * rank), length, rank)
+
+
+def _svd(key: Any, gradient: Array, side: str, rank: int) -> Array:  # noqa: ARG001
+    """The gradient's leading singular vectors."""
+    return principal(gradient, side, rank)
+
+
+BLOCKS = Blocks(partial(circle, order="random"), _window)
+RANDOM = Turned(_random, lambda length, rank: rank / length)
+SVD = Turned(_svd, matrix=True)
+EIGEN = Known()
+
+
+def _basis(kind: Any, key: Any, shape: tuple[int, ...], density: float, gradient: Array, eigenvectors: Array | None) -> Part:
     length = min(shape)
     rank = budget(density, length)
     if rank == length:  # the whole space: the state-full rule alone, no residual
         return Mask(np.asarray(True))
-    if kind == "random":
-        return Basis(orthonormal(normals(key, length * rank), length, rank), side(shape))
-    if kind == "svd":
-        return Basis(principal(gradient, side(shape), rank), side(shape))
+    if isinstance(kind, Turned):
+        return Basis(kind.columns(key, gradient, side(shape), rank), side(shape))
     if eigenvectors is None:
         raise ValueError('subspace "eigen" needs the Hessian\'s eigenvectors: only problem.kind = "quadratic" has them')
     return Basis(eigenvectors[:, leading(density, length)], side(shape))
+
+
+def side_length(gradient: Array, side: str) -> int:
+    """The length of the side that a basis acts on, of a gradient that may have a trials' axis in front."""
+    return int(gradient.shape[-2 if side == "left" else -1])
 
 
 def side(shape: tuple[int, ...]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -31,24 +31,18 @@ from frugal_theory.commands.options import (
 )
 from frugal_theory.commands.rates import rates
 from frugal_theory.config.load import ExperimentError, load, parse_overrides
+from frugal_theory.results.schema import LADDERS, VERDICTS
+from frugal_theory.verdicts.status import STATUSES, counted
 
 if TYPE_CHECKING:
     from frugal_theory.config import Experiment
     from frugal_theory.evidence.evidence import Evidence
+    from frugal_theory.verdicts.claims import Claims
     from frugal_theory.verdicts.verdict import Verdict
-    from frugal_theory.verdicts.verify import Study
 
 __all__ = ["app", "main", "print_summary", "print_verdicts", "verdict_sentence"]
 
 app = application("Simulate the FRUGAL algorithm family and judge convergence theorems.")
-MARKS = {"holds": "✓", "violated": "✗", "inconclusive": "?", "shape only": "~", "not applicable": "–"}
-STYLES = {
-    "holds": "green",
-    "violated": "bold red",
-    "inconclusive": "yellow",
-    "shape only": "cyan",
-    "not applicable": "dim",
-}
 
 
 def main() -> None:
@@ -181,33 +175,42 @@ app.command()(rates)
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder, e.g. runs/demo.")]) -> None:
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Results folders, e.g. runs/demo.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: report.html in the first RUN.")] = None,
+) -> None:
     """Write report.html: the measured metric under its bounds, the training curve, the verdicts, the experiment."""
     from frugal_theory.report import write_report
 
     try:
-        path = write_report(folder)
+        path = write_report(*runs, out=out)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     console = Console()
-    verdicts, climbed = folder / "theory" / "verdicts.json", folder / "ladder.json"
-    if verdicts.exists():
-        print_summary(console, json.loads(verdicts.read_text(encoding="utf-8")))
-    if climbed.exists():
-        for one in json.loads(climbed.read_text(encoding="utf-8"))["ladders"]:
-            console.print(f"Ladder, {one['label'] or 'this experiment'}: {one['sentence']}", highlight=False, markup=False)
+    for folder in runs:
+        if len(runs) > 1:
+            console.print(f"[bold]{escape(str(folder))}[/bold]", highlight=False)
+        verdicts, climbed = folder / VERDICTS.path, folder / LADDERS.path
+        if verdicts.exists():
+            print_summary(console, json.loads(verdicts.read_text(encoding="utf-8")))
+        if climbed.exists():
+            for one in json.loads(climbed.read_text(encoding="utf-8"))["ladders"]:
+                said = f"Ladder, {one['label'] or 'this experiment'}: {one['sentence']}"
+                console.print(said, highlight=False, markup=False)
     console.print(f"Report: {path}", highlight=False, soft_wrap=True)
 
 
 def _gather(
     experiment: Experiment, out: Path | None, jobs: int, cluster: str | None, *, added: bool = True
-) -> tuple[Path, list[Study], list[dict[str, Evidence]]]:
+) -> tuple[Path, list[Claims], list[dict[str, Evidence]]]:
     """Folder, studies and evidence of every cell; cells that an interrupted run finished are taken from it, unless trials
     were ``added`` to them and are not wanted."""
-    from frugal_theory.results.files import load_cell, make_folder, save_cell
-    from frugal_theory.verdicts.verify import gather_all, studies
+    from frugal_theory.results.files import make_folder
+    from frugal_theory.results.interrupted import load_cell, save_cell
+    from frugal_theory.verdicts.claims import claims_of
+    from frugal_theory.verdicts.verify import gather_all
 
-    ready = studies(experiment)
+    ready = claims_of(experiment)
     folder = out or Path("runs") / experiment.name
     make_folder(folder)
     evidence = [load_cell(folder, study) for study in ready]
@@ -228,13 +231,13 @@ def _gather(
 def _settle(
     experiment: Experiment,
     folder: Path,
-    ready: Sequence[Study],
+    ready: Sequence[Claims],
     evidence: Sequence[dict[str, Evidence]],
     jobs: int,
     cluster: str | None,
 ) -> tuple[list[dict[str, Evidence]], list[Verdict]]:
     """Verdicts, with trials added to the cells that are open; what was added survives an interruption, too."""
-    from frugal_theory.results.files import save_cell
+    from frugal_theory.results.interrupted import save_cell
     from frugal_theory.verdicts.verify import settle_all
 
     with _interruptible(folder, evidence), _progress(ready, experiment.name, ", some added to settle it") as progress:
@@ -267,18 +270,19 @@ def _interruptible(folder: Path, evidence: Sequence[dict[str, Evidence] | None])
 def _finish(
     folder: Path,
     experiment: Experiment,
-    ready: Sequence[Study],
+    ready: Sequence[Claims],
     evidence: Sequence[dict[str, Evidence]],
     verdicts: Sequence[Verdict] | None,
 ) -> None:
-    from frugal_theory.results.files import drop_cells, write_results
+    from frugal_theory.results.interrupted import drop_cells
+    from frugal_theory.results.write import write_results
 
     write_results(folder, experiment, ready, evidence, verdicts)
     drop_cells(folder, ready)
 
 
 @contextmanager
-def _progress(ready: Sequence[Study], name: str, more: str = "") -> Iterator[Callable[[Study, int, int], None]]:
+def _progress(ready: Sequence[Claims], name: str, more: str = "") -> Iterator[Callable[[Claims, int, int], None]]:
     """A progress bar a cell on a terminal, a line a cell elsewhere; both on stderr."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
@@ -286,7 +290,7 @@ def _progress(ready: Sequence[Study], name: str, more: str = "") -> Iterator[Cal
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
         tasks: dict[int, TaskID] = {}
 
-        def update(study: Study, done: int, trials: int) -> None:
+        def update(study: Claims, done: int, trials: int) -> None:
             label = labels[id(study)]
             if id(study) not in tasks:
                 tasks[id(study)] = bars.add_task(label, total=trials)
@@ -297,7 +301,7 @@ def _progress(ready: Sequence[Study], name: str, more: str = "") -> Iterator[Cal
         yield update
 
 
-def print_verdicts(console: Console, ready: Sequence[Study], verdicts: Sequence[Verdict]) -> None:
+def print_verdicts(console: Console, ready: Sequence[Claims], verdicts: Sequence[Verdict]) -> None:
     """The verdicts, a small table a cell; what is not applicable is one quiet line with its reason."""
     for study in ready:
         if study.cell.label:
@@ -309,41 +313,42 @@ def print_verdicts(console: Console, ready: Sequence[Study], verdicts: Sequence[
             table.add_column(name, min_width=10, justify="right", no_wrap=True)
         quiet = []
         for verdict in (v for v in verdicts if v.cell is study.cell.settings):
-            style, mark = STYLES[verdict.status], MARKS[verdict.status]
+            sign = STATUSES[verdict.status]
             if verdict.bound is None or verdict.measured is None or verdict.tightness is None:
-                quiet.append(f"  {mark} {verdict.theorem} not applicable: {verdict.reason[0].lower()}{verdict.reason[1:-1]}")
+                quiet.append(
+                    f"  {sign.mark} {verdict.theorem} not applicable: {verdict.reason[0].lower()}{verdict.reason[1:-1]}"
+                )
                 continue
             numbers = (f"{verdict.measured:.4g}", f"{verdict.bound:.4g}", f"{100 * verdict.tightness:.0f} %")
-            table.add_row(f"  {verdict.theorem}", f"[{style}]{mark} {verdict.status}[/]", *numbers)
+            table.add_row(f"  {verdict.theorem}", f"[{sign.style}]{sign.mark} {verdict.status}[/]", *numbers)
         if table.row_count:
             console.print(table)
         for line in quiet:
             console.print(line, style="dim", highlight=False, markup=False)
         for verdict in verdicts:
             if verdict.cell is study.cell.settings and verdict.status in ("violated", "inconclusive"):
-                console.print(f"  {verdict.theorem}: {verdict.reason}", style=STYLES[verdict.status], highlight=False)
+                console.print(f"  {verdict.theorem}: {verdict.reason}", style=STATUSES[verdict.status].style, highlight=False)
 
 
 def print_summary(console: Console, records: Sequence[dict[str, Any]]) -> None:
     """A row a cell, a column a theorem: the mark of each verdict and how much of the bound was measured."""
     names = list(dict.fromkeys(record["theorem"] for record in records))
     table = Table("", *names, box=None, pad_edge=False, header_style="bold")
-    for label in dict.fromkeys(record["label"] for record in records):
-        row = {record["theorem"]: record for record in records if record["label"] == label}
+    for label in dict.fromkeys(record.get("label", "") for record in records):
+        row = {record["theorem"]: record for record in records if record.get("label", "") == label}
         table.add_row(label, *(_mark(row[name]) for name in names))
     console.print(table)
-    console.print("  ".join(f"[{STYLES[status]}]{mark}[/] {status}" for status, mark in MARKS.items()), highlight=False)
+    console.print("  ".join(f"[{sign.style}]{sign.mark}[/] {status}" for status, sign in STATUSES.items()), highlight=False)
 
 
 def _mark(record: dict[str, Any]) -> str:
     status, share = record["status"], record["tightness"]
     number = f" {100 * share:.0f} %" if isinstance(share, float) else ""
-    return f"[{STYLES[status]}]{MARKS[status]}{number}[/]"
+    return f"[{STATUSES[status].style}]{STATUSES[status].mark}{number}[/]"
 
 
 def verdict_sentence(verdicts: Sequence[Verdict], confidence: float) -> str:
     """How many verdicts of each status, in one sentence."""
-    counts: Counter[str] = Counter(verdict.status for verdict in verdicts)
-    words = {"holds": "hold" if counts["holds"] != 1 else "holds"}
-    parts = [f"{counts[status]} {words.get(status, status)}" for status in STYLES if counts[status]]
-    return f"{', '.join(parts)}. Confidence {100 * confidence:g} % for all {len(verdicts)} verdicts together."
+    return (
+        f"{counted(v.status for v in verdicts)}. Confidence {100 * confidence:g} % for all {len(verdicts)} verdicts together."
+    )

@@ -11,7 +11,7 @@ from frugal_theory.config.fields import NameOf, TableOf
 from frugal_theory.config.parts import Count, NonNegative, Part, Positive, Probability, quoted
 from frugal_theory.config.registry import RULES, SUBSPACES
 
-__all__ = ["Algorithm", "FractionOfAdmissible", "StateFree", "StateFull"]
+__all__ = ["Algorithm", "FractionOfAdmissible", "StateFree", "StateFull", "default_rule", "rule_table"]
 
 StateFull = Annotated[Any, TableOf(RULES, "rule", side="state_full")]
 """A rule of the subspace, as its table: ``{ rule = "adamw", betas = [0.9, 0.999] }``."""
@@ -26,7 +26,7 @@ class FractionOfAdmissible(Part):
     fraction_of_admissible: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-def _default(rule: str) -> Callable[[], Part]:
+def default_rule(rule: str) -> Callable[[], Part]:
     """What makes the table of a rule when a default is needed: not now, for rules stand above the configuration."""
 
     def made() -> Part:
@@ -35,7 +35,7 @@ def _default(rule: str) -> Callable[[], Part]:
     return made
 
 
-def _rule_table(value: object) -> object:
+def rule_table(value: object) -> object:
     """``"adamw"`` is short for ``{ rule = "adamw" }``."""
     return {"rule": value} if isinstance(value, str) else value
 
@@ -50,8 +50,8 @@ class Algorithm(Part):
     set: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = None
     sampling: Literal["independent", "fixed_size"] = "independent"
     order: Literal["random", "ascending", "descending", "mirror"] = "random"
-    state_full: StateFull = Field(default_factory=_default("adamw"))
-    state_free: StateFree = Field(default_factory=_default("signsgd"))
+    state_full: StateFull = Field(default_factory=default_rule("adamw"))
+    state_free: StateFree = Field(default_factory=default_rule("signsgd"))
     on_update: Literal["reset", "keep", "project"] = "reset"
     off_set_momentum: Literal["reset", "decay", "hold"] = "reset"
     weight_decay: NonNegative = 0.0
@@ -60,7 +60,7 @@ class Algorithm(Part):
     output: Literal["state_full", "split", "state_free"] = "state_full"
     seed: Annotated[int, Field(ge=0)] | None = None
 
-    _tables = field_validator("state_full", "state_free", mode="before")(_rule_table)
+    _tables = field_validator("state_full", "state_free", mode="before")(rule_table)
 
     @model_validator(mode="after")
     def _combinations(self) -> Algorithm:
@@ -75,5 +75,10 @@ class Algorithm(Part):
             raise ValueError(
                 f'off_set_momentum = "{self.off_set_momentum}" needs units that leave and enter: '
                 f'subspace is "{self.subspace}", {quoted(s for s, kind in SUBSPACES.items() if not kind.basis)} are allowed'
+            )
+        if self.off_set_momentum == "hold" and not getattr(self.state_full, "by_unit", True):
+            raise ValueError(
+                f'off_set_momentum = "hold" needs a state by unit; that of state_full.rule = "{self.state_full.rule}" is none; '
+                '"reset", "decay" are allowed'
             )
         return self

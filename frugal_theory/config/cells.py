@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from frugal_theory.config.experiment import Case, Experiment
 from frugal_theory.config.one_line import validate
 from frugal_theory.config.tables import merge, plain, set_key
 
-__all__ = ["Cell", "cells"]
+__all__ = ["Cell", "cells", "label"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,16 @@ class Cell:
     @property
     def label(self) -> str:
         """The settings in words; empty for an experiment without a sweep."""
-        return ", ".join(str(v) if k == "case" else f"{k.split('.')[-1]} = {v}" for k, v in self.settings.items())
+        return label(self.settings)
+
+
+def label(settings: Mapping[str, Any]) -> str:
+    """A cell's settings in words.
+
+    >>> label({"case": "quadratic", "algorithm.density": 0.5})
+    'quadratic, density = 0.5'
+    """
+    return ", ".join(str(v) if k == "case" else f"{k.split('.')[-1]} = {v}" for k, v in settings.items())
 
 
 def cells(experiment: Experiment, source: str = "experiment") -> list[Cell]:

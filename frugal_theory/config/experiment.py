@@ -110,8 +110,8 @@ def _check_subspace(algorithm: Algorithm, problem: Any) -> None:
     parts = getattr(problem, key, None)
     if vector and parts is not None and dimension is not None and parts > dimension:
         raise ValueError(f"problem.blocks = {parts} is more than the problem's dimension {dimension}")
-    if subspace == "blocks" and parts == 1 and 0 < algorithm.density < 1:
-        raise ValueError(f'algorithm.subspace = "blocks" needs problem.{key} >= 2; it is 1')
+    if SUBSPACES[subspace].whole and parts == 1 and 0 < algorithm.density < 1:
+        raise ValueError(f'algorithm.subspace = "{subspace}" needs problem.{key} >= 2; it is 1')
 
 
 def _check_noise(noise: Any, problem: Any) -> None:

@@ -62,7 +62,7 @@ class TableOf:
         return core_schema.no_info_plain_validator_function(self._validated)
 
     def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"oneOf": [table.model_json_schema() for table in self.tables.values()]}
+        return {"type": "object", "properties": {self.tag: {"type": "string", "enum": list(self.tables)}}}
 
     def _validated(self, value: Any) -> Part:
         if isinstance(value, Part) and type(value) in self.tables.values():

@@ -171,6 +171,10 @@ RULES: Registry[Any] = Registry(
             "sgd": "sgd",
             "signsgd": "signsgd",
             "none": "nothing",
+            "adalayer": "adalayer",
+            "adafactor": "adafactor",
+            "like_full": "like_full",
+            "split": "split",
         }.items()
     },
 )

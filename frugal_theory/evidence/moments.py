@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence, Source
 
-__all__ = ["Moments", "pooled", "sampled", "without_interval"]
+__all__ = ["Moments", "pooled", "sampled"]
 
 Array = NDArray[np.float64]
 
@@ -63,28 +63,25 @@ class Moments:
         return Moments(n, mean, second, third)
 
 
-def sampled(source: Source, metric: str, moments: Moments, confidence: float, notes: Sequence[str] = ()) -> Evidence:
-    """Evidence that is an average of trials, with its interval at every step."""
+def sampled(
+    source: Source, metric: str, moments: Moments, confidence: float, notes: Sequence[str] = (), *, interval: bool = True
+) -> Evidence:
+    """Evidence that is an average of trials, with its interval at every step.
+
+    Without ``interval`` (trials that have no third moment) both ends are at infinity wherever trials differ, however many.
+    """
     n, mean = moments.count, moments.mean
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         deviation = np.sqrt(moments.second / max(n - 1, 1))
         deviation = np.where(deviation <= ROUNDING * np.abs(mean), 0.0, deviation)
         scale = np.where(deviation > 0, moments.second / n, 0.0) ** 1.5
         skewness = np.where(scale > 0, moments.third / n / np.where(scale > 0, scale, 1.0), 0.0)
+    if not interval:
+        skewness, notes = np.where(deviation > 0, np.inf, skewness), (*notes, NO_INTERVAL)
     steps = np.arange(1, len(mean) + 1)
     blank = Evidence(source, steps, mean, mean, mean, metric, confidence, n, deviation, skewness, tuple(notes))
     lower, upper = blank.interval(confidence)
     return Evidence(source, steps, mean, lower, upper, metric, confidence, n, deviation, skewness, tuple(notes))
-
-
-def without_interval(evidence: Evidence) -> Evidence:
-    """The evidence of trials without a third moment: its mean, and ends at infinity wherever trials differ, however many."""
-    assert evidence.deviation is not None
-    assert evidence.skewness is not None
-    skewness = np.where(evidence.deviation > 0, np.inf, evidence.skewness)
-    blank = replace(evidence, skewness=skewness, notes=(*evidence.notes, NO_INTERVAL))
-    lower, upper = blank.interval(evidence.confidence)
-    return replace(blank, lower=lower, upper=upper)
 
 
 def pooled(first: Evidence, second: Evidence) -> Evidence:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.selection import stream
+from frugal_theory.instance import Instance
 from frugal_theory.premises.flat import dimension, gradient_rows, parameters, rows
 from frugal_theory.problems.problem import Noise, Problem
 
-__all__ = ["Draws", "draw", "sizes", "tested"]
+__all__ = ["Draws", "declared_variance", "draw", "sizes", "tested"]
 
 Array = NDArray[np.float64]
 
@@ -53,6 +54,11 @@ class Draws:
         """All draws, shape (steps · trials, d)."""
         return self.noise.reshape(-1, self.noise.shape[-1])
 
+    @property
+    def finite(self) -> bool:
+        """Whether every draw is a number."""
+        return bool(np.isfinite(self.noise).all())
+
 
 def sizes(count: int, coordinates: int = DRAWN_COORDINATES) -> tuple[int, int]:
     """(steps, trials) at the start for a noise of ``count`` coordinates."""
@@ -64,16 +70,23 @@ def tested(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, MOST_COORDINATES)).astype(np.int64))
 
 
-def draw(problem: Problem, noise: Noise, seed: int = 0, coordinates: int = DRAWN_COORDINATES) -> list[Draws]:
+def declared_variance(instance: Instance) -> Array:
+    """σ_j² of the tested coordinates, shape (tested,)."""
+    every = rows(instance.problem, instance.setting.variance)
+    return every[tested(every.size)]
+
+
+def draw(instance: Instance, coordinates: int = DRAWN_COORDINATES) -> list[Draws]:
     """Draws at x¹, after ``STEPS`` steps of SGD with step 1/(2L) from there, and far from both; ``coordinates`` in all at x¹.
 
     The noise object is copied if it can be, so that drawing leaves no trace in one that keeps a state.
     """
+    problem, noise = instance.problem, instance.noise
     with contextlib.suppress(Exception):
         noise = copy.deepcopy(noise)
-    key = stream(seed, "noise")
+    key = stream(instance.seed, "noise")
     rng = np.random.default_rng(np.random.SeedSequence(entropy=key.entropy, spawn_key=(*key.spawn_key, 0, 1)))
-    start = rows(problem, problem.start(np.random.default_rng(stream(seed, "start"))))
+    start = rows(problem, instance.start)
     steps, trials = sizes(dimension(problem), coordinates)
     fewer = max(LEAST_DRAWS // STEPS // 2, trials // ELSEWHERE)
     points = {"x¹": (start, trials)}

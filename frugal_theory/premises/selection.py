@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,8 @@ from frugal_theory.algorithm.selection import stream
 from frugal_theory.algorithm.step import init, step
 from frugal_theory.algorithm.subspaces import Basis, Part, choose_parts
 from frugal_theory.config import Algorithm
+from frugal_theory.instance import Instance
 from frugal_theory.premises.flat import dimension
-from frugal_theory.problems.problem import Noise, Problem
 
 __all__ = ["first_difference", "selection_bias"]
 
@@ -32,34 +31,33 @@ BIAS_COORDINATES = 2**14
 """Coordinates of gradient, over all draws, from which the bias of a selection is measured."""
 
 
-def first_difference(problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float, seed: int = 0) -> int | None:
+def first_difference(instance: Instance, learning_rate: float) -> int | None:
     """The first period in which two runs with the same selection and different noise have different sets; None if none.
 
     The update gap is 1 here: selection is a function of the period's number, not of its length. In the second run a
     normal vector of the gradient's size is added to every stochastic gradient, so that selection by the gradient is seen
     without any noise too. The noise itself is called, not a copy: something else may be reading from it.
     """
-    short = algorithm.model_copy(update={"update_gap": 1})
-    one, other = (_sets(problem, noise, short, learning_rate, seed, run) for run in (0, 1))
+    short = instance.setting.algorithm.model_copy(update={"update_gap": 1})
+    one, other = (_sets(instance, short, learning_rate, run) for run in (0, 1))
     for period, (parts, others) in enumerate(zip(one, other, strict=True)):
         if any(not _same(parts[name], others[name]) for name in parts):
             return period
     return None
 
 
-def selection_bias(problem: Problem, noise: Noise, algorithm: Algorithm, seed: int = 0) -> tuple[float, float] | None:
+def selection_bias(instance: Instance) -> tuple[float, float] | None:
     """How much E⟨∇f, P(g̃)g̃⟩ at x¹ differs from E⟨∇f, P(g̃′)g̃⟩ with an independent g̃′ to select by, relative to ‖∇f‖²,
     and its standard error. P(·) is the projection onto the selected subspace. None where ∇f is 0."""
-    rng = _generator(seed, 2)
+    problem, noise, algorithm = instance.problem, instance.noise, instance.setting.algorithm
+    rng = _generator(instance.seed, 2)
     count = max(16, min(512, BIAS_COORDINATES // dimension(problem)))
-    start = problem.start(np.random.default_rng(stream(seed, "start")))
-    x = {name: np.repeat(value[None], count, axis=0) for name, value in start.items()}
+    x = {name: np.repeat(value[None], count, axis=0) for name, value in instance.start.items()}
     gradient = problem.gradient(x)
     applied, selecting = (noise.sample(rng, problem, x, {name: g.copy() for name, g in gradient.items()}) for _ in range(2))
-    bases = _bases(problem, algorithm)
 
     def along(chosen_by: Mapping[str, Array]) -> Array:
-        parts = choose_parts(algorithm, problem.shapes, 0, chosen_by, np.arange(count), bases)
+        parts = choose_parts(algorithm, problem.shapes, 0, chosen_by, np.arange(count), instance.bases)
         products = np.zeros(count)
         for name, part in parts.items():
             step_ = part.lift(part.project(applied[name]))
@@ -73,12 +71,10 @@ def selection_bias(problem: Problem, noise: Noise, algorithm: Algorithm, seed: i
     return float(difference.mean()) / square, float(difference.std(ddof=1)) / math.sqrt(count) / square
 
 
-def _sets(
-    problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float, seed: int, run: int
-) -> list[Mapping[str, Part]]:
-    rng = _generator(seed, run)
-    x = {name: value[None] for name, value in problem.start(np.random.default_rng(stream(seed, "start"))).items()}
-    state = init(trials=np.zeros(1, dtype=np.int64), bases=_bases(problem, algorithm))
+def _sets(instance: Instance, algorithm: Algorithm, learning_rate: float, run: int) -> list[Mapping[str, Part]]:
+    problem, noise, rng = instance.problem, instance.noise, _generator(instance.seed, run)
+    x = {name: value[None] for name, value in instance.start.items()}
+    state = init(trials=np.zeros(1, dtype=np.int64), bases=instance.bases)
     found: list[Mapping[str, Part]] = []
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(PERIODS):
@@ -98,10 +94,6 @@ def _same(one: Part, other: Part) -> bool:
     if isinstance(one, Basis) or isinstance(other, Basis):
         return False
     return np.array_equal(one.inside, other.inside)
-
-
-def _bases(problem: Problem, algorithm: Algorithm) -> Any:
-    return getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
 
 
 def _generator(seed: int, run: int) -> np.random.Generator:

@@ -9,7 +9,7 @@ import numpy as np
 from frugal_theory import config
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.config.one_line import ExperimentError
-from frugal_theory.config.registry import NOISES, PROBLEMS
+from frugal_theory.config.registry import NOISES, PROBLEMS, SUBSPACES
 from frugal_theory.problems.logistic import Logistic
 from frugal_theory.problems.matrix import Layer, Matrix
 from frugal_theory.problems.noise import Gaussian, Minibatch, NoNoise, StudentT
@@ -57,7 +57,7 @@ def build_problem(experiment: config.Experiment) -> Problem:
         raise ExperimentError(
             f'{experiment.name}: the experiment has no [problem] table; add one, for example kind = "quadratic"'
         )
-    parts = _parts(table, by_block=experiment.algorithm.subspace == "blocks")
+    parts = _parts(table, by_block=SUBSPACES[experiment.algorithm.subspace].whole)
     if experiment.algorithm.subspace == "eigen" and parts > 1:
         raise ExperimentError(
             f'{experiment.name}: problem.blocks = {parts}: algorithm.subspace = "eigen" needs x as one parameter; 1 is allowed'

@@ -13,7 +13,7 @@ from frugal_theory import config
 from frugal_theory.config.registry import Kind
 from frugal_theory.problems.problem import FiniteSum, Problem
 
-__all__ = ["Gaussian", "Minibatch", "NoNoise", "StudentT", "no_sixth_moment"]
+__all__ = ["Gaussian", "Minibatch", "NoNoise", "StudentT", "has_mean_zero", "no_sixth_moment"]
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
@@ -125,6 +125,11 @@ class Minibatch:
         trials = gradient[name].shape[: gradient[name].ndim - len(shape)]
         batch = rng.integers(finite_sum.samples, size=(*trials, self.batch_size))
         return finite_sum.batch_gradient(x, batch)
+
+
+def has_mean_zero(noise: object) -> bool:
+    """Whether the noise is one of this package, drawn afresh at every step with mean zero by construction."""
+    return isinstance(noise, NoNoise | Gaussian | StudentT | Minibatch)
 
 
 def no_sixth_moment(noise: object) -> bool:

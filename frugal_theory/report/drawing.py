@@ -46,7 +46,7 @@ COLOURS = {
     "holds": "#157a55",
     "violated": "#c2242e",
     "inconclusive": "#8f6200",
-    "shape": "#4d5cae",
+    "shape-only": "#4d5cae",
 }
 """Colours by role, on white. Inside the page each becomes the CSS variable ``--ROLE``, so a dark scheme can answer."""
 
@@ -236,11 +236,13 @@ def thin(frame: pd.DataFrame, count: int = POINTS, *, logarithmic: bool = True) 
     """At most ``count`` rows of ``frame``, the first and the last among them, evenly spaced by (log) row."""
     import numpy as np
 
+    from frugal_theory.evidence.horizons import horizons
+
     rows = len(frame)
     if rows <= count:
         return frame
-    places = np.geomspace(1, rows, count) - 1 if logarithmic else np.linspace(0, rows - 1, count)
-    return frame.iloc[np.unique(np.round(places).astype(int))]
+    even = np.unique(np.round(np.linspace(0, rows - 1, count)).astype(int))
+    return frame.iloc[horizons(rows, count) - 1 if logarithmic else even]
 
 
 def plot(name: str, title: str, figure: Any, data: pd.DataFrame) -> Plot:

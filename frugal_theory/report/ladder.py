@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from frugal_theory.metrics import words as metric_words
 from frugal_theory.report import words
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, Plot, canvas, end_labels, linear_ticks, log_ticks, plot, style
 from frugal_theory.results.read import Results, to_number
+from frugal_theory.verdicts.status import LINKS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SHORT", "figures", "groups", "sentence"]
+__all__ = ["figures", "groups", "sentence"]
 
-SHORT = {
-    "monte_carlo": "○ Monte Carlo",
-    "exact": "exact",
-    "worst_case": "■ worst case",
-    "run_length_sharp": "sharp run-length",
-    "run_length": "run-length",
-    "sgd": "SGD",
-    "sgdm": "SGDM (Liu et al.)",
-    "theorem_5_2": "Theorem 5.2 × C",
-}
-"""A rung's name at the end of its line."""
+LABELS = {"monte_carlo": "○ Monte Carlo", "exact": "exact", "worst_case": "■ worst case"}
+"""What stands at the end of the line of what is measured; a theorem says it itself."""
 
 MEASURED, WORST, PROVED, PUBLISHED = HUES
 
@@ -52,16 +45,6 @@ LOOKS: dict[str, dict[str, Any]] = {
 PUBLISHED_LOOK: dict[str, Any] = {"color": COLOURS[PUBLISHED], "linewidth": 1.6, "linestyle": (0, (6, 2.5))}
 HIDDEN_LOOK: dict[str, Any] = {"color": COLOURS[PUBLISHED], "linewidth": 1.6, "linestyle": (0, (1, 2.2))}
 
-MARKS = {
-    "equal": ("=", "holds"),
-    "below": ("✓", "holds"),
-    "inconclusive": ("?", "inconclusive"),
-    "not comparable": ("–", "not-applicable"),
-    "not below": ("✗", "violated"),
-    "differs": ("✗", "violated"),
-}
-NORMS = {"squared_gradient_norm": "average E‖g‖²", "weighted_squared_gradient_norm": "average E‖g‖², weighted by W,"}
-
 
 def sentence(results: Results) -> str:
     """What all ladders of the folder say together."""
@@ -70,7 +53,7 @@ def sentence(results: Results) -> str:
     if bad:
         return f"Out of order in {len(bad)} of {cells}" if len(results.ladders) > 1 else "Out of order"
     links = [link for one in results.ladders for link in one["comparisons"]]
-    count = {status: sum(link["status"] == status for link in links) for status in MARKS}
+    count = {status: sum(link["status"] == status for link in links) for status in LINKS}
     facts = [f"{count['equal']} equal, {count['below']} below the next rung"]
     facts += [f"{count[status]} {status}" for status in ("inconclusive", "not comparable") if count[status]]
     missing = sum(bool(rung["missing"]) for one in results.ladders for rung in one["rungs"])
@@ -102,7 +85,8 @@ def _figure(place: int, ladder: dict[str, Any], curves: pd.DataFrame, low: float
     elif any(link["status"] in ("not comparable", "inconclusive") for link in ladder["comparisons"]):
         verdict = "in order where comparable"
     title = f"{ladder['label']}: {verdict}" if ladder["label"] else verdict[0].upper() + verdict[1:]
-    figure, axes = canvas(title, f"{NORMS.get(ladder['metric'], ladder['metric'])} up to step k", right=126)
+    norm = metric_words(ladder["metric"]).title
+    figure, axes = canvas(title, f"{norm} up to step k", right=126)
     axes.set_yscale("log")
     rungs = {rung["name"]: rung for rung in ladder["rungs"]}
     labels = []
@@ -114,18 +98,18 @@ def _figure(place: int, ladder: dict[str, Any], curves: pd.DataFrame, low: float
         if name == "monte_carlo" and len(band):
             axes.fill_between(band["step"], band["lower"], band["upper"], color=look["color"], alpha=0.3, linewidth=0)
         end = line.iloc[-1]
-        text = SHORT.get(name, name.replace("_", " "))
+        text = LABELS.get(name) or words.theorem_label(name)
         if name == "worst_case" and not all(rung["noise_free"] for rung in ladder["rungs"] if not rung["missing"]):
             text = "■ worst, no noise"
         if hidden:
-            text = f"Th. 5.2, C = {words.number(rungs[name]['constant'])}"
+            text = f"{words.number(rungs[name]['constant'])} × {text}"
         labels.append(EndLabel(float(end["step"]), float(end["value"]), text, look["color"]))
     last = max(2, int(curves["step"].max()))
     axes.set(xlabel="step k", ylabel="", xlim=(1 - 0.02 * last, last), ylim=(low / 1.15, high * 1.15))
     log_ticks(axes.yaxis, low / 1.15, high * 1.15)
     linear_ticks(axes.xaxis)
     end_labels(axes, _joined(labels))
-    return plot(f"ladder-{place + 1:02d}", f"{title}: {NORMS.get(ladder['metric'], '')} up to step k", figure, curves)
+    return plot(f"ladder-{place + 1:02d}", f"{title}: {norm} up to step k", figure, curves)
 
 
 def _joined(labels: list[EndLabel]) -> list[EndLabel]:
@@ -160,12 +144,12 @@ def _row(rung: dict[str, Any], ladder: dict[str, Any]) -> dict[str, Any]:
     links = [link for link in ladder["comparisons"] if link["lower"] == rung["name"]]
     value = "missing" if rung["missing"] else "unsolved" if rung["value"] is None else words.number(rung["value"], 4)
     lower, upper = (words.number(end, 4) for end in ends)
-    weighted = "norm weighted by W" if "weighted" in rung["metric"] else ""
+    symbol = metric_words(rung["metric"]).symbol
     return {
         "title": rung_name(rung["name"], rung["title"]),
         "value": value,
         "interval": f"[{lower}, {upper}]" if lower != upper else "",
-        "norm": weighted,
+        "norm": f"{symbol} norm" if symbol else "",
         "links": [_link(link, ladder, first=not place) for place, link in enumerate(links)],
         "how": rung["missing"] or rung["how"],
         "source": rung["source"],
@@ -174,14 +158,21 @@ def _row(rung: dict[str, Any], ladder: dict[str, Any]) -> dict[str, Any]:
 
 
 def _link(link: dict[str, Any], ladder: dict[str, Any], *, first: bool) -> dict[str, str]:
-    symbol, slug = MARKS[link["status"]]
+    sign = LINKS[link["status"]]
     ratio = "" if link["status"] in ("equal", "not comparable", "inconclusive") else words.percent(link["ratio"])
     title = {rung["name"]: rung["title"] for rung in ladder["rungs"]}[link["upper"]]
     over = "" if first else rung_name(link["upper"], title)
-    return {"symbol": symbol, "slug": slug, "status": link["status"], "ratio": ratio, "over": over, "reason": link["reason"]}
+    return {
+        "symbol": sign.mark,
+        "slug": sign.role,
+        "status": link["status"],
+        "ratio": ratio,
+        "over": over,
+        "reason": link["reason"],
+    }
 
 
 def rung_name(name: str, title: str) -> str:
     """A rung in words: a theorem by the report's name for it, a measurement by its own."""
-    known = words.THEOREMS.get(name, title)
+    known = title if name in LABELS else words.theorem_name(name, title)
     return known[0].upper() + known[1:]

@@ -82,14 +82,14 @@ def curve_data(results: Results) -> pd.DataFrame:
         line = pd.DataFrame({"series": series, "step": steps, "perplexity": np.exp(np.minimum(loss, 80.0))})
         parts.append(thin(line[np.isfinite(line["perplexity"])], POINTS, logarithmic=False))
 
-    rows, checks = results.training, results.validation
+    rows, checks = results.training.steps, results.training.validation
     if len(rows):
         add("training", rows["step"], rows["loss"])
     if len(rows) > 1:
         add("training, smoothed", rows["step"], rows["loss"].ewm(span=max(2, len(rows) / 30)).mean())
     if len(checks):
         add("validation", checks["step"], checks["validation_loss"])
-    unigram = to_number((results.summary or {}).get("unigram_perplexity"))
+    unigram = to_number((results.training.summary or {}).get("unigram_perplexity"))
     if unigram > 0 and parts:
         add("unigrams", [0, max(1, *(part["step"].max() for part in parts))], np.log([unigram, unigram]))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"series": [], "step": [], "perplexity": []})
@@ -98,19 +98,18 @@ def curve_data(results: Results) -> pd.DataFrame:
 def gradient_norm(results: Results) -> Plot | None:
     """The practice counterpart of theory's metric: running average of the squared norm of the mini-batch gradient.
 
-    It is the average that training/evidence.parquet holds, from the same lines of metrics.jsonl; those are also there while
-    training goes on, and have the single steps.
+    The average is the run's evidence; the single steps are those of its log.
     """
     import pandas as pd
     import seaborn as sns
 
-    if "squared_gradient_norm" not in results.training:
+    if "squared_gradient_norm" not in results.training.steps:
         return None
-    rows = results.training[["step", "squared_gradient_norm"]].dropna()
+    rows = results.training.steps[["step", "squared_gradient_norm"]].dropna()
     rows = rows[(rows["step"] > 0) & (rows["squared_gradient_norm"] > 0)].rename(columns={"squared_gradient_norm": "value"})
     if len(rows) < 2:
         return None
-    average = rows.assign(value=rows["value"].expanding().mean())
+    average = results.training.evidence.rename(columns={"mean": "value"})[["step", "value"]]
     data = pd.concat([thin(rows).assign(series="one mini-batch"), thin(average).assign(series="running average")])
     colour = COLOURS["hue-1"]
     with style():

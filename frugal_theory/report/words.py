@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
-from frugal_theory.config import Experiment, FractionOfAdmissible, Nonconvex, Quadratic
-from frugal_theory.results.read import Results, to_number
+from frugal_theory.config import Experiment
+from frugal_theory.results.read import to_number
+from frugal_theory.results.training import TrainingRun
+from frugal_theory.verdicts.status import counted
 
 __all__ = [
     "duration",
-    "experiment_groups",
     "memory",
-    "metric_name",
     "number",
     "percent",
     "source_name",
-    "status_symbol",
+    "theorem_label",
     "theorem_name",
     "theorem_statement",
     "training_details",
@@ -26,73 +24,36 @@ __all__ = [
     "verdict_sentence",
 ]
 
-THEOREMS = {
-    "sgd": "SGD",
-    "sgdm": "SGDM (Liu, Gao, Yin)",
-    "run_length": "run-length theorem",
-    "theorem_5_2": "Theorem 5.2",
-    "fixed_set": "run-length, fixed set",
-    "independent_sampling": "run-length, drawn every step",
-    "held_sets": "run-length, held for T steps",
-    "orthogonal_subspaces": "run-length, random bases",
-    "run_length_sharp": "run-length, sharp constants",
-    "short_runs": "run-length, short runs",
-    "run_length_by_coordinate": "run-length, L by coordinate",
-    "signsgd": "signSGD",
-    "signsgd_sharp": "signSGD, sharp noise floor",
-    "signsgd_symmetric": "signSGD, symmetric noise",
-    "hybrid": "hybrid theorem",
-    "hybrid_sharp": "hybrid, sharp constants",
-    "hybrid_symmetric": "hybrid, symmetric noise",
-    "eigen_aligned": "momentum on eigen-directions",
-}
-METRICS = {
-    "squared_gradient_norm": "average squared gradient norm",
-    "weighted_squared_gradient_norm": "average squared gradient norm, weighted by W",
-    "gradient_one_norm": "average ℓ1 norm of the gradient",
-    "sign_norm": "average Σ|g|h(|g|/σ), ≈ Σg²/(√3σ) near 0",
-    "hybrid_norm": "average φΣWg² on the set + κΣ|g| off it",
-    "hybrid_norm_sharp": "average φΣWg² on the set + κΣ|g| off it",
-    "hybrid_norm_symmetric": "average φΣWg² on the set + κΣ|g|h(|g|/σ) off it",
-}
 SOURCES = {"monte_carlo": "Monte Carlo", "exact": "exact expectation", "worst_case": "worst case (SDP)", "training": "training"}
-SYMBOLS = {"violated": "✗", "inconclusive": "?", "holds": "✓", "shape only": "◇", "not applicable": "–"}
-MEANINGS = {
-    "violated": "the whole interval lies above the bound at some horizon",
-    "inconclusive": "the evidence does not decide; the reason says what would",
-    "holds": "the interval lies under the bound at every horizon judged",
-    "shape only": "the constant is hidden, so the bound can only be compared up to C",
-    "not applicable": "the experiment does not meet what the theorem asks",
-}
-RULES = {"sgdm": "SGDM", "adamw": "AdamW", "lion": "Lion", "sgd": "SGD", "signsgd": "signSGD", "none": "none"}
 
 
-def theorem_name(name: str) -> str:
-    """A theorem in words; one that the report does not know keeps its own name."""
-    return THEOREMS.get(name, name.replace("_", " "))
+def theorem_name(name: str, otherwise: str = "") -> str:
+    """A theorem in words; one that this installation does not know is called ``otherwise``, or by its name."""
+    from frugal_theory.theorems import THEOREMS
+    from frugal_theory.theorems.names import short_name
+
+    return short_name(THEOREMS[name]) if name in THEOREMS else otherwise or name.replace("_", " ")
+
+
+def theorem_label(name: str) -> str:
+    """A theorem at the end of its line."""
+    from frugal_theory.theorems import THEOREMS
+    from frugal_theory.theorems.names import label
+
+    return label(THEOREMS[name]) if name in THEOREMS else name.replace("_", " ")
 
 
 def theorem_statement(name: str) -> tuple[str, str]:
     """What a theorem says and where it comes from; empty for one that this installation does not know."""
-    from frugal_theory.theorems import THEOREMS as KNOWN
+    from frugal_theory.theorems import THEOREMS
 
-    theorem = KNOWN.get(name)
+    theorem = THEOREMS.get(name)
     return ("", "") if theorem is None else (theorem.statement, theorem.source)
-
-
-def metric_name(name: str) -> str:
-    """A metric in words."""
-    return METRICS.get(name, name.replace("_", " "))
 
 
 def source_name(name: str | None) -> str:
     """Where evidence comes from, in words."""
     return SOURCES.get(name or "", (name or "").replace("_", " "))
-
-
-def status_symbol(status: str) -> str:
-    """The sign that stands beside a status word, so that colour is never the only cue."""
-    return SYMBOLS.get(status, "•")
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -141,32 +102,21 @@ def duration(seconds: object) -> str:
 
 def verdict_sentence(verdicts: list[dict[str, Any]]) -> str:
     """``10 verdicts: 6 hold, 2 shape only, 2 not applicable; nothing violated``."""
-    counts = Counter(str(v.get("status")) for v in verdicts)
-    order = ["violated", "holds", "inconclusive", "shape only", "not applicable"]
-    order += [status for status in counts if status not in order]
-    words = [
-        f"{counts[status]} {'hold' if status == 'holds' and counts[status] > 1 else status}"
-        for status in order
-        if counts[status]
-    ]
-    end = "" if counts["violated"] else "; nothing violated"
-    return f"{len(verdicts)} verdict{'s' if len(verdicts) != 1 else ''}: {', '.join(words)}{end}"
+    statuses = [str(verdict.get("status")) for verdict in verdicts]
+    end = "" if "violated" in statuses else "; nothing violated"
+    return f"{len(verdicts)} verdict{'s' if len(verdicts) != 1 else ''}: {counted(statuses)}{end}"
 
 
-def _total(results: Results) -> str:
-    training = results.experiment.training if results.experiment else None
-    return f" of {training.steps:,}" if training else ""
-
-
-def training_sentence(results: Results) -> str:
-    """The result of training in one sentence; where it stands if it has not finished."""
-    summary = results.summary
+def training_sentence(run: TrainingRun, experiment: Experiment | None = None) -> str:
+    """The result of training in one sentence; where it stands, of how many steps of its experiment, if it has not finished."""
+    summary = run.summary
     if summary is None:
-        steps = [*results.training["step"], *results.validation["step"]]
-        place = f"at step {int(max(steps)):,}{_total(results)}" if steps else "before its first step"
+        total = f" of {experiment.training.steps:,}" if experiment and experiment.training else ""
+        steps = [*run.steps["step"], *run.validation["step"]]
+        place = f"at step {int(max(steps)):,}{total}" if steps else "before its first step"
         text = f"Training is in progress or was interrupted {place}"
-        if len(results.validation):
-            last = results.validation.iloc[-1]
+        if len(run.validation):
+            last = run.validation.iloc[-1]
             text += f"; validation perplexity {number(last.get('validation_perplexity'))} at step {int(last['step']):,}"
         return text
     parts = []
@@ -189,9 +139,9 @@ def _count(value: object) -> str:
     return number(x, 6)
 
 
-def training_details(results: Results) -> list[str]:
+def training_details(run: TrainingRun) -> list[str]:
     """Short facts of the training run: what it read, where it ran, what the optimizer state weighs."""
-    summary = results.summary or {}
+    summary = run.summary or {}
     facts = []
     if summary.get("tokens") is not None:
         facts.append(f"{_count(summary['tokens'])} tokens")
@@ -204,95 +154,3 @@ def training_details(results: Results) -> list[str]:
         if adamw > 0:
             facts[-1] += f", {percent(state / adamw)} of AdamW’s {memory(adamw)}"
     return facts
-
-
-# --- the experiment in words -------------------------------------------------------------------------
-
-Show = Callable[[str, object], str]
-
-
-def experiment_groups(experiment: Experiment) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The experiment as groups of (term, value): what runs, on which problem, on which model. Swept keys list their values."""
-
-    def show(key: str, value: object) -> str:
-        values = experiment.sweep.get(key)
-        return f"{', '.join(_plain(v) for v in values)} (swept)" if values else _plain(value)
-
-    groups = [("Algorithm", _algorithm(experiment, show))]
-    if experiment.problem is not None:
-        groups.append(("Theory", _theory(experiment, show)))
-    if experiment.training is not None:
-        groups.append(("Practice", _practice(experiment, show)))
-    if experiment.cases:
-        groups.append(("Cases", [("Each replaces some settings", ", ".join(case.name for case in experiment.cases))]))
-    return groups
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, FractionOfAdmissible):
-        return f"{number(value.fraction_of_admissible)} × the largest admissible step"
-    if isinstance(value, dict):
-        return " ".join(_plain(v) for v in value.values())
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "–"}[value]
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, (tuple, list)):
-        return ", ".join(_plain(v) for v in value[:8]) + (f", … ({len(value)} in all)" if len(value) > 8 else "")
-    return number(value, 4) if isinstance(value, float) else RULES.get(str(value), str(value))
-
-
-def _rule(key: str, rule: Any, parameters: dict[str, str], show: Show) -> str:
-    named = [
-        f"{sign} = {show(f'{key}.{name}', getattr(rule, name))}" for name, sign in parameters.items() if hasattr(rule, name)
-    ]
-    return ", ".join([show(key, rule.rule), *named])
-
-
-def _algorithm(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
-    algorithm = experiment.algorithm
-    rows = [
-        ("State-full rule", _rule("algorithm.state_full", algorithm.state_full, {"beta": "β", "betas": "β₁, β₂"}, show)),
-        ("State-free rule", _rule("algorithm.state_free", algorithm.state_free, {"lr_scale": "learning rate scale"}, show)),
-        ("Subspace", show("algorithm.subspace", algorithm.subspace)),
-        ("Density ρ", show("algorithm.density", algorithm.density)),
-        ("Update gap T", show("algorithm.update_gap", algorithm.update_gap)),
-        ("Learning rate α", show("algorithm.learning_rate", algorithm.learning_rate)),
-        ("State on update", show("algorithm.on_update", algorithm.on_update)),
-    ]
-    if algorithm.set is not None:
-        rows[3] = ("Momentum set", show("algorithm.set", algorithm.set))
-    return rows
-
-
-def _theory(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
-    problem, noise, simulation = experiment.problem, experiment.noise, experiment.simulation
-    settings = problem.model_dump(exclude_defaults=True, exclude={"kind"}) if problem is not None else {}
-    if isinstance(problem, (Quadratic, Nonconvex)):
-        settings = {"dimension": problem.dimension, **settings}
-    words = [f"{key.replace('_', ' ')} {show(f'problem.{key}', value)}" for key, value in settings.items()]
-    spread = [f"{key.replace('_', ' ')} {show(f'noise.{key}', v)}" for key, v in noise.model_dump(exclude={"kind"}).items()]
-    return [
-        ("Problem", ", ".join([show("problem.kind", getattr(problem, "kind", None)), *words])),
-        ("Gradient noise", ", ".join([show("noise.kind", noise.kind), *spread])),
-        ("Steps", show("simulation.steps", simulation.steps)),
-        ("Monte Carlo trials", show("simulation.trials", simulation.trials)),
-        ("Theorems", ", ".join(theorem_name(name) for name in experiment.verify.theorems)),
-        ("Confidence, all verdicts together", percent(experiment.verify.confidence)),
-    ]
-
-
-def _practice(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
-    training = experiment.training
-    assert training is not None  # the caller asked
-    rate = training.learning_rate if training.learning_rate is not None else experiment.algorithm.learning_rate
-    warmup = [f"{training.warmup:,} warm-up steps"] if training.warmup else []
-    batch = f"{show('training.batch_size', training.batch_size)} × {training.sequence_length:,} tokens"
-    return [
-        ("Model", show("model.preset", experiment.model.preset if experiment.model else "llama-9m")),
-        ("Data", show("data.source", experiment.data.source)),
-        ("Steps", show("training.steps", training.steps)),
-        ("Learning rate", ", ".join([show("training.learning_rate", rate), training.schedule, *warmup])),
-        ("Batch", batch),
-        ("Precision", show("training.precision", training.precision)),
-    ]

@@ -1,28 +1,17 @@
-"""Results on disk: files that get their final name only when they are complete, and cells that survive an interruption."""
+"""Files that get their final name only when they are complete."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
-
-import numpy as np
-
-from frugal_theory.config.load import dump
-from frugal_theory.evidence.evidence import ARRAYS, Evidence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from frugal_theory.config import Experiment
-    from frugal_theory.verdicts.verdict import Verdict
-    from frugal_theory.verdicts.verify import Study
+    import pandas as pd
 
-__all__ = ["ResultsError", "drop_cells", "finished", "load_cell", "make_folder", "save_cell", "write_results", "write_text"]
+__all__ = ["ResultsError", "finished", "make_folder", "write_table", "write_text"]
 
 
 class ResultsError(OSError):
@@ -63,105 +52,7 @@ def make_folder(path: Path) -> None:
     (path / ".writable").unlink(missing_ok=True)
 
 
-def write_results(
-    folder: Path,
-    experiment: Experiment,
-    studies: Sequence[Study],
-    evidence: Sequence[Mapping[str, Evidence]],
-    verdicts: Sequence[Verdict] | None,
-) -> None:
-    """Write experiment.toml and theory/{evidence.parquet, bounds.parquet, verdicts.json}; no verdicts, no bounds."""
-    import pandas as pd
-
-    measured = [
-        found.frame().assign(cell=study.cell.label, confidence=found.confidence, trials=found.trials)
-        for study, metrics in zip(studies, evidence, strict=True)
-        for found in metrics.values()
-    ]
-    _write_frame(folder / "theory" / "evidence.parquet", pd.concat(measured, ignore_index=True))
-    if verdicts is not None:
-        bounds = [
-            pd.DataFrame(
-                {
-                    "cell": study.cell.label,
-                    "theorem": theorem.name,
-                    "metric": theorem.metric,
-                    "step": np.arange(1, study.setting.steps + 1),
-                    "bound": theorem.bound(study.setting),
-                    "explicit": theorem.explicit,
-                }
-            )
-            for study in studies
-            for theorem in study.theorems
-            if study.excuse(theorem) is None
-        ]
-        columns = ["cell", "theorem", "metric", "step", "bound", "explicit"]
-        table = pd.concat(bounds, ignore_index=True) if bounds else pd.DataFrame(columns=columns)
-        _write_frame(folder / "theory" / "bounds.parquet", table)
-        labels = {json.dumps(study.cell.settings, sort_keys=True, default=str): study.cell.label for study in studies}
-        records = [v.record() | {"label": labels[json.dumps(v.cell, sort_keys=True, default=str)]} for v in verdicts]
-        write_text(folder / "theory" / "verdicts.json", json.dumps(records, indent=1, ensure_ascii=False) + "\n")
-    write_text(folder / "experiment.toml", dump(experiment))
-
-
-def _write_frame(path: Path, frame: Any) -> None:
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet, without its index."""
     with finished(path) as temporary:
-        frame.to_parquet(temporary, index=False)
-
-
-# --- cells that are done, for a run that is interrupted --------------------------------------------------
-
-
-def save_cell(folder: Path, study: Study, evidence: Mapping[str, Evidence]) -> None:
-    """Keep one cell's evidence until the whole run is complete."""
-    arrays: dict[str, Any] = {}
-    for metric, found in evidence.items():
-        for name in ARRAYS:
-            value = getattr(found, name)
-            if value is not None:
-                arrays[f"{metric}/{name}"] = value
-        arrays[f"{metric}/facts"] = json.dumps([found.source, found.confidence, found.trials, list(found.notes)])
-    with finished(_cell_file(folder, study)) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
-
-
-def load_cell(folder: Path, study: Study) -> dict[str, Evidence] | None:
-    """The evidence that an interrupted run kept for this very cell; None if there is none, or the file is damaged."""
-    try:
-        return _read_cell(_cell_file(folder, study), study)
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
-        return None
-
-
-def _read_cell(path: Path, study: Study) -> dict[str, Evidence]:
-    with np.load(path) as file:
-        evidence = {}
-        for metric in study.metrics:
-            source, confidence, trials, notes = json.loads(str(file[f"{metric}/facts"]))
-            arrays = {name: file[f"{metric}/{name}"] for name in ARRAYS if f"{metric}/{name}" in file}
-            evidence[metric] = Evidence(
-                source=source, metric=metric, confidence=confidence, trials=trials, notes=tuple(notes), **arrays
-            )
-    return evidence
-
-
-def drop_cells(folder: Path, studies: Iterable[Study]) -> None:
-    """Remove what was kept of these cells: the run is complete. Cells of another experiment stay."""
-    for study in studies:
-        _cell_file(folder, study).unlink(missing_ok=True)
-    with suppress(OSError):  # not empty, or not there
-        _cells_folder(folder).rmdir()
-
-
-def _cells_folder(folder: Path) -> Path:
-    return folder / "theory" / "cells"
-
-
-def _cell_file(folder: Path, study: Study) -> Path:
-    """Named by everything the evidence depends on: the cell's experiment, its metrics and the program's version."""
-    try:
-        program = version("frugal-lab")
-    except PackageNotFoundError:
-        program = "unknown"
-    facts = json.dumps([program, study.metrics, study.setting.alpha, dump(study.cell.experiment)])
-    return _cells_folder(folder) / f"{hashlib.sha256(facts.encode()).hexdigest()[:20]}.npz"
+        table.to_parquet(temporary, index=False)

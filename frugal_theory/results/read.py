@@ -1,35 +1,35 @@
-"""Reading a results folder: evidence, bounds, verdicts and training metrics, whatever of them is there."""
+"""Reading a run's folder: evidence, bounds, verdicts, training, ladders and studies, whatever of them is there."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config import Experiment
+from frugal_theory.config.cells import label
 from frugal_theory.config.load import load
-from frugal_theory.verdicts.verdict import STATUSES
+from frugal_theory.results.open import open_json, open_parquet
+from frugal_theory.results.schema import BOUNDS, EVIDENCE, EXPERIMENT, LADDER, LADDERS, VERDICTS, File
+from frugal_theory.results.studies import StudyResult, read_studies
+from frugal_theory.results.training import TrainingRun, read_training, read_training_cells
+from frugal_theory.verdicts.status import STATUSES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Results", "read", "to_number"]
 
-EVIDENCE = ("cell", "source", "metric", "step", "mean", "lower", "upper", "confidence", "trials")
-LADDER = ("cell", "rung", "step", "value", "lower", "upper")
-BOUNDS = ("cell", "theorem", "metric", "step", "bound", "explicit")
-
 
 @dataclass(frozen=True)
 class Results:
-    """What a results folder holds. A part that is missing is empty; ``summary`` is None while training is unfinished.
+    """What a run's folder holds. A part that is missing is empty.
 
     ``verdicts`` are the records of verdicts.json, the most urgent status first, each with its cell's "label".
-    ``training`` has one row a logged step, ``validation`` one row an evaluation; the last word on a step counts.
-    ``ladders`` are the records of ladder.json and ``ladder_curves`` the rows of ladder.parquet; ``ladder_is_older``: they
-    are of another version of the experiment.
+    ``training`` is the run in training/ itself, ``training_cells`` are those of a sweep. ``ladders`` are the records of
+    ladder.json and ``ladder_curves`` the rows of ladder.parquet; ``ladder_is_older``: they are of another version of the
+    experiment.
     """
 
     name: str
@@ -38,22 +38,17 @@ class Results:
     evidence: pd.DataFrame
     bounds: pd.DataFrame
     verdicts: list[dict[str, Any]]
-    training: pd.DataFrame
-    validation: pd.DataFrame
-    summary: dict[str, Any] | None
+    training: TrainingRun
+    training_cells: list[TrainingRun]
     ladders: list[dict[str, Any]]
     ladder_curves: pd.DataFrame
     ladder_is_older: bool
+    studies: list[StudyResult]
 
     @property
     def has_theory(self) -> bool:
         """Whether there is evidence or a verdict to show."""
         return bool(self.verdicts) or not self.evidence.empty
-
-    @property
-    def has_training(self) -> bool:
-        """Whether a training run has left anything to show."""
-        return self.summary is not None or not self.training.empty or not self.validation.empty
 
     def cells(self) -> list[str]:
         """Labels of the cells, in the order of the sweep."""
@@ -65,29 +60,29 @@ def read(directory: Path) -> Results:
     """Read ``directory``. Raises :class:`ValueError`, one line, if it holds nothing to report or a file cannot be read."""
     if not directory.is_dir():
         raise ValueError(f"{directory}: no such folder; give a folder of results, such as runs/NAME")
-    path = directory / "experiment.toml"
+    path = directory / EXPERIMENT
     experiment = load(path) if path.is_file() else None
-    training, validation = _metrics(directory / "training" / "metrics.jsonl")
     text = path.read_text(encoding="utf-8") if experiment else ""
-    climbed = _json(directory / "ladder.json", dict) if (directory / "ladder.json").is_file() else {}
+    climbed = open_json(directory / LADDERS.path, dict) if (directory / LADDERS.path).is_file() else {}
     results = Results(
         name=experiment.name if experiment else directory.resolve().name,
         experiment=experiment,
         text=text,
-        evidence=_table(directory / "theory" / "evidence.parquet", EVIDENCE),
-        bounds=_table(directory / "theory" / "bounds.parquet", BOUNDS),
-        verdicts=_verdicts(directory / "theory" / "verdicts.json"),
-        training=training,
-        validation=validation,
-        summary=_summary(directory / "training" / "summary.json"),
+        evidence=_table(directory, EVIDENCE),
+        bounds=_table(directory, BOUNDS),
+        verdicts=_verdicts(directory / VERDICTS.path),
+        training=read_training(directory / "training"),
+        training_cells=read_training_cells(directory / "training"),
         ladders=climbed.get("ladders", []),
-        ladder_curves=_table(directory / "ladder.parquet", LADDER),
+        ladder_curves=_table(directory, LADDER),
         ladder_is_older=bool(climbed) and climbed.get("experiment") != text,
+        studies=read_studies(directory),
     )
-    if not (results.has_theory or results.has_training or results.ladders):
+    practice = results.training.is_there or results.training_cells
+    if not (results.has_theory or practice or results.ladders or results.studies):
         raise ValueError(
-            f"{directory}: nothing to report; expected theory/verdicts.json, theory/evidence.parquet, ladder.json or "
-            "training/metrics.jsonl (run frugal-theory verify or frugal-gpu train first)"
+            f"{directory}: nothing to report; expected theory/verdicts.json, theory/evidence.parquet, ladder.json, study.json "
+            "or training/metrics.jsonl (run frugal-theory verify or frugal-gpu train first)"
         )
     return results
 
@@ -100,70 +95,21 @@ def to_number(value: object) -> float:
         return math.nan
 
 
-def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _table(directory: Path, file: File) -> pd.DataFrame:
+    """The rows of a Parquet file; none if it is not there. Older ones have no column ``cell``."""
     import pandas as pd
 
+    path = directory / file.path
     if not path.is_file():
-        return pd.DataFrame({name: [] for name in columns})
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-    needed = [name for name in columns if name not in frame and name not in ("cell", "confidence", "trials")]
-    if needed:
-        raise ValueError(f"{path}: the column {needed[0]!r} is missing; expected {', '.join(columns)}")
+        return pd.DataFrame({name: [] for name in file.columns})
+    frame = open_parquet(path, file)
     return frame if "cell" in frame else frame.assign(cell="")
-
-
-def _json(path: Path, kind: type[Any]) -> Any:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as JSON: {error}") from None
-    if not isinstance(value, kind):
-        raise ValueError(f"{path}: expected a JSON {'list' if kind is list else 'object'}, found {type(value).__name__}")
-    return value
-
-
-def _summary(path: Path) -> dict[str, Any] | None:
-    return _json(path, dict) if path.is_file() else None
 
 
 def _verdicts(path: Path) -> list[dict[str, Any]]:
     """The records, each with its label, sorted by urgency; within a status they keep their order."""
     if not path.is_file():
         return []
-    records = [{**record, "label": _label(record)} for record in _json(path, list)]
+    records = [{**record, "label": record.get("label") or label(record.get("cell") or {})} for record in open_json(path, list)]
     order = {status: rank for rank, status in enumerate(STATUSES)}
     return sorted(records, key=lambda record: order.get(record.get("status", ""), -1))
-
-
-def _label(record: dict[str, Any]) -> str:
-    if isinstance(record.get("label"), str):
-        return str(record["label"])
-    settings = record.get("cell") or {}
-    return ", ".join(str(v) if k == "case" else f"{k.split('.')[-1]} = {v}" for k, v in settings.items())
-
-
-def _metrics(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training steps and evaluations. A last line cut short by an interruption is passed over."""
-    import pandas as pd
-
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line) if line.strip() else {}
-        except ValueError:
-            if number < len(lines):
-                raise ValueError(f"{path}: line {number} is not JSON") from None
-            row = {}
-        if isinstance(row, dict) and "step" in row:
-            rows.append(row)
-
-    def table(key: str) -> pd.DataFrame:
-        chosen = [row for row in rows if row.get(key) is not None]
-        frame = pd.DataFrame(chosen) if chosen else pd.DataFrame({"step": [], key: []})
-        return frame.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)
-
-    return table("loss"), table("validation_loss")

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.config import Experiment, Quadratic, quoted
-from frugal_theory.config.load import Cell, ExperimentError, dump, parse
-from frugal_theory.evidence.exact.expectations import METRICS
+from frugal_theory.config.load import ExperimentError, dump, parse
+from frugal_theory.evidence.exact.expectations import METRICS, expectations
+from frugal_theory.instance import instance_of, resolved, setting_of
 from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.theorems import THEOREMS, Theorem
+from frugal_theory.verdicts.claims import Claims, claims_of
 from frugal_theory.verdicts.judging import judge
 from frugal_theory.verdicts.verdict import Verdict
-from frugal_theory.verdicts.verify import Study, resolved, setting_of, studies
 
 __all__ = ["OPTIMIZERS", "PARTS", "Attack", "attack", "run"]
 
@@ -293,12 +294,12 @@ def _with_gap(experiment: Experiment, gap: int) -> Experiment:
 def _judged(experiment: Experiment, theorem: Theorem, *, premises: bool = False) -> Verdict | None:
     """The verdict of the exact expectation; None where the theorem does not apply."""
     if premises:
-        (study,) = studies(experiment, [theorem])
+        (claims,) = claims_of(experiment, [theorem])
     else:
-        study = Study(Cell({}, experiment), setting_of(experiment), (theorem,), ())
-    if study.excuse(theorem) is not None:
+        claims = Claims(instance_of(experiment), (theorem,))
+    if claims.excuse(theorem) is not None:
         return None
-    (verdict,) = judge([study], [study.exact([theorem.metric])], experiment.verify.confidence)
+    (verdict,) = judge([claims], [expectations(claims.instance, [theorem.metric])], experiment.verify.confidence)
     return verdict
 
 

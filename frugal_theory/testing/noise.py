@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from frugal_theory.config import Algorithm
-from frugal_theory.premises.check import LEVEL, judge
+from frugal_theory.instance import Instance
+from frugal_theory.premises.check import LEVEL, check_noise_premises
 from frugal_theory.premises.draws import draw
 from frugal_theory.premises.flat import parameters, rows
 from frugal_theory.problems.problem import Problem
 from frugal_theory.testing.contract import ContractError, copied, require, require_shapes, require_unchanged
-from frugal_theory.theorems.theorem import Setting
 
 __all__ = ["check_noise"]
 
@@ -36,7 +35,7 @@ def check_noise(noise: Any, problem: Problem, seed: int = 0, level: float = LEVE
     start = rows(problem, problem.start(np.random.default_rng(seed)))
     for axes in TRIAL_AXES:
         _sample(noise, problem, parameters(problem, np.broadcast_to(start, (*axes, start.size)).copy()), axes, seed)
-    _premises(noise, problem, variance, seed, level)
+    _premises(noise, problem, seed, level)
 
 
 def _sample(noise: Any, problem: Problem, x: dict[str, Any], axes: tuple[int, ...], seed: int) -> None:
@@ -59,8 +58,8 @@ def _sample(noise: Any, problem: Problem, x: dict[str, Any], axes: tuple[int, ..
     )
 
 
-def _premises(noise: Any, problem: Problem, variance: dict[str, Any], seed: int, level: float) -> None:
-    setting = Setting(Algorithm(), problem, noise, 1, problem.smoothness, 0.0, variance, None)
-    for premise in judge(setting, draw(problem, noise, seed), level):
-        if not premise.held and not (premise.name == "P4" and not np.isfinite(setting.total_variance)):
+def _premises(noise: Any, problem: Problem, seed: int, level: float) -> None:
+    instance = Instance.of_parts(problem, noise, seed=seed)
+    for premise in check_noise_premises(instance, draw(instance), level):
+        if not premise.held and not (premise.name == "P4" and not np.isfinite(instance.setting.total_variance)):
             raise ContractError(f"{premise.name}, {premise.statement}: {premise.how}")

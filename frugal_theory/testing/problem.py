@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frugal_theory.instance import starting_point
 from frugal_theory.premises.flat import dimension, gradient_rows, parameters, rows
-from frugal_theory.premises.smoothness import RATIO_SLACK, search
+from frugal_theory.premises.search import RATIO_SLACK, search
 from frugal_theory.problems.problem import FiniteSum, Problem
 from frugal_theory.testing.contract import close, copied, require, require_shapes, require_unchanged
 
@@ -115,7 +116,7 @@ def _derivative(problem: Problem, points: Array) -> None:
 
 
 def _constants(problem: Problem, seed: int) -> None:
-    found = search(problem, problem.smoothness, seed)
+    found = search(problem, problem.smoothness, starting_point(problem, seed), seed)
     require(
         found.ratio <= problem.smoothness * (1 + RATIO_SLACK),
         f"smoothness = {problem.smoothness:.6g} is too small: two points have gradient ratio {found.ratio:.6g}",

@@ -1,4 +1,4 @@
-"""The contract of a state-full rule (:class:`frugal_theory.algorithm.rules.StateFullRule`)."""
+"""The contract of a rule (:class:`frugal_theory.algorithm.rules.Rule`)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ FACTOR = 4.0
 def check_rule(rule: Any, seed: int = 0) -> None:
     """Raise ContractError unless the rule keeps its contract, naming what is wrong.
 
-    Statistics of the gradient's shape that start at zero; arguments unchanged and nothing remembered; a gradient of zeros
-    keeps the declared statistics zero; trials side by side do not mix; those in ``vectors`` are linear in the gradients
-    and those in ``squares`` quadratic.
+    A state of arrays that broadcast against the gradient and start at zero; arguments unchanged and nothing remembered; a
+    gradient of zeros keeps what is declared zero; entries in ``vectors`` are linear in the gradients and those in ``squares``
+    quadratic. Of a rule that works coordinate by coordinate (``elementwise``, unless it says otherwise) the state has the
+    gradient's shape, and trials side by side do not mix.
     """
     missing = [name for name in ("vectors", "squares", "init", "update") if not hasattr(rule, name)]
     require(not missing, f"the rule has no {', '.join(missing)}")
     rng = np.random.default_rng(seed)
     for shape in ((5,), (3, 4), (2, 3, 4)):
         _one(rule, rng.standard_normal((STEPS, *shape)))
-    _trials(rule, rng.standard_normal((STEPS, 4, 6)))
+    if getattr(rule, "elementwise", True):
+        _trials(rule, rng.standard_normal((STEPS, 4, 6)))
     _scaling(rule, rng.standard_normal((STEPS, 2, 7)))
 
 
@@ -40,8 +42,12 @@ def _one(rule: Any, gradients: Array) -> None:
     like, shape = gradients[0].copy(), gradients[0].shape
     statistics = rule.init(like)
     require(np.array_equal(like, gradients[0]), "init changes its argument")
-    expected = dict.fromkeys(statistics, shape)
+    elementwise = getattr(rule, "elementwise", True)
+    expected = {name: shape if elementwise else np.shape(value) for name, value in statistics.items()}
     require_shapes("init", statistics, expected)
+    for name, value in statistics.items():
+        fits = np.ndim(value) <= len(shape) and np.broadcast_shapes(np.shape(value), shape) == shape
+        require(fits, f"init has shape {np.shape(value)} for {name}; one that broadcasts to {shape} is expected")
     for name, value in statistics.items():
         require(not np.any(value), f"init gives {name} values other than zero; what is off the set has zeros there")
     unknown = [name for name in (*rule.vectors, *rule.squares) if name not in statistics]

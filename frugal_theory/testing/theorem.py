@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.metrics.metric import METRICS
+from frugal_theory.metrics import METRICS
 from frugal_theory.testing.contract import ROUNDING, close, require
-from frugal_theory.theorems.theorem import Setting
+from frugal_theory.theorems.setting import Setting
 
 __all__ = ["check_theorem"]
 
@@ -72,7 +71,7 @@ def _steps(theorem: Any, setting: Setting) -> None:
     for share in (*SHARES, *([1.0] if admitted else [])):
         alpha = share * (largest if math.isfinite(largest) else 1 / setting.smoothness)
         algorithm = setting.algorithm.model_copy(update={"learning_rate": alpha})
-        at = replace(setting, algorithm=algorithm, learning_rate=alpha)
+        at = setting.having(algorithm=algorithm, learning_rate=alpha)
         again = theorem.largest_step(at)
         require(again == found, f"{name}: the largest step is {largest} and, with α = {alpha:.4g}, {again[0]}")
         _bound(theorem, at)
@@ -86,13 +85,13 @@ def _bound(theorem: Any, setting: Setting) -> None:
     positive = setting.gap > 0 or setting.total_variance > 0
     require(bool(np.all(bound > 0 if positive else bound >= 0)), f"{where}: the bound is not positive")
     fewer = max(1, setting.steps // 2)
-    half = theorem.bound(replace(setting, steps=fewer))
+    half = theorem.bound(setting.having(steps=fewer))
     require(close(half, bound[:fewer]), f"{where}: the bound for K ≤ {fewer} depends on the number of steps to come")
     slack = ROUNDING * np.abs(bound)
     louder = {name: 4 * value for name, value in setting.variance.items()}
-    noisy = theorem.bound(replace(setting, variance=louder))
+    noisy = theorem.bound(setting.having(variance=louder))
     require(bool(np.all(noisy >= bound - slack)), f"{where}: the bound falls when the variance grows")
-    higher = theorem.bound(replace(setting, gap=2 * setting.gap + 1))
+    higher = theorem.bound(setting.having(gap=2 * setting.gap + 1))
     require(bool(np.all(higher >= bound - slack)), f"{where}: the bound falls when the gap Δ grows")
     transient = higher - bound
     forgotten = setting.steps < LONG or transient[-1] < transient[0] + ROUNDING * abs(higher[0])

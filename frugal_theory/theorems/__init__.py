@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from frugal_theory.config.registry import Registry
-from frugal_theory.theorems.theorem import Setting, Theorem
+from frugal_theory.theorems.setting import Constant, Constants, Law, ProblemSetting, Setting
+from frugal_theory.theorems.theorem import Theorem
 
-__all__ = ["THEOREMS", "Setting", "Theorem", "add_theorem"]
+__all__ = ["THEOREMS", "Constant", "Constants", "Law", "ProblemSetting", "Setting", "Theorem", "add_theorem"]
 
 THEOREMS: Registry[Theorem] = Registry(
     "theorem",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from frugal_theory.algorithm.run_lengths import RunLengths
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["known_law", "off_set", "on_set", "running"]
 

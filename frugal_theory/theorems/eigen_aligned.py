@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from frugal_theory.problems.quadratic import Quadratic
 from frugal_theory.theorems.averages import known_law
-from frugal_theory.theorems.theorem import Array, Setting, off_the_family
+from frugal_theory.theorems.setting import Array, ProblemSetting, Setting
+from frugal_theory.theorems.theorem import off_the_family
 
 __all__ = ["EigenAligned"]
 
@@ -25,6 +26,8 @@ class EigenAligned:
 
     name = "eigen_aligned"
     title = "Momentum on eigen-directions of a quadratic"
+    short_name = "momentum on eigen-directions"
+    label = "eigen-directions"
     source = "proved here (docs/theory.md)"
     statement = (
         "avg ‖gᵏ‖² ≤ (2Δ/K) max_i λ_i Σ_{k≤K} c_i(k)², c_i(k) = [M_i^{k−1}]₁₁ on the set, (1 − αλ_i)^{k−1} off it"
@@ -36,9 +39,12 @@ class EigenAligned:
 
     def covers(self, setting: Setting) -> str | None:
         """Algorithm 2 with a fixed set of eigen-directions on a quadratic, without noise."""
-        problem, runs = setting.problem, setting.runs
+        runs = setting.runs
         if reason := off_the_family(setting):
             return reason
+        if not isinstance(setting, ProblemSetting):
+            return "it needs the eigenvalues of a quadratic, and constants are all that is known of the problem"
+        problem = setting.problem
         if not isinstance(problem, Quadratic):
             return "the problem is not a quadratic"
         if any(np.any(variance) for variance in setting.variance.values()):
@@ -74,8 +80,9 @@ class EigenAligned:
 
 def _directions(setting: Setting) -> tuple[Array, NDArray[np.bool_]]:
     """The distinct eigenvalues on the set and off it, and which are on it."""
+    assert isinstance(setting, ProblemSetting)  # covers() has said so …
     problem, runs = setting.problem, known_law(setting)
-    assert isinstance(problem, Quadratic)  # covers() has said so
+    assert isinstance(problem, Quadratic)  # … and this
     values, shapes = problem.eigenvalues, problem.shapes
     share = np.concatenate([np.broadcast_to(runs.share[name], shape) for name, shape in shapes.items()])
     if setting.algorithm.subspace == "eigen" and setting.algorithm.set is None:

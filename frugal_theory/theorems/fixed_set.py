@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from frugal_theory.theorems.run_length import RunLength
-from frugal_theory.theorems.theorem import Setting
+from frugal_theory.theorems.setting import Setting
 
 __all__ = ["FixedSet"]
 
@@ -19,6 +19,8 @@ class FixedSet(RunLength):
 
     name = "fixed_set"
     title = "Corollary: a fixed momentum set"
+    short_name = "run-length, fixed set"
+    label = "fixed set"
     statement = (
         "avg E‖gᵏ‖² ≤ [Δ/(Kα) + (Lα/2)(σ² + √2β/(1+β) Σ_{j∈J}σ_j²)] / (1 − Lα(1/2 + √2β/(1−β)))"
         "   for J_k = J, Lα(1/2 + √2β/(1−β)) < 1"

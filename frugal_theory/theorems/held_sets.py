@@ -6,7 +6,7 @@ import numpy as np
 
 from frugal_theory.theorems.averages import known_law
 from frugal_theory.theorems.run_length import RunLength
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["HeldSets"]
 
@@ -23,6 +23,8 @@ class HeldSets(RunLength):
 
     name = "held_sets"
     title = "Corollary: sets held for T steps, plain norm"
+    short_name = "run-length, held for T steps"
+    label = "held sets"
     statement = (
         "avg E‖gᵏ‖² ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + √2β/(1+β) avg Σ_J W²σ²)] / (w(1 − Lα(1/2 + √2β/(1−β))))"
         "   for w = min W, 1 − β(1−p)/(1−pβ^T) for sets drawn with probability p"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from frugal_theory.algorithm.rules import Sgdm
-from frugal_theory.metrics.metric import HybridNorm, Metric
+from frugal_theory.metrics import HybridNorm, Metric
 from frugal_theory.theorems.averages import known_law, off_set, running
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["Hybrid"]
 
@@ -26,6 +26,8 @@ class Hybrid:
 
     name = "hybrid"
     title = "Hybrid theorem: SGDM on the set, signSGD off it"
+    short_name = "hybrid theorem"
+    label = "hybrid"
     source = "proved here (docs/theory.md)"
     statement = (
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|] ≤ Δ/(Kα) + (Lα/2)((1+3β)/(1+β) avg Σ_J W²σ² + κ²(1+β)/(1−β) avg d_k)"
@@ -73,7 +75,7 @@ class Hybrid:
         """The right-hand side, shape (steps,)."""
         alpha, kappa = setting.alpha, setting.algorithm.state_free.lr_scale
         inside = running(known_law(setting).noise(setting.variance, setting.steps)[1])
-        count = off_set(setting, {name: np.ones(shape) for name, shape in setting.problem.shapes.items()})
+        count = off_set(setting, {name: np.ones(shape) for name, shape in setting.shapes.items()})
         deviation = off_set(setting, {name: np.sqrt(variance) for name, variance in setting.variance.items()})
         on_noise, curvature, signs = self.factors(setting)
         quadratic = setting.smoothness * alpha / 2 * (on_noise * inside + curvature * kappa**2 * count)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from frugal_theory.theorems.hybrid import Hybrid
+from frugal_theory.theorems.setting import Setting
 from frugal_theory.theorems.signsgd_sharp import sign_loss
-from frugal_theory.theorems.theorem import Setting
 
 __all__ = ["HybridSharp"]
 
@@ -23,6 +23,8 @@ class HybridSharp(Hybrid):
 
     name = "hybrid_sharp"
     title = "Hybrid theorem, sharp constants"
+    short_name = "hybrid, sharp constants"
+    label = "sharp hybrid"
     statement = (
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|] ≤ Δ/(Kα) + (Lα/2)((1+β) avg Σ_J W²σ² + κ²/(1−β) avg d_k) + cκ avg Σ_{∉J}σ"
         "   for φ = 1 − (Lα/2)(1+β)/(1−β) > 0; c = 1, or √3/4 for symmetric unimodal noise"
@@ -35,4 +37,4 @@ class HybridSharp(Hybrid):
 
     def factors(self, setting: Setting) -> tuple[float, float, float]:
         """What multiplies (Lα/2) avg Σ_J W²σ², (Lα/2) κ² avg d_k and κ avg Σ_{∉J} σ."""
-        return 1 + setting.beta, 1 / (1 - setting.beta), sign_loss(setting.noise)
+        return 1 + setting.beta, 1 / (1 - setting.beta), sign_loss(setting)

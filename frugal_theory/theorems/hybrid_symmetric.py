@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.metrics.metric import HybridNorm, Metric
+from frugal_theory.metrics import HybridNorm, Metric
 from frugal_theory.theorems.hybrid_sharp import HybridSharp
-from frugal_theory.theorems.theorem import Setting
+from frugal_theory.theorems.setting import Setting
 
 __all__ = ["HybridSymmetric"]
 
@@ -22,6 +22,8 @@ class HybridSymmetric(HybridSharp):
 
     name = "hybrid_symmetric"
     title = "Hybrid theorem under symmetric unimodal noise"
+    short_name = "hybrid, symmetric noise"
+    label = "symm. hybrid"
     statement = (
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|h(|g|/σ)] ≤ Δ/(Kα) + (Lα/2)((1+β) avg Σ_J W²σ² + κ²/(1−β) avg d_k)"
         "   for φ = 1 − (Lα/2)(1+β)/(1−β) > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"
@@ -31,7 +33,7 @@ class HybridSymmetric(HybridSharp):
 
     def covers(self, setting: Setting) -> str | None:
         """As the hybrid theorem, with noise that says that it is symmetric and unimodal."""
-        if not getattr(setting.noise, "symmetric_unimodal", False):
+        if not setting.symmetric_unimodal:
             return "the noise is not known to be symmetric and unimodal"
         return super().covers(setting)
 

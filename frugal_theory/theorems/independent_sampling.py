@@ -6,7 +6,7 @@ import numpy as np
 
 from frugal_theory.theorems.averages import known_law
 from frugal_theory.theorems.run_length import RunLength
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["IndependentSampling"]
 
@@ -22,6 +22,8 @@ class IndependentSampling(RunLength):
 
     name = "independent_sampling"
     title = "Corollary: independent sampling at every step"
+    short_name = "run-length, drawn every step"
+    label = "drawn sets"
     statement = (
         "avg E‖gᵏ‖² ≤ [Δ/(Kα) + (Lα/2)(ΣE W²σ² + √2β/(1+β) pΣE W²σ²)] / (ω_p(1 − Lα(1/2 + √2β/(1−β))))"
         "   for T = 1, ω_p = 1 − pβ(1−p)/(1−pβ)"

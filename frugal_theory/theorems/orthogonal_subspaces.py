@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from frugal_theory.theorems.run_length import RunLength
-from frugal_theory.theorems.theorem import Setting
+from frugal_theory.theorems.setting import Setting
 
 __all__ = ["OrthogonalSubspaces"]
 
@@ -18,6 +18,8 @@ class OrthogonalSubspaces(RunLength):
 
     name = "orthogonal_subspaces"
     title = "Corollary: oblivious orthogonal subspaces"
+    short_name = "run-length, random bases"
+    label = "random basis"
     statement = (
         "avg E⟨gᵏ, Wᵏgᵏ⟩ ≤ [Δ/(Kα) + (Lασ²/2)(1 − ρ + ρ(1 + √2β/(1+β)) avg (1 − β^r)²)] / (1 − Lα(1/2 + √2β/(1−β)))"
         "   for W = I − β^rΠ, r = T … 1"

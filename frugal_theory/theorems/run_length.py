@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.theorems.theorem import Array, Setting, off_the_family
+from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import off_the_family
 
 __all__ = ["RunLength"]
 
@@ -25,6 +26,8 @@ class RunLength:
 
     name = "run_length"
     title = "Run-length theorem"
+    short_name = "run-length theorem"
+    label = "run-length"
     source = "proved here (docs/theory.md)"
     statement = (
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + √2β/(1+β) avg Σ_J W²σ²)] / (1 − Lα(1/2 + √2β/(1−β)))"

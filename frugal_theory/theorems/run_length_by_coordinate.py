@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.problems.coordinates import coordinate_smoothness
 from frugal_theory.theorems.averages import known_law, running
 from frugal_theory.theorems.run_length import RunLength
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["RunLengthByCoordinate"]
 
@@ -23,6 +22,8 @@ class RunLengthByCoordinate(RunLength):
 
     name = "run_length_by_coordinate"
     title = "Run-length theorem, smoothness by coordinate"
+    short_name = "run-length, L by coordinate"
+    label = "by coordinate"
     statement = (
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (α/2)(avg ΣL_jW²σ² + β avg Σ_J L_jW²σ²)] / (1 − αL_max(1+β)/(2(1−β)))"
         "   for αL_max(1+β)/(2(1−β)) < 1"
@@ -38,13 +39,13 @@ class RunLengthByCoordinate(RunLength):
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
         """2(1−β)/(L_max(1+β)), itself not admitted."""
-        largest = max(float(np.max(diagonal)) for diagonal in coordinate_smoothness(setting.problem).values())
+        largest = max(float(np.max(diagonal)) for diagonal in setting.coordinate_smoothness.values())
         return 2 * (1 - setting.beta) / (largest * (1 + setting.beta)), False
 
     def bound(self, setting: Setting) -> Array:
         """The right-hand side, shape (steps,)."""
         alpha, beta = setting.alpha, setting.beta
-        curvature = coordinate_smoothness(setting.problem)
+        curvature = setting.coordinate_smoothness
         curved = {name: curvature[name] * variance for name, variance in setting.variance.items()}
         everything, on_set = (running(noise) for noise in known_law(setting).noise(curved, setting.steps))
         total = setting.gap / (setting.horizons * alpha) + alpha / 2 * (everything + beta * on_set)

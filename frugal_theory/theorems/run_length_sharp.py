@@ -6,7 +6,7 @@ import numpy as np
 
 from frugal_theory.theorems.averages import known_law, running
 from frugal_theory.theorems.run_length import RunLength
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["RunLengthSharp", "smallest_bound"]
 
@@ -25,6 +25,8 @@ class RunLengthSharp(RunLength):
 
     name = "run_length_sharp"
     title = "Run-length theorem, sharp constants"
+    short_name = "run-length, sharp constants"
+    label = "sharp run-length"
     statement = (
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + β avg Σ_J W²σ²)] / (1 − Lα(1+β)/(2(1−β)))"
         "   for Lα(1+β)/(2(1−β)) < 1, or better (Γ, η at their best)"

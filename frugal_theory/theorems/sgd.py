@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["Sgd", "named_set"]
 
@@ -16,6 +16,7 @@ class Sgd:
 
     name = "sgd"
     title = "SGD"
+    short_name = "SGD"
     source = "Ghadimi & Lan 2013, Theorem 2.1 (standard descent argument)"
     statement = "avg E‖gᵏ‖² ≤ [Δ/(Kα) + Lασ²/2] / (1 − Lα/2)   for α < 2/L"
     explicit = True

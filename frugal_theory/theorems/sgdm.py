@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.sgd import named_set
-from frugal_theory.theorems.theorem import Array, Setting, published_step
+from frugal_theory.theorems.theorem import published_step
 
 __all__ = ["Sgdm"]
 
@@ -16,6 +17,8 @@ class Sgdm:
 
     name = "sgdm"
     title = "SGDM"
+    short_name = "SGDM (Liu, Gao, Yin)"
+    label = "SGDM"
     source = "Liu, Gao & Yin 2020, Theorem 1 (as remembered)"
     statement = "avg E‖gᵏ‖² ≤ 2Δ/(Kα) + ((β+3β²)/(2(1+β)) + 1) Lασ²   for α ≤ (1−β)/(L(4−β+β²))"
     explicit = True

@@ -8,7 +8,7 @@ from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.theorems.averages import known_law, on_set, running
 from frugal_theory.theorems.run_length import RunLength
 from frugal_theory.theorems.run_length_sharp import smallest_bound
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["ShortRuns", "memory"]
 
@@ -32,6 +32,8 @@ class ShortRuns(RunLength):
 
     name = "short_runs"
     title = "Run-length theorem for short runs"
+    short_name = "run-length, short runs"
+    label = "short runs"
     statement = (
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + √((1+c)/C)/c β/(1+β) avg Σ_J W²(1−β^{2a})σ²)]"
         " / (1 − Lα(1/2 + √((1+c)C) β/(1−β)))   for every c > 0 (the best is taken), C ≤ 1 the memory of a run"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.problems.coordinates import coordinate_smoothness
-from frugal_theory.theorems.theorem import Array, Setting
+from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["SignSgd", "total_deviation"]
 
@@ -21,6 +20,7 @@ class SignSgd:
 
     name = "signsgd"
     title = "signSGD"
+    short_name = "signSGD"
     source = "Bernstein et al. 2018, one-step argument of Theorem 1 (as remembered)"
     statement = "avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2)ΣL_j + 2Σσ_j   for α > 0"
     explicit = True
@@ -50,7 +50,7 @@ class SignSgd:
     def bound(self, setting: Setting) -> Array:
         """The right-hand side, shape (steps,)."""
         alpha = setting.alpha * setting.algorithm.state_free.lr_scale
-        curvature = float(sum(np.sum(diagonal) for diagonal in coordinate_smoothness(setting.problem).values()))
+        curvature = float(sum(np.sum(diagonal) for diagonal in setting.coordinate_smoothness.values()))
         floor = alpha / 2 * curvature + self.noise_factor(setting) * total_deviation(setting)
         return setting.gap / (setting.horizons * alpha) + floor
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from frugal_theory.problems.problem import Noise
+from frugal_theory.theorems.setting import Setting
 from frugal_theory.theorems.signsgd import SignSgd
-from frugal_theory.theorems.theorem import Setting
 
 __all__ = ["SignSgdSharp", "sign_loss"]
 
@@ -20,14 +19,16 @@ class SignSgdSharp(SignSgd):
 
     name = "signsgd_sharp"
     title = "signSGD, sharp noise floor"
+    short_name = "signSGD, sharp noise floor"
+    label = "sharp signSGD"
     source = "proved here (docs/theory.md), after Bernstein et al. 2018"
     statement = "avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2)ΣL_j + cΣσ_j   for α > 0; c = 1, or √3/4 for symmetric unimodal noise"
 
     def noise_factor(self, setting: Setting) -> float:
         """c."""
-        return sign_loss(setting.noise)
+        return sign_loss(setting)
 
 
-def sign_loss(noise: Noise) -> float:
-    """c with E[g sign(g + ξ)] ≥ |g| − cσ for every g: √3/4 if the noise says that it is symmetric and unimodal, else 1."""
-    return math.sqrt(3) / 4 if getattr(noise, "symmetric_unimodal", False) else 1.0
+def sign_loss(setting: Setting) -> float:
+    """c with E[g sign(g + ξ)] ≥ |g| − cσ for every g: √3/4 if the noise is known to be symmetric and unimodal, else 1."""
+    return math.sqrt(3) / 4 if setting.symmetric_unimodal else 1.0

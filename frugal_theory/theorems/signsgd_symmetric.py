@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.metrics.metric import Metric, SignNorm
-from frugal_theory.problems.coordinates import coordinate_smoothness
+from frugal_theory.metrics import Metric, SignNorm
+from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.signsgd import SignSgd
-from frugal_theory.theorems.theorem import Array, Setting
 
 __all__ = ["SignSgdSymmetric"]
 
@@ -24,6 +23,8 @@ class SignSgdSymmetric(SignSgd):
 
     name = "signsgd_symmetric"
     title = "signSGD under symmetric unimodal noise"
+    short_name = "signSGD, symmetric noise"
+    label = "symm. signSGD"
     source = "proved here (docs/theory.md), after Bernstein et al. 2018"
     statement = "avg E Σ|g_j|h(|g_j|/σ_j) ≤ Δ/(Kα) + (α/2)ΣL_j   for α > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"
     premises = f"{SignSgd.premises}; noise that is symmetric and unimodal"
@@ -31,7 +32,7 @@ class SignSgdSymmetric(SignSgd):
 
     def covers(self, setting: Setting) -> str | None:
         """signSGD with noise that says that it is symmetric and unimodal."""
-        if not getattr(setting.noise, "symmetric_unimodal", False):
+        if not setting.symmetric_unimodal:
             return "the noise is not known to be symmetric and unimodal"
         return super().covers(setting)
 
@@ -42,5 +43,5 @@ class SignSgdSymmetric(SignSgd):
     def bound(self, setting: Setting) -> Array:
         """The right-hand side, shape (steps,)."""
         alpha = setting.alpha * setting.algorithm.state_free.lr_scale
-        curvature = float(sum(np.sum(diagonal) for diagonal in coordinate_smoothness(setting.problem).values()))
+        curvature = float(sum(np.sum(diagonal) for diagonal in setting.coordinate_smoothness.values()))
         return setting.gap / (setting.horizons * alpha) + alpha / 2 * curvature

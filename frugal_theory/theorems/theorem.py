@@ -1,85 +1,13 @@
-"""What a theorem is, and what it may know of an experiment."""
+"""What a theorem is, and the family of algorithms that most of them speak of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from frugal_theory.algorithm.rules import Sgdm
-from frugal_theory.algorithm.run_lengths import RunLengths
-from frugal_theory.config import Algorithm
-from frugal_theory.problems.problem import Noise, Problem
+from frugal_theory.theorems.setting import Array, Setting
 
-__all__ = ["Setting", "Theorem", "off_the_family", "published_step"]
-
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """An experiment in the symbols of the theorems. ``learning_rate`` (α) is None while it is being resolved."""
-
-    algorithm: Algorithm
-    problem: Problem
-    noise: Noise
-    steps: int
-    smoothness: float
-    gap: float
-    variance: Mapping[str, Array]
-    runs: RunLengths | None
-    learning_rate: float | None = None
-
-    @property
-    def alpha(self) -> float:
-        """α; raises ValueError while it is not resolved."""
-        if self.learning_rate is None:
-            raise ValueError("the learning rate of this setting has not been resolved yet")
-        return self.learning_rate
-
-    @property
-    def total_variance(self) -> float:
-        """σ² = Σ σ_j²."""
-        return float(sum(np.sum(v) for v in self.variance.values()))
-
-    @property
-    def horizons(self) -> Array:
-        """K = 1 … steps, as floats."""
-        return np.arange(1, self.steps + 1, dtype=float)
-
-    @property
-    def is_sgd(self) -> bool:
-        """Whether the algorithm is SGD, whatever it is called: nothing in the set, or momentum with β = 0 beside it."""
-        if self.runs is None or self.algorithm.weight_decay:
-            return False
-        free, full = self.algorithm.state_free, self.algorithm.state_full
-        plain_free = free.rule == "sgd"
-        plain_full = isinstance(full, Sgdm) and full.beta == 0
-        if self.runs.empty:
-            return plain_free
-        return plain_full and (self.runs.full or (plain_free and free.lr_scale == 1))
-
-    @property
-    def is_sgdm(self) -> bool:
-        """Whether the algorithm is SGDM on everything."""
-        full = isinstance(self.algorithm.state_full, Sgdm) and self.algorithm.weight_decay == 0
-        return full and self.runs is not None and self.runs.full
-
-    @property
-    def sgd_scale(self) -> float:
-        """For SGD: the factor on α, which is the state-free rule's where nothing is in the set."""
-        return self.algorithm.state_free.lr_scale if self.runs is not None and self.runs.empty else 1.0
-
-    @property
-    def beta(self) -> float:
-        """β of the momentum that takes part; 0 if the set is always empty or the rule has none."""
-        if self.runs is not None:
-            return self.runs.beta
-        full = self.algorithm.state_full
-        return full.beta if isinstance(full, Sgdm) else 0.0
+__all__ = ["Theorem", "off_the_family", "published_step"]
 
 
 class Theorem(Protocol):
@@ -87,6 +15,12 @@ class Theorem(Protocol):
 
     P1–P6 are tested for every theorem. An attribute ``premises``, a text, says what else or less it needs; nothing but
     ``frugal-theory theorems`` reads it.
+
+    In theory every ``setting`` is a :class:`~frugal_theory.theorems.setting.ProblemSetting`. A theorem that reads no more
+    than a :class:`~frugal_theory.theorems.setting.Setting` has holds wherever constants are known, measured ones too.
+    P1–P6 are tested for every theorem. Three more attributes, texts, may be there: ``premises`` says what else or less it
+    needs (nothing but ``frugal-theory theorems`` reads it), ``short_name`` is what tables call it, if not by its title, and
+    ``label`` what stands at the end of its line in a figure.
     """
 
     name: str
@@ -96,7 +30,7 @@ class Theorem(Protocol):
     explicit: bool
     """Whether every constant of the bound is known. If not, its verdict is at best "shape only"."""
     metric: str
-    """The name of the metric it bounds, a key of ``frugal_theory.metrics.metric.METRICS``.
+    """The name of the metric it bounds, a key of ``frugal_theory.metrics.METRICS``.
 
     A metric of the theorem's own, which may depend on the setting, has a name of its own here, and the theorem has a
     fourth method, ``measure(setting) -> Metric``, that returns it.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.theorems.theorem import Array, Setting, off_the_family, published_step
+from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import off_the_family, published_step
 
 __all__ = ["Theorem52"]
 
@@ -19,6 +20,7 @@ class Theorem52:
 
     name = "theorem_5_2"
     title = "FRUGAL, Theorem 5.2"
+    short_name = "Theorem 5.2"
     source = "arXiv 2411.07837, Theorem 5.2 (as remembered; constant hidden in O(·))"
     statement = "avg E‖gᵏ‖² = O( Δ/(Kα) + Lασ²(1 + p̂_max(1 − p̄_min) β/(1−β)) )   for α ≤ (1−β)/(L(4−β+β²))"
     explicit = False

@@ -5,27 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.exact.expectations import METRICS, averaged_over_sets, expectations
 from frugal_theory.evidence.few_trials import TRIALS
+from frugal_theory.evidence.horizons import horizons
 from frugal_theory.evidence.moments import NO_INTERVAL
-from frugal_theory.theorems import Theorem
+from frugal_theory.instance import Instance
+from frugal_theory.theorems import Setting, Theorem
+from frugal_theory.verdicts.claims import Claims
 from frugal_theory.verdicts.verdict import Verdict
 
-if TYPE_CHECKING:
-    from frugal_theory.verdicts.verify import Study
-
-__all__ = ["error_level", "judge", "judge_study"]
+__all__ = ["error_level", "judge", "verdict"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-
-HORIZONS = 16
-"""Horizons k, spread evenly in log k, at which a bound is held against its evidence."""
 
 MANY_TRIALS = 10**12
 """More trials than this are not said to settle anything."""
@@ -34,121 +31,105 @@ ROUNDING = 1e-9
 """Relative rounding of a sum over thousands of steps: a bound that is attained exactly must not look violated."""
 
 
-def judge(ready: Sequence[Study], evidence: Sequence[Mapping[str, Evidence]], confidence: float) -> list[Verdict]:
-    """Verdicts of all studies, from their evidence, with one error level for the whole family (:func:`error_level`).
-
-    What Monte Carlo leaves open is settled by the exact expectation where there is one (Algorithm 2 on a quadratic).
-    """
+def judge(ready: Sequence[Claims], evidence: Sequence[Mapping[str, Evidence]], confidence: float) -> list[Verdict]:
+    """The verdicts on all claims, from their evidence, with one error level for the whole family (:func:`error_level`)."""
     single = 1 - error_level(ready, confidence)
     pairs = zip(ready, evidence, strict=True)
-    return [verdict for study, found in pairs for verdict in judge_study(study, found, single, confidence)]
+    return [verdict(claims, theorem, found, single, confidence) for claims, found in pairs for theorem in claims.theorems]
 
 
-def error_level(ready: Sequence[Study], confidence: float) -> float:
+def error_level(ready: Sequence[Claims], confidence: float) -> float:
     """The probability with which a single interval may miss, so that all verdicts are right with ``confidence``.
 
-    Bonferroni over every comparison of every study, every horizon, and every number of trials at which a verdict is
+    Bonferroni over every comparison of every instance, every horizon, and every number of trials at which a verdict is
     attempted (``Simulation.looks``), whether or not it comes to that. So it is valid whatever decides when to stop. Where
     the exact expectation is itself an average over trials of the sets, a look has two intervals.
     """
-    comparisons = sum(1 for study in ready for theorem in study.theorems if study.excuse(theorem) is None)
-    horizons = max((len(_horizons(study.setting.steps)) for study in ready), default=1)
-    looks = max((len(study.cell.experiment.simulation.looks) for study in ready), default=1)
-    intervals = 2 if any(_averaged_over_sets(study) for study in ready) else 1
-    return (1 - confidence) / max(1, comparisons * horizons * looks * intervals)
+    comparisons = sum(1 for claims in ready for theorem in claims.theorems if claims.excuse(theorem) is None)
+    judged = max((len(horizons(claims.setting.steps)) for claims in ready), default=1)
+    looks = max((len(claims.instance.looks) for claims in ready), default=1)
+    intervals = 2 if any(averaged_over_sets(claims.instance) for claims in ready) else 1
+    return (1 - confidence) / max(1, comparisons * judged * looks * intervals)
 
 
-def judge_study(study: Study, evidence: Mapping[str, Evidence], single: float, family: float) -> list[Verdict]:
-    """The verdicts of one study: by the evidence at hand, or by the exact expectation where that leaves one open.
+def verdict(claims: Claims, theorem: Theorem, evidence: Mapping[str, Evidence], single: float, family: float) -> Verdict:
+    """The verdict on one theorem: its bound held against its metric's ``evidence`` at a few horizons.
 
-    ``single``: the confidence of each interval; ``family``: that of the whole experiment, to be shown.
+    ``single``: the confidence of each interval; ``family``: that of the whole experiment, to be shown. What Monte Carlo
+    leaves open is settled by the exact expectation where there is one (Algorithm 2 on a quadratic).
     """
-    return [_settled(study, theorem, evidence, single, family) for theorem in study.theorems]
-
-
-def _settled(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], single: float, family: float) -> Verdict:
-    verdict = _verdict(study, theorem, evidence, single, family)
-    vague = verdict.status == "shape only" and not math.isfinite(verdict.implied_constant or 0.0)
-    if verdict.source != "monte_carlo" or not (verdict.status == "inconclusive" or vague):
-        return verdict
-    exact = _exact(study, theorem.metric, single, evidence[theorem.metric].trials)
-    return verdict if exact is None else _verdict(study, theorem, {theorem.metric: exact}, single, family)
-
-
-def _exact(study: Study, metric: str, confidence: float, trials: int) -> Evidence | None:
-    """The exact expectation of the metric, or None where there is no way to it; over so many trials of random sets."""
-    from frugal_theory.evidence.exact.expectations import METRICS
-
-    if metric not in METRICS:
-        return None
-    try:
-        return study.exact([metric], trials=trials, confidence=confidence)[metric]
-    except ValueError:  # not Algorithm 2 on a quadratic with additive noise
-        return None
-
-
-def _verdict(study: Study, theorem: Theorem, evidence: Mapping[str, Evidence], single: float, family: float) -> Verdict:
-    setting = study.setting
+    setting = claims.setting
     blank = Verdict(
         theorem.name,
         "not applicable",
         "",
         learning_rate=setting.alpha,
-        premises=study.premises,
-        cell=study.cell.settings,
+        premises=claims.premises,
+        cell=claims.cell.settings,
+        label=claims.cell.label,
         metric=theorem.metric,
     )
     if theorem.covers(setting) is None and setting.runs is not None:
         blank = replace(blank, largest_step=theorem.largest_step(setting)[0])
-    if excuse := study.excuse(theorem):
+    if excuse := claims.excuse(theorem):
         return replace(blank, reason=excuse[0].upper() + excuse[1:] + ".")
 
     found, bound = evidence[theorem.metric], theorem.bound(setting)
     lower, upper = found.interval(single)
-    if few := found.deviation is not None and found.trials < _fewest_trials(study, single):
+    fewest = _fewest_trials(setting, single)
+    if few := found.deviation is not None and found.trials < fewest:
         lower, upper = np.full_like(lower, -np.inf), np.full_like(upper, np.inf)
-    at = _horizons(setting.steps) - 1
+    at = horizons(setting.steps) - 1
     mean, lower, upper, bound = found.mean[at], lower[at], upper[at], bound[at]
     worst = int(np.argmax(_share(mean, bound)))
     steps = found.steps[at]
     blank = replace(blank, confidence=family, source=found.source, trials=found.trials)
-    verdict = _shown(blank, worst, steps, mean, lower, upper, bound)
-    if not theorem.explicit:
-        return _shape_only(verdict, found, float(np.max(_share(upper, bound))), float(np.max(_share(mean, bound))))
+    shown = _shown(blank, worst, steps, mean, lower, upper, bound)
     slack = bound * (1 + ROUNDING)
-    if np.any(lower > slack) or not np.all(np.isfinite(mean)):
-        return _violated(verdict, steps, mean, lower, upper, bound)
-    if NO_INTERVAL in found.notes:
+    if not theorem.explicit:
+        constant = float(np.max(_share(upper, bound)))
+        judged = _shape_only(shown, found, constant, float(np.max(_share(mean, bound))))
+        settled = math.isfinite(constant)
+    elif np.any(lower > slack) or not np.all(np.isfinite(mean)):
+        return _violated(shown, steps, mean, lower, upper, bound)
+    elif NO_INTERVAL in found.notes:
         reason = (
             f"For a Monte Carlo average of ‖g‖² {NO_INTERVAL}; "
             f"the average itself is at {100 * _share(mean, bound)[worst]:.3g} % of the bound."
         )
-        return replace(verdict, status="inconclusive", reason=reason, lower=None, upper=None)
-    if np.all(upper <= slack):
+        judged, settled = replace(shown, status="inconclusive", reason=reason, lower=None, upper=None), False
+    elif np.all(upper <= slack):
         reason = (
             f"At {len(at)} horizons up to k = {setting.steps} the average stays below the bound; "
-            f"closest at k = {verdict.step}, at {100 * _share(mean, bound)[worst]:.3g} % of it."
+            f"closest at k = {shown.step}, at {100 * _share(mean, bound)[worst]:.3g} % of it."
         )
-        return replace(verdict, status="holds", reason=reason)
-    return _inconclusive(verdict, found, at, upper, bound, single, fewest=_fewest_trials(study, single) if few else 0)
+        return replace(shown, status="holds", reason=reason)
+    else:
+        judged, settled = _inconclusive(shown, found, at, upper, bound, single, fewest=fewest if few else 0), False
+    if settled or found.source != "monte_carlo":
+        return judged
+    exact = _exact(claims.instance, theorem.metric, single, found.trials)
+    return judged if exact is None else verdict(claims, theorem, exact, single, family)
 
 
-def _averaged_over_sets(study: Study) -> bool:
-    """Whether exact evidence of the study is an average over trials of its sets, with an interval of its own."""
-    from frugal_theory.evidence.exact.expectations import averaged_over_sets
+def _exact(instance: Instance, metric: str, confidence: float, trials: int) -> dict[str, Evidence] | None:
+    """The exact expectation of the metric, or None where there is no way to it; over so many trials of random sets."""
+    if metric not in METRICS:
+        return None
+    try:
+        return expectations(instance, [metric], trials=trials, confidence=confidence)
+    except ValueError:  # not Algorithm 2 on a quadratic with additive noise
+        return None
 
-    setting = study.setting
-    return averaged_over_sets(setting.problem, setting.noise, setting.algorithm)
 
-
-def _fewest_trials(study: Study, single: float) -> int:
+def _fewest_trials(setting: Setting, single: float) -> int:
     """Trials from which on it is less likely than 1 − ``single`` that all of them draw one unit alike.
 
     Fewer can agree closely because none has seen what happens when that unit is in the set, or when it is not; no
     statistic of theirs shows it. 1 where the set is not drawn, or does not matter.
     """
-    runs = study.setting.runs
-    if runs is None or runs.law != "redrawn" or study.setting.is_sgd:
+    runs = setting.runs
+    if runs is None or runs.law != "redrawn" or setting.is_sgd:
         return 1
     shares = np.concatenate([np.ravel(share) for share in runs.share.values()])
     drawn = shares[(shares > 0) & (shares < 1)]
@@ -234,7 +215,3 @@ def _trials_needed(found: Evidence, bound: float, confidence: float) -> int | No
         few, many = (few, middle) if clear(middle) else (middle, many)
     unit = 10 ** max(0, len(str(many)) - 2)
     return -(-many // unit) * unit
-
-
-def _horizons(steps: int) -> Index:
-    return np.unique(np.round(np.geomspace(1, steps, HORIZONS)).astype(np.int64))

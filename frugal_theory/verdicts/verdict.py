@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from frugal_theory.premises.premise import Premise
+from frugal_theory.verdicts.status import Status
 
-__all__ = ["STATUSES", "Status", "Verdict"]
-
-Status = Literal["holds", "violated", "inconclusive", "not applicable", "shape only"]
-STATUSES: tuple[Status, ...] = ("violated", "inconclusive", "holds", "shape only", "not applicable")
-"""All statuses, the most urgent first."""
+__all__ = ["Verdict"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,8 @@ class Verdict:
     value at every horizon, of every cell and theorem of the experiment at once, with ``confidence``. ``trials_needed``
     of an inconclusive verdict: how many trials would settle it, about, if the others are like these. For a theorem
     with hidden constants ``bound`` is its shape with constant 1 and ``implied_constant`` the smallest constant that
-    would make it hold here. What does not exist is None.
+    would make it hold here. ``cell``: the settings of the sweep's cell, by key; ``label``: the same in words, empty without a
+    sweep. What does not exist is None.
     """
 
     theorem: str
@@ -48,6 +46,7 @@ class Verdict:
     implied_constant: float | None = None
     premises: tuple[Premise, ...] = ()
     cell: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
 
     def record(self) -> dict[str, Any]:
         """The verdict as an object of ``verdicts.json``: numbers that JSON cannot say (inf, nan) become text."""

@@ -11,8 +11,9 @@ import time
 import numpy as np
 import pytest
 
-from frugal_theory.results.files import load_cell, save_cell
-from frugal_theory.verdicts.verify import gather, studies
+from frugal_theory.results.interrupted import load_cell, save_cell
+from frugal_theory.verdicts.claims import claims_of
+from frugal_theory.verdicts.verify import gather
 
 COMMAND = [sys.executable, "-c", "from frugal_theory.commands.main import main; main()"]
 
@@ -119,7 +120,7 @@ def test_kill_9_loses_no_finished_cell(folder):
 
 def test_a_damaged_cell_is_done_again(quadratic, tmp_path):
     """Cut at any length, as by a full disk or a power cut; whole it is read back to the bit."""
-    (study,) = studies(quadratic())
+    (study,) = claims_of(quadratic())
     evidence = gather(study)
     save_cell(tmp_path, study, evidence)
     (path,) = (tmp_path / "theory" / "cells").iterdir()

@@ -13,8 +13,8 @@ from frugal_theory.algorithm import choose_parts
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.evidence.exact.expectations import exact
+from frugal_theory.instance import instance_of
 from frugal_theory.premises import check_premises
-from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import COMPLEX_STEP, FACTORISATION, ROUNDING, STANDARD_ERRORS
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -37,14 +37,14 @@ def block():
 
 
 def test_there_is_a_short_block_for_everything_that_can_be_added():
-    assert list(BLOCKS) == ["A rule", "A subspace", "A problem", "A noise", "A theorem"]
+    assert list(BLOCKS) == ["A rule", "A subspace", "A problem", "A noise", "A premise", "A theorem"]
     assert TEXT.count("```python") == len(BLOCKS)
     for code in BLOCKS.values():
         assert len(code.splitlines()) < LONGEST
 
 
 def test_nothing_is_left_behind(block, quadratic):
-    from frugal_gpu.optim.backends.foreach import RULES
+    from frugal_theory.config.registry import RULES
 
     with ft.extended():
         for title in BLOCKS:
@@ -113,7 +113,7 @@ def test_the_rule_by_name_has_the_defaults_of_its_table(block):
 
     block("A rule")
     optimizer = Frugal([torch.nn.Parameter(torch.ones(3))], state_full="adagrad")
-    assert optimizer.param_groups[0]["eps"] == 1e-10
+    assert optimizer.param_groups[0]["state_full_table"] == {"eps": 1e-10}
 
 
 def test_no_theorem_speaks_of_the_rule(block, quadratic):
@@ -306,7 +306,7 @@ def test_the_theorem_says_what_it_does_not_cover(block, quadratic):
 
 
 def premise(experiment: ft.Experiment, name: str) -> ft.Premise:
-    (found,) = [p for p in check_premises(setting_of(experiment)) if p.name == name]
+    (found,) = [p for p in check_premises(instance_of(experiment)) if p.name == name]
     return found
 
 
@@ -341,3 +341,16 @@ def test_without_a_share_no_theorem_applies(block, quadratic):
     assert {verdict.status for verdict in verdicts} == {"not applicable"}
     (reason,) = [verdict.reason for verdict in verdicts if verdict.theorem == "run_length"]
     assert "not known to be oblivious" in reason
+
+
+# --- the premise -----------------------------------------------------------------------------------------------------
+
+
+def test_the_premise_is_met_by_a_convex_problem_only(block, quadratic):
+    block("A premise")
+    keys = {"algorithm.learning_rate": 1e-3, "verify.theorems": ["run_length"]}
+    (convex,) = ft.verify(quadratic(keys))
+    assert convex.status == "holds"
+    assert convex.premises[-1].name == "P7"
+    (other,) = ft.verify(quadratic({**keys, "problem": {"kind": "nonconvex", "dimension": 5}}))
+    assert other.reason.startswith("Premise P7 fails: ⟨∇f(x) − ∇f(y), x − y⟩ = -")

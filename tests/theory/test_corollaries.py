@@ -11,8 +11,9 @@ import frugal_theory as ft
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.config import Algorithm
 from frugal_theory.evidence.exact.expectations import expectations
+from frugal_theory.instance import Instance, setting_of
 from frugal_theory.problems import Gaussian, Quadratic
-from frugal_theory.theorems import THEOREMS, Setting
+from frugal_theory.theorems import THEOREMS
 from frugal_theory.theorems.fixed_set import FixedSet
 from frugal_theory.theorems.held_sets import HeldSets
 from frugal_theory.theorems.independent_sampling import IndependentSampling
@@ -22,14 +23,13 @@ from frugal_theory.theorems.run_length_by_coordinate import RunLengthByCoordinat
 from frugal_theory.theorems.run_length_sharp import GAINS, RunLengthSharp, decay
 from frugal_theory.theorems.sgd import Sgd
 from frugal_theory.theorems.short_runs import ShortRuns, memory
-from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING
 
 ROOT = np.sqrt(2)
 
 
 def setting(experiment, alpha=0.004):
-    return replace(setting_of(experiment), learning_rate=alpha)
+    return setting_of(experiment).having(learning_rate=alpha)
 
 
 def law(**keys):
@@ -102,7 +102,7 @@ def short_form(s):
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.9])
 def test_the_sharp_form_is_below_its_short_form_and_the_run_length_theorem(quadratic, beta, share):
     s = setting(quadratic({"algorithm.state_full.beta": beta}))
-    s = replace(s, learning_rate=share * RunLength().largest_step(s)[0])
+    s = s.having(learning_rate=share * RunLength().largest_step(s)[0])
     sharp = RunLengthSharp().bound(s)
     assert np.all(sharp <= short_form(s) * (1 + ROUNDING))
     assert np.all(sharp <= RunLength().bound(s) * (1 + ROUNDING))
@@ -256,7 +256,7 @@ def test_what_each_covers(quadratic, name, overrides, covered):
     assert (reason is None) == covered
 
 
-def random_setting(rng: np.random.Generator) -> tuple[Setting, np.ndarray]:
+def random_instance(rng: np.random.Generator) -> Instance:
     """Algorithm 2 on a random separable quadratic, its α still open, with an exact recursion."""
     eigenvalues = rng.random(int(rng.integers(1, 4))) ** rng.choice([0, 1, 3])
     eigenvalues /= eigenvalues.max()
@@ -271,9 +271,7 @@ def random_setting(rng: np.random.Generator) -> tuple[Setting, np.ndarray]:
     start = rng.standard_normal(eigenvalues.size) * rng.choice([0.0, 0.1, 1.0])
     problem = Quadratic(eigenvalues, start=tuple(start))
     noise = Gaussian(tuple(0.01 + rng.random(eigenvalues.size)))
-    gap = float(eigenvalues @ start**2 / 2)
-    runs = run_lengths(algorithm, problem.shapes)
-    return Setting(algorithm, problem, noise, int(rng.integers(2, 150)), 1.0, gap, noise.variance(problem), runs), start
+    return Instance.of_parts(problem, noise, algorithm, steps=int(rng.integers(2, 150)))
 
 
 @pytest.mark.parametrize(
@@ -283,11 +281,12 @@ def test_exact_expectations_never_exceed_a_bound(name):
     rng = np.random.default_rng(3)
     theorem, ratios = THEOREMS[name], []
     for _ in range(60):
-        s, _ = random_setting(rng)
+        made = random_instance(rng)
+        s = made.setting
         if theorem.covers(s) is not None:
             continue
-        s = replace(s, learning_rate=theorem.largest_step(s)[0] * rng.choice([0.03, 0.3, 0.95]))
-        found = expectations(s.problem, s.noise, s.algorithm, learning_rate=s.alpha, steps=s.steps, metrics=(theorem.metric,))
+        s = s.having(learning_rate=theorem.largest_step(s)[0] * rng.choice([0.03, 0.3, 0.95]))
+        found = expectations(replace(made, setting=s), (theorem.metric,))
         ratios.append(np.max(found[theorem.metric].mean / theorem.bound(s)))
     assert len(ratios) >= 5
     assert max(ratios) <= 1 + ROUNDING

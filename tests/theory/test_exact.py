@@ -18,6 +18,7 @@ from frugal_theory.evidence.exact import diagonal as exact_diagonal
 from frugal_theory.evidence.exact import stationary
 from frugal_theory.evidence.exact.expectations import METRICS, exact_metrics, expectations
 from frugal_theory.evidence.exact.linear import updates
+from frugal_theory.instance import Instance
 from frugal_theory.problems import Gaussian, NoNoise, Quadratic
 from tests.tolerances import ENUMERATION, LONG_RECURSION, STANDARD_ERRORS
 
@@ -114,7 +115,8 @@ def sequences(law: list[tuple[float, Array]], periods: int) -> list[tuple[float,
 def run(algorithm: ft.Algorithm, problem: Quadratic, steps: int = STEPS, **keys: Any) -> dict[str, Array]:
     """E of both metrics at every single step: running averages taken apart."""
     noise = keys.pop("noise", Gaussian(list(SIGMA[: problem.eigenvalues.size])))
-    found = expectations(problem, noise, algorithm, learning_rate=ALPHA, steps=steps, metrics=METRICS, seed=0, **keys)
+    made = Instance.of_parts(problem, noise, algorithm, learning_rate=ALPHA, steps=steps, **keys)
+    found = expectations(made, METRICS)
     count = np.arange(1, steps + 1)
     return {name: np.diff(evidence.mean * count, prepend=0.0) for name, evidence in found.items()}
 
@@ -300,7 +302,8 @@ def test_exact_over_the_noise_for_the_sets_that_trials_draw(rotation: Array | No
     expected = [trial_by_trial(chosen, problem, trial) for trial in range(5)]
     found = run(chosen, problem, trials=5)
     assert found[METRICS[0]] == pytest.approx(np.mean(expected, axis=0), rel=ENUMERATION, abs=0)
-    evidence = expectations(problem, Gaussian(list(SIGMA)), chosen, learning_rate=ALPHA, steps=STEPS, trials=5)[METRICS[0]]
+    made = Instance.of_parts(problem, Gaussian(list(SIGMA)), chosen, learning_rate=ALPHA, steps=STEPS)
+    evidence = expectations(made, trials=5)[METRICS[0]]
     spread = np.std(np.cumsum(expected, axis=1) / np.arange(1, STEPS + 1), axis=0, ddof=1)
     assert evidence.trials == 5
     assert evidence.deviation == pytest.approx(spread, rel=ENUMERATION, abs=1e-14)
@@ -367,8 +370,10 @@ def test_rotating_everything_changes_nothing() -> None:
 def test_scaling_f_scales_as_it_must() -> None:
     """cf with noise cσ and α/c: the same trajectory, gradients c times as long."""
     chosen, c = algorithm(update_gap=3), 2.5
-    base = expectations(Quadratic(EIGENVALUES), Gaussian(0.2), chosen, learning_rate=ALPHA, steps=40)[METRICS[0]]
-    scaled = expectations(Quadratic(c * EIGENVALUES), Gaussian(c * 0.2), chosen, learning_rate=ALPHA / c, steps=40)[METRICS[0]]
+    of_parts = Instance.of_parts
+    plain = of_parts(Quadratic(EIGENVALUES), Gaussian(0.2), chosen, learning_rate=ALPHA, steps=40)
+    other = of_parts(Quadratic(c * EIGENVALUES), Gaussian(c * 0.2), chosen, learning_rate=ALPHA / c, steps=40)
+    base, scaled = (expectations(made)[METRICS[0]] for made in (plain, other))
     assert scaled.mean == pytest.approx(c**2 * base.mean, rel=LONG_RECURSION, abs=0)
 
 
@@ -396,13 +401,14 @@ def test_the_ends_of_the_closed_form(reading: Any) -> None:
 def test_a_run_that_diverges_is_infinite_and_warns_of_nothing() -> None:
     """αλ = 4 blows plain SGD up; with momentum on everything β = 0.99 it does not, and no ∞·0 may arise there."""
     problem = Quadratic(np.array([4.0]))
-    keys = {"learning_rate": 1.0, "steps": 3000, "metrics": METRICS}
+    keys = {"learning_rate": 1.0, "steps": 3000}
     for gap in (1, 400):
         for density in (0.0, 0.5):
-            found = expectations(problem, Gaussian(0.1), algorithm(density=density, update_gap=gap), **keys)
+            made = Instance.of_parts(problem, Gaussian(0.1), algorithm(density=density, update_gap=gap), **keys)
+            found = expectations(made, METRICS)
             assert all(np.isinf(evidence.mean[-1]) for evidence in found.values())
         heavy = algorithm(density=1.0, update_gap=gap, state_full={"rule": "sgdm", "beta": 0.99})
-        found = expectations(problem, Gaussian(0.1), heavy, **keys)
+        found = expectations(Instance.of_parts(problem, Gaussian(0.1), heavy, **keys), METRICS)
         assert all(np.isfinite(evidence.mean).all() for evidence in found.values())
 
 

@@ -15,9 +15,9 @@ from frugal_theory.config import GaussianNoise, Part, Quadratic
 from frugal_theory.config.load import cells, dump, parse
 from frugal_theory.config.registry import SUBSPACES
 from frugal_theory.evidence.exact.expectations import exact
+from frugal_theory.instance import instance_of, setting_of
 from frugal_theory.premises import check_premises
 from frugal_theory.problems import Gaussian
-from frugal_theory.verdicts.verify import setting_of
 
 HEAD = 'name = "demo"\n'
 
@@ -137,19 +137,18 @@ def test_blocks_nest_and_the_inner_one_undoes_its_own():
     assert tuple(SUBSPACES)[-1] == "even"
 
 
-def test_a_rule_without_a_twin_is_refused_by_pytorch():
+def test_a_rule_without_an_accelerator_runs_by_its_formula():
     import torch
 
     from frugal_gpu import Frugal
-    from frugal_gpu.optim.backends.foreach import add_rule
+    from frugal_gpu.optim.backends import accelerated
 
-    ft.add_rule(Signed, lambda _: Lion())
-    with pytest.raises(ValueError, match="'signed' has no PyTorch rule"):
-        Frugal([torch.nn.Parameter(torch.ones(3))], state_full="signed")
-    with pytest.raises(ValueError, match='"sgdm" has a PyTorch twin already'):
-        add_rule("sgdm", lambda _: None)
-    with pytest.raises(ValueError, match='"lionn" is unknown'):
-        add_rule("lionn", lambda _: None)
+    ft.add_rule(Signed, lambda table: Lion(betas=(table.decay, table.decay)))
+    x = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    x.grad = torch.tensor([1.0, -2.0, 0.0], dtype=torch.float64)
+    Frugal([x], lr=0.1, density=1.0, state_full="signed").step()
+    np.testing.assert_allclose(x.detach().numpy(), [0.9, 1.1, 1.0])
+    assert accelerated(Lion()) is not None
 
 
 def test_other_processes_know_what_was_added(quadratic):
@@ -225,7 +224,7 @@ SUSPECT = {
 def test_a_subspace_that_is_no_function_of_its_arguments_meets_no_premise(words, quadratic):
     ft.add_subspace("odd", SUSPECT[words])
     experiment = quadratic({"algorithm.subspace": "odd", "simulation.steps": 3, "simulation.trials": 2})
-    premise = check_premises(setting_of(experiment))[5]
+    premise = check_premises(instance_of(experiment))[5]
     assert not premise.held
     assert words in premise.how
     assert {verdict.status for verdict in ft.verify(experiment)} == {"not applicable"}

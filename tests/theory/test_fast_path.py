@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 
 from frugal_theory.algorithm.rules.adamw import bias_correction
-from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.algorithm.selection import independent_units, selection_key, threshold, trial_keys
 from frugal_theory.algorithm.step import init, step
 from frugal_theory.evidence.monte_carlo import compiled as fast_path
 from frugal_theory.evidence.monte_carlo import simulation as monte_carlo
 from frugal_theory.evidence.monte_carlo.simulation import run, simulation
-from frugal_theory.metrics.metric import METRICS, HybridNorm, SignNorm
+from frugal_theory.instance import Instance, instance_of, setting_of
+from frugal_theory.metrics import METRICS, HybridNorm, SignNorm
 from frugal_theory.problems import Quadratic
-from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING
 
 pytest.importorskip("numba")
@@ -49,11 +48,7 @@ def always_worth_it(monkeypatch):
 
 
 def ready(experiment, metrics=METRICS, **keys):
-    setting = setting_of(experiment)
-    settings = {"steps": experiment.simulation.steps, "trials": experiment.simulation.trials, "seed": experiment.seed}
-    made = simulation(
-        setting.problem, setting.noise, setting.algorithm, learning_rate=setting.alpha, metrics=metrics, **settings | keys
-    )
+    made = simulation(instance_of(experiment), metrics, **keys)
     assert made.compiled
     return made
 
@@ -83,19 +78,19 @@ def test_other_settings(quadratic, other):
 def test_the_hybrid_norm_is_compiled_and_norms_of_kept_signs_are_not(quadratic):
     experiment = quadratic({"algorithm.state_free": "signsgd"})
     assert_same(ready(experiment, ["own"], measures={"own": HybridNorm(0.4, 0.6)}))
-    setting = setting_of(experiment)
+    instance = instance_of(experiment)
     for own in (SignNorm({"x": np.ones(12)}), HybridNorm(0.4, 0.6, {"x": np.ones(12)})):
-        assert not fast_path.applies(setting.problem, setting.noise, setting.algorithm, {"own": own})
+        assert not fast_path.applies(instance, {"own": own})
 
 
 def assert_same_iterates(experiment):
     """x, what the rule remembers and the set, after every step of seven trials, to the last bit."""
-    setting = setting_of(experiment)
-    problem, trials, seed = setting.problem, np.arange(7), np.random.SeedSequence(5)
-    start = problem.start(np.random.default_rng(0))
+    made = instance_of(experiment)
+    setting, problem, trials, seed = made.setting, made.problem, np.arange(7), np.random.SeedSequence(5)
+    start = made.start
     x, state = {name: np.repeat(value[None], 7, axis=0) for name, value in start.items()}, init(trials)
     rng = np.random.Generator(np.random.SFC64(seed))
-    fast = fast_path.Trials(ready(experiment), trials, start, np.random.SFC64(seed))
+    fast = fast_path.Trials(made, made.setting.steps, trials, np.random.SFC64(seed))
     gap = setting.algorithm.update_gap
     for k in range(min(experiment.simulation.steps, 3 * gap + 2)):
         noisy = setting.noise.sample(rng, problem, x, problem.gradient(x))
@@ -201,8 +196,8 @@ class OwnQuadratic(Quadratic):
 
 def test_what_is_added_is_left_to_the_reference(quadratic):
     setting = setting_of(quadratic())
-    own = OwnQuadratic(setting.problem.eigenvalues)
-    assert not fast_path.applies(own, setting.noise, setting.algorithm, METRICS)
+    own = Instance.of_parts(OwnQuadratic(setting.problem.eigenvalues), setting.noise, setting.algorithm)
+    assert not fast_path.applies(own, METRICS)
 
 
 REFERENCE_ONLY = {
@@ -214,16 +209,14 @@ REFERENCE_ONLY = {
 
 @pytest.mark.parametrize("case", REFERENCE_ONLY)
 def test_bases_are_left_to_the_reference(quadratic, case):
-    setting = setting_of(quadratic(REFERENCE_ONLY[case]))
-    assert not fast_path.applies(setting.problem, setting.noise, setting.algorithm, METRICS)
+    assert not fast_path.applies(instance_of(quadratic(REFERENCE_ONLY[case])), METRICS)
 
 
 def test_small_work_does_not_wait_for_a_compiler(quadratic, monkeypatch):
     monkeypatch.undo()
-    setting = setting_of(quadratic())
-    keys = {"learning_rate": setting.alpha, "steps": 1000}
-    assert not simulation(setting.problem, setting.noise, setting.algorithm, trials=100, **keys).compiled
-    assert simulation(setting.problem, setting.noise, setting.algorithm, trials=2000, **keys).compiled
+    instance = instance_of(quadratic({"simulation.steps": 1000}))
+    assert not simulation(instance, trials=(0, 100)).compiled
+    assert simulation(instance, trials=(0, 2000)).compiled
 
 
 def test_without_numba_numpy_does_it(quadratic, monkeypatch):
@@ -231,9 +224,7 @@ def test_without_numba_numpy_does_it(quadratic, monkeypatch):
     monkeypatch.setitem(sys.modules, "frugal_theory.evidence.monte_carlo.kernel", None)
     fast_path.compiled.cache_clear()
     try:
-        setting = setting_of(quadratic())
-        keys = {"learning_rate": setting.alpha, "steps": fast.steps, "trials": fast.trials, "seed": fast.seed}
-        slow = simulation(setting.problem, setting.noise, setting.algorithm, **keys)
+        slow = simulation(fast.instance)
         assert not slow.compiled
         (found,) = run([slow])
     finally:
@@ -274,6 +265,6 @@ def test_divergence_is_reported_not_raised(quadratic):
 def test_the_weighted_norm_needs_an_oblivious_set(quadratic):
     """What cannot be measured is refused by the reference, whatever is compiled."""
     setting = setting_of(quadratic())
-    assert run_lengths(setting.algorithm, setting.problem.shapes) is not None
+    assert setting.runs is not None
     added = setting.algorithm.model_copy(update={"subspace": "svd"})
-    assert not fast_path.applies(setting.problem, setting.noise, added, METRICS)
+    assert not fast_path.applies(Instance.of_parts(setting.problem, setting.noise, added), METRICS)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.metrics.metric import HybridNorm
+from frugal_theory.instance import setting_of
+from frugal_theory.metrics import HybridNorm
 from frugal_theory.theorems import THEOREMS
 from frugal_theory.theorems.hybrid import Hybrid
 from frugal_theory.theorems.hybrid_sharp import HybridSharp
-from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING
 
 SIGN = {"algorithm.state_free.rule": "signsgd"}
@@ -26,7 +25,7 @@ def by_name(verdicts):
 
 
 def setting(experiment, alpha):
-    return replace(setting_of(experiment), learning_rate=alpha)
+    return setting_of(experiment).having(learning_rate=alpha)
 
 
 def test_the_bound_of_a_fixed_set_is_the_formula(quadratic):
@@ -73,7 +72,7 @@ def test_a_full_set_makes_the_sharp_form_that_of_the_run_length_theorem(quadrati
     phi = HybridSharp().measure(s).phi
     short = HybridSharp().bound(s) / phi
     assert np.all(THEOREMS["run_length_sharp"].bound(s) <= short * (1 + ROUNDING))
-    silent = replace(s, variance={name: 0 * v for name, v in s.variance.items()})
+    silent = s.having(variance={name: 0 * v for name, v in s.variance.items()})
     np.testing.assert_allclose(THEOREMS["run_length_sharp"].bound(silent), HybridSharp().bound(silent) / phi, rtol=ROUNDING)
 
 
@@ -119,7 +118,7 @@ def test_symmetric_unimodal_noise_has_no_floor(quadratic):
     lost = sharp.measure(s)({"x": gradient}, parts, s.runs, 0) - smaller
     np.testing.assert_allclose(lost, np.sum((size * (1 - h))[outside]), rtol=1e3 * ROUNDING)
     assert lost <= np.sqrt(3) / 4 * 10
-    skewed = replace(s, noise=object())
+    skewed = s.having(symmetric_unimodal=False)
     assert "symmetric" in symmetric.covers(skewed)
 
 

@@ -16,7 +16,7 @@ from frugal_theory.evidence.few_trials import (
     enough,
 )
 from frugal_theory.evidence.intervals import TOO_SKEWED, mean_interval
-from frugal_theory.evidence.moments import Moments, sampled, without_interval
+from frugal_theory.evidence.moments import Moments, sampled
 from tests.tolerances import EXCESS_MISSES, IMPORTANCE_SAMPLING, ROUNDING, STANDARD_ERRORS
 
 LAWS = {
@@ -124,9 +124,10 @@ def test_trials_that_differ_by_rounding_only_do_not_differ(with_sixth_moment):
     nearly = equal.copy()
     nearly[2, 0] = np.nextafter(0.3, 1)
     nearly[5, 1] = np.nextafter(0.3, 0)
-    one, other = (sampled("monte_carlo", "squared_gradient_norm", Moments.of(values), 0.99) for values in (equal, nearly))
-    if not with_sixth_moment:
-        one, other = without_interval(one), without_interval(other)
+    one, other = (
+        sampled("monte_carlo", "squared_gradient_norm", Moments.of(values), 0.99, interval=with_sixth_moment)
+        for values in (equal, nearly)
+    )
     np.testing.assert_array_equal(other.deviation, 0.0)
     np.testing.assert_array_equal(other.skewness, one.skewness)
     np.testing.assert_allclose(other.upper, one.upper, rtol=ROUNDING)
@@ -136,4 +137,4 @@ def test_trials_that_differ_by_rounding_only_do_not_differ(with_sixth_moment):
 def test_trials_that_differ_by_more_than_rounding_do():
     values = np.full((8, 1), 0.3)
     values[3] *= 1 + 1e-10
-    assert without_interval(sampled("monte_carlo", "squared_gradient_norm", Moments.of(values), 0.99)).upper[0] == np.inf
+    assert sampled("monte_carlo", "squared_gradient_norm", Moments.of(values), 0.99, interval=False).upper[0] == np.inf

@@ -10,12 +10,14 @@ import pytest
 import frugal_theory as ft
 from frugal_theory.config.load import dump
 from frugal_theory.evidence.moments import Moments, pooled, sampled
-from frugal_theory.results.files import load_cell, make_folder, save_cell
+from frugal_theory.results.files import make_folder
+from frugal_theory.results.interrupted import load_cell, save_cell
 from frugal_theory.theorems import THEOREMS
-from frugal_theory.verdicts.judging import error_level
+from frugal_theory.verdicts.claims import claims_of
+from frugal_theory.verdicts.judging import error_level, judge
 from frugal_theory.verdicts.stopping import next_look, settle
 from frugal_theory.verdicts.verdict import Verdict
-from frugal_theory.verdicts.verify import gather_all, judge, settle_all, studies
+from frugal_theory.verdicts.verify import gather_all, settle_all
 from tests.tolerances import ROUNDING, STANDARD_ERRORS
 
 METRIC = "squared_gradient_norm"
@@ -59,7 +61,7 @@ def regression():
 
 def tight(experiment, margin):
     """The theorem whose bound is ``margin`` times what many trials measure, at the horizon where it is closest."""
-    (study,) = studies(experiment, [Scaled()])
+    (study,) = claims_of(experiment, [Scaled()])
     measured = ft.simulate(
         experiment.model_copy(update={"simulation": experiment.simulation.model_copy(update={"trials": 4096})})
     )
@@ -101,7 +103,7 @@ def test_pooled_evidence_is_that_of_all_trials():
 
 def test_trials_that_are_added_are_new_ones(regression):
     """Trials 0–31 and 32–63 make up the 64; the second half does not repeat the first."""
-    ready = studies(regression(64), [Scaled()])
+    ready = claims_of(regression(64), [Scaled()])
     (whole,) = gather_all(ready)
     (first,) = gather_all(ready, trials=[(0, 32)])
     (second,) = gather_all(ready, trials=[(32, 64)])
@@ -113,7 +115,7 @@ def test_trials_that_are_added_are_new_ones(regression):
 def test_what_is_open_is_settled_by_more_trials(regression, margin, status):
     experiment = regression(8, max_trials=4096)
     theorem = tight(experiment, margin)
-    ready = studies(experiment, [theorem])
+    ready = claims_of(experiment, [theorem])
     (early,) = judge(ready, list(gather_all(ready)), 0.99)
     assert early.status == "inconclusive"
     assert early.trials == 8
@@ -136,7 +138,7 @@ def test_the_budget_is_kept(regression):
 def test_an_exact_expectation_needs_no_more_trials(quadratic):
     """On the quadratic the first look is left open, and the exact engine settles it at once."""
     experiment = quadratic({"algorithm.density": 0.0, "simulation.trials": 4})
-    (study,) = studies(experiment, [Scaled()])
+    (study,) = claims_of(experiment, [Scaled()])
     exact = ft.exact(experiment).mean
     theorem = Scaled(1.001 * float(np.max(exact / study.theorems[0].bound(study.setting))))
     (verdict,) = ft.verify(experiment, theorems=[theorem])
@@ -146,7 +148,7 @@ def test_an_exact_expectation_needs_no_more_trials(quadratic):
 def test_an_interrupted_study_goes_on_where_it_was(regression, tmp_path):
     """What a look added is kept; taking it up again gives the same verdict and the same evidence, bit for bit."""
     experiment = regression(8, max_trials=512)
-    ready = studies(experiment, [tight(experiment, 1.1)])
+    ready = claims_of(experiment, [tight(experiment, 1.1)])
     start = list(gather_all(ready))
     make_folder(tmp_path)
     found, verdicts = settle_all(ready, start, 0.99, keep=lambda study, metrics: save_cell(tmp_path, study, metrics))
@@ -189,7 +191,7 @@ REPETITIONS = 400
 
 def settled_share(regression) -> float:
     """The share of runs of averages of χ²_1 that settle although the bound is their expectation: each of these is an error."""
-    (study,) = studies(regression(8), [Scaled(bound=1.0)])
+    (study,) = claims_of(regression(8), [Scaled(bound=1.0)])
     rng = np.random.default_rng(5)
 
     def trials(first, last):
@@ -251,6 +253,6 @@ def test_the_error_level_is_shared_by_all_that_is_looked_at(quadratic, more, tim
         "simulation.max_trials": 8,
         "verify.theorems": ["sgd"],
     }
-    alone = error_level(studies(quadratic(keys)), 0.99)
+    alone = error_level(claims_of(quadratic(keys)), 0.99)
     assert alone == pytest.approx(0.01 / 8, rel=ROUNDING)
-    assert error_level(studies(quadratic(keys | more)), 0.99) == pytest.approx(alone / times, rel=ROUNDING)
+    assert error_level(claims_of(quadratic(keys | more)), 0.99) == pytest.approx(alone / times, rel=ROUNDING)

@@ -7,20 +7,13 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.evidence.moments import Moments
-from frugal_theory.evidence.monte_carlo.simulation import monte_carlo
-from frugal_theory.verdicts.verify import setting_of
+from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
+from frugal_theory.instance import instance_of, setting_of
 from tests.tolerances import ROUNDING, STANDARD_ERRORS
 
 
 def evidence(experiment, metrics=("squared_gradient_norm",), **keys):
-    setting = setting_of(experiment)
-    settings = {
-        "learning_rate": setting.alpha,
-        "steps": experiment.simulation.steps,
-        "trials": experiment.simulation.trials,
-        "seed": experiment.seed,
-    } | keys
-    return monte_carlo(setting.problem, setting.noise, setting.algorithm, metrics=metrics, **settings)
+    return monte_carlo(simulation(instance_of(experiment), metrics), **keys)
 
 
 def test_the_contract_of_evidence(quadratic):

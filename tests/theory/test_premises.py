@@ -16,13 +16,14 @@ import frugal_theory as ft
 from benchmarks import bench_premises as study
 from frugal_theory.algorithm.selection import independent_units
 from frugal_theory.algorithm.subspaces import Drawn
+from frugal_theory.instance import Instance, instance_of, setting_of, starting_point
 from frugal_theory.premises import LEVEL, check_premises, draws, largest_gradient_ratio
 from frugal_theory.premises.moments import POWER, contradicted_variance, dependence, excess_variance, nonzero_mean
+from frugal_theory.premises.search import RATIO_SLACK, search
 from frugal_theory.premises.selection import selection_bias
-from frugal_theory.premises.smoothness import RATIO_SLACK, search
 from frugal_theory.premises.tails import heavy_tail
 from frugal_theory.problems import Gaussian, Quadratic
-from frugal_theory.verdicts.verify import setting_of, studies
+from frugal_theory.verdicts.claims import claims_of
 from tests.tolerances import LEAST_P_VALUE, ROUNDING
 
 QUICK, FEW = 25, 2**14
@@ -132,7 +133,7 @@ def test_common_scales_do_not_look_like_tails():
 def test_noise_of_the_users_own_class_is_refused_by_name(quadratic):
     setting = setting_of(quadratic({"problem.dimension": 20}))
     noise = study.Additive(lambda rng, shape: rng.standard_t(1.5, shape), 1e4)
-    premise = check_premises(replace(setting, noise=noise, variance=noise.variance(setting.problem)))[3]
+    premise = check_premises(Instance.of_parts(setting.problem, noise, setting.algorithm))[3]
     assert not premise.held
     assert "Additive noise has heavy tails" in premise.how
     assert premise.level == pytest.approx(LEVEL / 3)
@@ -141,19 +142,19 @@ def test_noise_of_the_users_own_class_is_refused_by_name(quadratic):
 def test_a_noise_that_is_not_independent_is_not_called_biased(quadratic):
     setting = setting_of(quadratic({"problem.dimension": 20}))
     noise = study.Remembering(lambda fresh, last, step: last if step % 2 else fresh)
-    held = {p.name: p.held for p in check_premises(replace(setting, noise=noise, variance=noise.variance(setting.problem)))}
+    held = {p.name: p.held for p in check_premises(Instance.of_parts(setting.problem, noise, setting.algorithm))}
     assert held == {"P1": True, "P2": True, "P3": True, "P4": True, "P5": False, "P6": True}
 
 
 def test_draws_that_are_not_numbers_are_refused(quadratic):
     setting = setting_of(quadratic({"problem.dimension": 20}))
     noise = study.Additive(lambda rng, shape: np.where(rng.random(shape) < 0.01, np.nan, 1.0), 1.0)
-    assert not all(p.held for p in check_premises(replace(setting, noise=noise, variance=noise.variance(setting.problem)))[2:5])
+    assert not all(p.held for p in check_premises(Instance.of_parts(setting.problem, noise, setting.algorithm))[2:5])
 
 
 def test_drawing_leaves_no_trace_in_the_noise(quadratic):
     noise = study.Remembering(lambda fresh, last, step: fresh)  # noqa: ARG005
-    draws.draw(setting_of(quadratic()).problem, noise)
+    draws.draw(Instance.of_parts(setting_of(quadratic()).problem, noise))
     assert (noise.step, noise.last) == (0, None)
 
 
@@ -179,10 +180,10 @@ def test_a_smoothness_a_tenth_too_small_is_found(name):
 
 def test_lanczos_and_the_pairs_find_the_largest_eigenvalue():
     problem = Quadratic(np.geomspace(1e-3, 3.0, 40))
-    found = search(problem, problem.smoothness)
+    found = search(problem, problem.smoothness, starting_point(problem, 0))
     assert found.ratio == pytest.approx(3.0, rel=RATIO_SLACK)
     assert found.lanczos == pytest.approx(3.0, rel=1e-6)
-    assert largest_gradient_ratio(problem) < found.ratio
+    assert largest_gradient_ratio(problem, starting_point(problem, 0)) < found.ratio
 
 
 def test_negative_curvature_counts():
@@ -192,21 +193,22 @@ def test_negative_curvature_counts():
         def gradient(self, x):
             return {"x": x["x"] * [-2.0, 1.0, 0.5]}
 
-    assert search(Saddle(np.ones(3)), 1.0).ratio == pytest.approx(2.0, rel=RATIO_SLACK)
+    saddle = Saddle(np.ones(3))
+    assert search(saddle, 1.0, starting_point(saddle, 0)).ratio == pytest.approx(2.0, rel=RATIO_SLACK)
 
 
 def test_a_value_below_the_infimum_is_found(quadratic):
-    setting = setting_of(quadratic())
-    setting.problem.infimum = 0.01
-    premise = check_premises(setting)[1]
+    instance = instance_of(quadratic())
+    instance.problem.infimum = 0.01
+    premise = check_premises(instance)[1]
     assert not premise.held
     assert "is no lower bound: a point has value" in premise.how
 
 
 def test_a_start_at_the_optimum_meets_the_premises(quadratic):
     """There Δ = 0, and values of f are rounding around f*."""
-    setting = setting_of(quadratic({"problem": {"kind": "quadratic", "eigenvalues": [1.0, 0.0, 0.0], "rotated": True}}))
-    assert check_premises(replace(setting, gap=0.0))[1].held
+    instance = instance_of(quadratic({"problem": {"kind": "quadratic", "eigenvalues": [1.0, 0.0, 0.0], "rotated": True}}))
+    assert check_premises(replace(instance, setting=instance.setting.having(gap=0.0)))[1].held
 
 
 # --- P6 --------------------------------------------------------------------------------------------------------------
@@ -234,10 +236,10 @@ def test_a_set_of_its_own_that_peeks_at_the_noise_is_found(quadratic):
 
     with ft.extended():
         ft.add_subspace("largest", Drawn(largest, lambda shape, density: density))  # noqa: ARG005
-        setting = setting_of(quadratic({"algorithm.subspace": "largest"}))
-        oblivious = check_premises(setting)[5]
+        instance = instance_of(quadratic({"algorithm.subspace": "largest"}))
+        oblivious = check_premises(instance)[5]
         assert oblivious.held
-        peeking = check_premises(replace(setting, noise=Leaving(0.1)))[5]
+        peeking = check_premises(replace(instance, setting=instance.setting.having(noise=Leaving(0.1))))[5]
     assert not peeking.held
     assert 'subspace "largest" reads the noise' in peeking.how
 
@@ -245,19 +247,18 @@ def test_a_set_of_its_own_that_peeks_at_the_noise_is_found(quadratic):
 def test_the_bias_of_svd_is_measured(quadratic):
     """It is positive and many standard errors from zero: the set follows the noise that is then applied."""
     overrides = {"problem": {"kind": "matrix"}, "algorithm.subspace": "svd", "noise.sigma": 0.5}
-    setting = setting_of(quadratic(overrides))
-    bias, error = selection_bias(setting.problem, setting.noise, setting.algorithm)
+    instance = instance_of(quadratic(overrides))
+    bias, error = selection_bias(instance)
     assert bias > 5 * error > 0
-    assert "of ‖∇f‖² on E⟨∇f, u⟩" in check_premises(setting)[5].how
-    oblivious = setting_of(quadratic({**overrides, "algorithm.subspace": "random"}))
-    assert selection_bias(oblivious.problem, oblivious.noise, oblivious.algorithm)[0] == 0
+    assert "of ‖∇f‖² on E⟨∇f, u⟩" in check_premises(instance)[5].how
+    assert selection_bias(instance_of(quadratic({**overrides, "algorithm.subspace": "random"})))[0] == 0
 
 
 # --- together --------------------------------------------------------------------------------------------------------
 
 
 def test_each_result_says_its_level_and_power(quadratic):
-    premises = check_premises(setting_of(quadratic()))
+    premises = check_premises(instance_of(quadratic()))
     assert sum(p.level for p in premises) == pytest.approx(LEVEL, rel=ROUNDING)
     assert all("95 %" in p.power for p in premises[2:5])
     assert "largest ratio found" in premises[0].how
@@ -266,16 +267,17 @@ def test_each_result_says_its_level_and_power(quadratic):
 
 def test_premises_are_a_function_of_setting_and_seed(quadratic):
     setting = setting_of(quadratic())
-    assert check_premises(setting, 3) == check_premises(setting, 3)
-    assert check_premises(setting, 3)[2].how != check_premises(setting, 4)[2].how
+    three, four = (Instance.of_parts(setting.problem, setting.noise, setting.algorithm, seed=seed) for seed in (3, 4))
+    assert check_premises(three) == check_premises(three)
+    assert check_premises(three)[2].how != check_premises(four)[2].how
 
 
 def test_a_sweep_tests_equal_problems_once(quadratic):
     experiment = quadratic({"algorithm.learning_rate": 0.001, "sweep": {"algorithm.density": [0.0, 0.25, 0.5, 0.75, 1.0]}})
     began = time.perf_counter()
-    one = studies(quadratic({"algorithm.learning_rate": 0.001}))[0].premises
+    one = claims_of(quadratic({"algorithm.learning_rate": 0.001}))[0].premises
     single, began = time.perf_counter() - began, time.perf_counter()
-    five = studies(experiment)
+    five = claims_of(experiment)
     assert all(study_.premises[:5] == one[:5] for study_ in five)
     assert all(study_.premises[0] is five[0].premises[0] for study_ in five)
     assert time.perf_counter() - began < 5 * single

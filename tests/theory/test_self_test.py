@@ -16,7 +16,7 @@ from frugal_theory.studies.self_test import Sheet, engines, run, self_test
 from frugal_theory.studies.self_test.stages import STAGES, build
 from frugal_theory.studies.self_test.theorems import PLANTS, TIGHT
 from frugal_theory.theorems import THEOREMS
-from frugal_theory.verdicts.verify import studies
+from frugal_theory.verdicts.claims import claims_of
 
 REDUCED = 0.3
 """Of the default number of trials: what is planted is off by more than ten standard errors even so."""
@@ -56,7 +56,7 @@ def test_false_theorems_are_false_by_the_exact_engine():
     for plant in PLANTS:
         stage = STAGES[plant.stage]
         false = plant.theorem_with_it()
-        (study,) = studies(build(stage, 1.0, 0), [THEOREMS[plant.theorem], false])
+        (study,) = claims_of(build(stage, 1.0, 0), [THEOREMS[plant.theorem], false])
         metrics = stage.expectation(replace(study, theorems=(THEOREMS[plant.theorem],)))
         exceeded = metrics[false.metric] > false.bound(study.setting)
         assert np.any(exceeded), (plant.stage, plant.theorem, plant.what)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 import frugal_theory as ft
-from frugal_theory.evidence.monte_carlo.simulation import monte_carlo
-from frugal_theory.metrics.metric import SignNorm
+from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
+from frugal_theory.instance import Instance, setting_of
+from frugal_theory.metrics import SignNorm
 from frugal_theory.problems import build_problem
 from frugal_theory.problems.coordinates import coordinate_smoothness, dominating_diagonal
 from frugal_theory.theorems import THEOREMS
 from frugal_theory.theorems.signsgd import SignSgd
 from frugal_theory.theorems.signsgd_sharp import SignSgdSharp, sign_loss
-from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import FACTORISATION, ROUNDING
 
 SIGN = {"algorithm.density": 0.0, "algorithm.state_free.rule": "signsgd", "algorithm.learning_rate": 0.01}
@@ -32,7 +31,7 @@ def by_name(verdicts):
 
 def test_the_bound_is_the_formula(quadratic):
     sigma = [0.1 * (j + 1) for j in range(12)]
-    s = replace(setting_of(quadratic(SIGN | {"noise.sigma": sigma})), learning_rate=0.01)
+    s = setting_of(quadratic(SIGN | {"noise.sigma": sigma})).having(learning_rate=0.01)
     curvature, total = sum(1 / j for j in range(1, 13)), sum(sigma)
     plain = s.gap / (s.horizons * 0.01) + 0.005 * curvature
     np.testing.assert_allclose(SignSgd().bound(s), plain + 2 * total, rtol=ROUNDING)
@@ -40,8 +39,8 @@ def test_the_bound_is_the_formula(quadratic):
 
 
 def test_the_state_free_scale_is_part_of_the_step(quadratic):
-    halved = replace(setting_of(quadratic(SIGN | {"algorithm.state_free.lr_scale": 0.5})), learning_rate=0.02)
-    plain = replace(setting_of(quadratic(SIGN)), learning_rate=0.01)
+    halved = setting_of(quadratic(SIGN | {"algorithm.state_free.lr_scale": 0.5})).having(learning_rate=0.02)
+    plain = setting_of(quadratic(SIGN)).having(learning_rate=0.01)
     np.testing.assert_allclose(SignSgd().bound(halved), SignSgd().bound(plain), rtol=ROUNDING)
 
 
@@ -79,16 +78,15 @@ class Coin:
 def average_one_norm(quadratic, noise, alpha):
     problem = build_problem(quadratic({"problem": {"kind": "quadratic", "eigenvalues": [1.0], "start": [0.5]}}))
     algorithm = quadratic(SIGN).algorithm
-    found = monte_carlo(
-        problem, noise, algorithm, learning_rate=alpha, steps=int(20 / alpha), trials=64, metrics=("gradient_one_norm",)
-    )
+    made = Instance.of_parts(problem, noise, algorithm, learning_rate=alpha, steps=int(20 / alpha), trials=64)
+    found = monte_carlo(simulation(made, ("gradient_one_norm",)))
     return found["gradient_one_norm"].mean[-1]
 
 
 def test_the_noise_floor_is_real_for_a_coin_and_not_for_gaussian_noise(quadratic):
     """A hundredth of the step leaves E|g| where it was under a coin's noise, and lowers it under Gaussian noise."""
     large, small = (average_one_norm(quadratic, Coin(), alpha) for alpha in (0.2, 0.01))
-    assert 0.3 < small <= SignSgdSharp().noise_factor(replace(setting_of(quadratic(SIGN)), noise=Coin()))
+    assert 0.3 < small <= SignSgdSharp().noise_factor(setting_of(quadratic(SIGN)).having(symmetric_unimodal=False))
     assert large > 0.3
     large, small = (
         average_one_norm(quadratic, ft.build_noise(quadratic({"noise.sigma": 1.0})), alpha) for alpha in (0.2, 0.01)
@@ -108,7 +106,7 @@ def test_the_floorless_bound_holds(quadratic, alpha):
     overrides = SIGN | {"algorithm.learning_rate": alpha, "noise.sigma": 2.0, "verify.theorems": ["signsgd_symmetric"]}
     (verdict,) = ft.verify(quadratic(overrides))
     assert verdict.status == "holds"
-    coin = replace(setting_of(quadratic(overrides)), noise=Coin())
+    coin = Instance.of_parts(build_problem(quadratic(overrides)), Coin(), quadratic(overrides).algorithm).setting
     assert "symmetric" in THEOREMS["signsgd_symmetric"].covers(coin)
 
 
@@ -147,9 +145,9 @@ def test_the_unimodal_constant_is_attained_by_the_uniform_law():
 def test_which_noise_is_symmetric_and_unimodal(quadratic):
     kinds = {"gaussian": {"sigma": 0.1}, "student-t": {"degrees_of_freedom": 3.0}, "none": {}}
     for kind, keys in kinds.items():
-        assert sign_loss(ft.build_noise(quadratic({"noise": {"kind": kind, **keys}}))) == math.sqrt(3) / 4
+        assert sign_loss(setting_of(quadratic({"noise": {"kind": kind, **keys}}))) == math.sqrt(3) / 4
     minibatch = quadratic({"problem": {"kind": "logistic"}, "noise": {"kind": "minibatch", "batch_size": 4}})
-    assert sign_loss(ft.build_noise(minibatch)) == 1.0
+    assert sign_loss(setting_of(minibatch)) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.evidence.exact.stationary import stationary
+from frugal_theory.instance import setting_of
 from frugal_theory.simulations import momentum_leak, off_set_reading, vanishing_momentum
 from frugal_theory.studies import questions
-from frugal_theory.verdicts.verify import setting_of, studies
+from frugal_theory.verdicts.claims import claims_of
 from tests.tolerances import CONSTANT_GRADIENT, LONG_RECURSION, ROUNDING
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ def test_an_experiment_can_be_verified(path):
     cells = ft.cells(one)
     assert cells
     few = one.model_copy(update={"sweep": {key: values[:1] for key, values in one.sweep.items()}})
-    assert all(ready.setting.alpha > 0 for ready in studies(few))
+    assert all(ready.setting.alpha > 0 for ready in claims_of(few))
 
 
 @pytest.mark.parametrize(

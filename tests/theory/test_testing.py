@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 import frugal_theory as ft
 from frugal_theory.algorithm.rules import AdamW, Lion, Sgdm
 from frugal_theory.config.load import parse
+from frugal_theory.instance import setting_of
 from frugal_theory.problems import Gaussian, Minibatch, Noise, Nonconvex, NoNoise, Problem, Quadratic, StudentT, build_problem
 from frugal_theory.testing import (
     ContractError,
@@ -26,7 +26,6 @@ from frugal_theory.testing import (
 )
 from frugal_theory.theorems import THEOREMS
 from frugal_theory.theorems.sgd import Sgd
-from frugal_theory.verdicts.verify import setting_of
 
 PROBLEMS = {
     "quadratic": 'kind = "quadratic"\ndimension = 12',
@@ -349,7 +348,7 @@ FAULTY_THEOREMS = {
     "the bound is not finite": Wrong(largest_step=lambda setting: (2 / setting.smoothness, True)),
     "number of steps to come": Wrong(bound=lambda setting: TRUE.bound(setting) * setting.steps),
     "falls when the variance grows": Wrong(bound=lambda setting: TRUE.bound(setting) / (1 + setting.total_variance)),
-    "falls when the gap Δ grows": Wrong(bound=lambda setting: TRUE.bound(replace(setting, gap=1 / (1 + setting.gap)))),
+    "falls when the gap Δ grows": Wrong(bound=lambda setting: TRUE.bound(setting.having(gap=1 / (1 + setting.gap)))),
     "no less after 16 steps": Wrong(bound=lambda setting: TRUE.bound(setting) * setting.horizons**2),
 }
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
+from frugal_theory.instance import setting_of
 from frugal_theory.theorems import THEOREMS, add_theorem
 from frugal_theory.theorems.run_length import RunLength
 from frugal_theory.theorems.sgd import Sgd
 from frugal_theory.theorems.sgdm import Sgdm
 from frugal_theory.theorems.theorem import published_step
 from frugal_theory.theorems.theorem_5_2 import Theorem52
-from frugal_theory.verdicts.verify import setting_of
 from tests.tolerances import ROUNDING
 
 BETAS = np.concatenate([np.linspace(0, 0.99, 34), 1 - np.geomspace(1e-2, 1e-9, 15)])
 
 
 def setting(experiment, alpha=0.001):
-    return replace(setting_of(experiment), learning_rate=alpha)
+    return setting_of(experiment).having(learning_rate=alpha)
 
 
 def constants(s):

@@ -13,8 +13,9 @@ from frugal_theory.theorems import THEOREMS
 from frugal_theory.theorems.run_length import RunLength
 from frugal_theory.theorems.sgd import Sgd
 from frugal_theory.theorems.theorem import published_step
-from frugal_theory.verdicts.judging import _fewest_trials, error_level
-from frugal_theory.verdicts.verify import gather, judge, studies
+from frugal_theory.verdicts.claims import claims_of
+from frugal_theory.verdicts.judging import _fewest_trials, error_level, judge
+from frugal_theory.verdicts.verify import gather
 from tests.tolerances import ROUNDING
 
 
@@ -137,11 +138,11 @@ def test_premises_that_fail_are_named(quadratic):
 
 
 def test_a_declared_smoothness_that_is_too_small_is_caught(quadratic):
-    (study,) = studies(quadratic({"algorithm.learning_rate": 0.001}))
+    (study,) = claims_of(quadratic({"algorithm.learning_rate": 0.001}))
     from frugal_theory.premises import check_premises
 
-    halved = replace(study.setting, smoothness=study.setting.smoothness / 2)
-    premise = check_premises(halved)[0]
+    halved = study.setting.having(smoothness=study.setting.smoothness / 2)
+    premise = check_premises(replace(study.instance, setting=halved))[0]
     assert (premise.name, premise.held) == ("P1", False)
     assert "above the declared L" in premise.how
 
@@ -185,8 +186,8 @@ def test_without_a_problem_there_is_nothing_to_verify():
 
 def test_the_cells_of_a_sweep_share_one_error_level(quadratic):
     """More cells mean wider intervals in each: the family is what has the confidence."""
-    single = studies(quadratic({"algorithm.learning_rate": 0.005}))
-    swept = studies(quadratic({"algorithm.learning_rate": 0.005, "sweep": {"algorithm.update_gap": [10] * 20}}))
+    single = claims_of(quadratic({"algorithm.learning_rate": 0.005}))
+    swept = claims_of(quadratic({"algorithm.learning_rate": 0.005, "sweep": {"algorithm.update_gap": [10] * 20}}))
     found = ft.verify(quadratic({"algorithm.learning_rate": 0.005}))
     k = np.arange(1, 61)
     evidence = {
@@ -305,7 +306,7 @@ def one_coin(quadratic, monkeypatch):
         budget = {"simulation.trials": trials, "simulation.max_trials": trials}
         theorem = Coin()
         theorem.factor = factor
-        (ready,) = studies(quadratic({**overrides, **budget, "seed": seed}), [theorem])
+        (ready,) = claims_of(quadratic({**overrides, **budget, "seed": seed}), [theorem])
         (verdict,) = judge([ready], [gather(ready)], 0.99)
         return ready, verdict
 
@@ -325,17 +326,17 @@ def test_the_fewest_trials_are_those_that_seldom_agree(one_coin, quadratic):
     ready, verdict = one_coin(24, 2.0, 0)
     assert verdict.status == "holds", "enough trials are judged as ever"
     level = 1e-3
-    fewest = _fewest_trials(ready, 1 - level)
+    fewest = _fewest_trials(ready.setting, 1 - level)
     assert 0.5**fewest <= level < 0.5 ** (fewest - 1)
     for still in ({"algorithm.density": 1.0}, {"algorithm.subspace": "eigen"}, {"algorithm.state_full.beta": 0.0}):
-        (ready,) = studies(quadratic({"algorithm.learning_rate": 0.005, **still}))
-        assert _fewest_trials(ready, 1 - level) == 1
+        (ready,) = claims_of(quadratic({"algorithm.learning_rate": 0.005, **still}))
+        assert _fewest_trials(ready.setting, 1 - level) == 1
 
 
 def test_averages_over_sets_have_a_share_of_the_error_level(quadratic):
     """A rotated quadratic with sets that are held: what Monte Carlo leaves open gets a second interval."""
     rotated = {"algorithm.learning_rate": 0.005, "problem.rotated": True}
-    levels = [error_level(studies(quadratic(rotated | {"algorithm.update_gap": gap})), 0.99) for gap in (1, 5)]
+    levels = [error_level(claims_of(quadratic(rotated | {"algorithm.update_gap": gap})), 0.99) for gap in (1, 5)]
     assert levels[1] == pytest.approx(levels[0] / 2)
 
 
@@ -347,6 +348,6 @@ def test_what_diverged_is_what_the_reason_names(quadratic):
         name: Evidence("monte_carlo", k, mean, mean, mean, name, 0.99, 2, np.full(60, 0.1), np.zeros(60))
         for name in ("squared_gradient_norm", "weighted_squared_gradient_norm")
     }
-    verdict = by_name(judge(studies(quadratic({"algorithm.learning_rate": 0.005})), [few], 0.99))["run_length"]
+    verdict = by_name(judge(claims_of(quadratic({"algorithm.learning_rate": 0.005})), [few], 0.99))["run_length"]
     assert verdict.status == "violated"
     assert verdict.step >= 30

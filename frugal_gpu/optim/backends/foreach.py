@@ -1,53 +1,19 @@
-"""State-full and state-free rules on lists of tensors: the same formulas as :mod:`frugal_theory.algorithm.rules`.
-
-Every rule works on all the tensors of one device and dtype at once (``torch._foreach_*``), and in place on its
-statistics. Nothing here knows about subspaces: a tensor is whatever part of a gradient is state-full.
-"""
+"""torch._foreach_*: all tensors of one device and dtype at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from frugal_theory.config.registry import RULES as FORMULAS
-from frugal_theory.config.registry import Registry
+from frugal_gpu.optim.backends.backend import Counts, InPlace, Tensors
+from frugal_theory.algorithm import rules
+from frugal_theory.algorithm.rules import Rule
 
-__all__ = ["RULES", "AdamW", "Lion", "Sgdm", "StateFullRule", "add_rule", "state_free_update", "state_full_rule"]
-
-Tensors = list[Tensor]
-Counts = list[int] | list[Tensor]
-
-
-class StateFullRule(Protocol):
-    """What a state-full rule offers."""
-
-    @property
-    def vectors(self) -> tuple[str, ...]:
-        """Names of the statistics that are linear in the gradient: they turn with a basis as Rm."""
-        ...
-
-    @property
-    def squares(self) -> tuple[str, ...]:
-        """Names of those that are quadratic in it: they turn as (R∘R)v."""
-        ...
-
-    @property
-    def counts(self) -> bool:
-        """Whether the rule needs the number of steps."""
-        ...
-
-    def update_(self, statistics: Mapping[str, Tensors], gradients: Tensors, counts: Counts) -> Sequence[Tensor]:
-        """Change the statistics in place and return the update u of every tensor (the step is −αu).
-
-        ``statistics[name][i]`` has the shape of ``gradients[i]``. ``counts[i]`` (only if the rule ``counts``) is the
-        number of steps with this one: an int, or a tensor that broadcasts against it, one number a unit. An update may
-        be one of the statistics itself, so it must not be written to.
-        """
-        ...
+__all__ = ["FOREACH", "AdamW", "Foreach", "Lion", "Sgdm", "state_free_update"]
 
 
 @dataclass(frozen=True)
@@ -121,43 +87,23 @@ def _bias_correction(beta: float, counts: Counts) -> Any:
     return corrections
 
 
-RULES: Registry[Callable[[Mapping[str, Any]], StateFullRule]] = Registry(
-    "rule with an accelerator",
-    "frugal_gpu.optim.backends.foreach:RULES",
-    {name: f"frugal_gpu.optim.backends.foreach:{name.upper()}" for name in ("sgdm", "adamw", "lion")},
-)
-"""By name, what makes a state-full rule of a parameter group, which has the keys of the rule's table."""
+RULES: dict[type, Callable[[Any], InPlace]] = {
+    rules.Sgdm: lambda rule: Sgdm(rule.beta),
+    rules.AdamW: lambda rule: AdamW(rule.betas, rule.eps),
+    rules.Lion: lambda rule: Lion(rule.betas),
+}
 
 
-def SGDM(group: Mapping[str, Any]) -> StateFullRule:
-    """SGDM of a group."""
-    return Sgdm(group["beta"])
+class Foreach:
+    """The rules of this file; a class derived from one of theirs is another rule."""
+
+    def accelerator(self, rule: Rule) -> InPlace | None:
+        """The rule on lists of tensors."""
+        make = RULES.get(type(rule))
+        return None if make is None else make(rule)
 
 
-def ADAMW(group: Mapping[str, Any]) -> StateFullRule:
-    """AdamW of a group."""
-    return AdamW(group["betas"], group["eps"])
-
-
-def LION(group: Mapping[str, Any]) -> StateFullRule:
-    """Lion of a group."""
-    return Lion(group["betas"])
-
-
-def state_full_rule(group: Mapping[str, Any]) -> StateFullRule:
-    """The state-full rule that a parameter group names, with the group's present hyperparameters."""
-    return RULES[group["state_full"]](group)
-
-
-def add_rule(name: str, rule: Callable[[Mapping[str, Any]], StateFullRule]) -> None:
-    """Add the PyTorch twin of a rule that ``frugal_theory.add_rule`` has added: what makes it of a parameter group.
-
-    Raises ValueError if there is no such rule, or if it has a twin already.
-    """
-    if name in RULES or name not in FORMULAS:
-        known = "has a PyTorch twin already" if name in RULES else "is unknown; frugal_theory.add_rule adds its table"
-        raise ValueError(f'the state-full rule "{name}" {known}')
-    RULES.add(name, rule)
+FOREACH = Foreach()
 
 
 def state_free_update(rule: str, lr_scale: float, gradients: Tensors) -> Sequence[Tensor]:

@@ -36,6 +36,10 @@ class Mask:
         """g − P⁻¹P g: exactly zero on the set."""
         return gradient * ~self.inside
 
+    def covered(self, gradient: Array, reading: Reading) -> Array:  # noqa: ARG002
+        """P g."""
+        return self.project(gradient)
+
     def see(self, kept: State, reading: Reading) -> State:  # noqa: ARG002
         """All of it."""
         return kept

@@ -33,6 +33,10 @@ class Part(Protocol):
         """g − P⁻¹P g, of the parameter's shape."""
         ...
 
+    def covered(self, gradient: Array, reading: Reading) -> Array:
+        """What of the gradient the state covers: its part, or under "hold" all of it, in the form that the rule sees."""
+        ...
+
     def see(self, kept: State, reading: Reading) -> State:
         """What the rule sees of the state that is kept."""
         ...

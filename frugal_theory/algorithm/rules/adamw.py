@@ -21,6 +21,7 @@ class AdamW(RuleTable):
     ``count`` is kept for every coordinate: a coordinate that enters the set starts its own bias correction.
     """
 
+    title: ClassVar[str] = "AdamW"
     rule: Literal["adamw"] = "adamw"
     betas: Pair = (0.9, 0.999)
     eps: Positive = 1e-8

@@ -14,6 +14,7 @@ __all__ = ["Lion"]
 class Lion(RuleTable):
     """u = sign(β₁m + (1−β₁)g), m ← β₂m + (1−β₂)g (Chen et al. 2023, Algorithm 2)."""
 
+    title: ClassVar[str] = "Lion"
     rule: Literal["lion"] = "lion"
     betas: Pair = (0.9, 0.99)
 

@@ -60,12 +60,18 @@ class Rule(Protocol):
 
 
 class RuleTable(Part):
-    """A rule that is its own table; derive yours from it, with a field ``rule: Literal["name"] = "name"``."""
+    """A rule that is its own table; derive yours from it, with a field ``rule: Literal["name"] = "name"``.
 
+    ``title``: its name in words, if that is another.
+    """
+
+    title: ClassVar[str] = ""
     sides: ClassVar[tuple[str, ...]] = SIDES
     vectors: ClassVar[tuple[str, ...]] = ()
     squares: ClassVar[tuple[str, ...]] = ()
     elementwise: ClassVar[bool] = True
+    by_unit: ClassVar[bool] = True
+    """Whether the state consists of arrays, which can follow the units of a set; that of a rule that holds rules does not."""
 
 
 class StateFree(RuleTable):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from frugal_theory.algorithm.rules.rule import Array, RuleState, Seen, StateFree, itself
 from frugal_theory.config.registry import Kind
@@ -13,6 +13,7 @@ __all__ = ["Sgd"]
 class Sgd(StateFree):
     """u = κg, κ = ``lr_scale``."""
 
+    title: ClassVar[str] = "SGD"
     rule: Literal["sgd"] = "sgd"
 
     def init(self, like: Array) -> RuleState:  # noqa: ARG002

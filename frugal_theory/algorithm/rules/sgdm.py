@@ -17,6 +17,7 @@ class Sgdm(RuleTable):
     torch.optim.SGD(lr=α(1−β), momentum=β, dampening=0) is the same method: its buffer is m/(1−β).
     """
 
+    title: ClassVar[str] = "SGDM"
     rule: Literal["sgdm"] = "sgdm"
     beta: Decay = 0.9
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from frugal_theory.algorithm.rules.rule import Array, RuleState, Seen, StateFree, itself, namespace
 from frugal_theory.config.registry import Kind
@@ -13,6 +13,7 @@ __all__ = ["SignSgd"]
 class SignSgd(StateFree):
     """u = κ sign(g) (Bernstein et al. 2018), κ = ``lr_scale``."""
 
+    title: ClassVar[str] = "signSGD"
     rule: Literal["signsgd"] = "signsgd"
 
     def init(self, like: Array) -> RuleState:  # noqa: ARG002

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
-from frugal_theory.algorithm.selection import budget, stream
+from frugal_theory.algorithm.run_lengths import RunLengths
+from frugal_theory.algorithm.selection import budget
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.evidence import Evidence
@@ -29,9 +29,8 @@ from frugal_theory.evidence.exact import diagonal as exact_diagonal
 from frugal_theory.evidence.exact.draws import Draws
 from frugal_theory.evidence.exact.linear import Updates, momentum, updates
 from frugal_theory.evidence.moments import Moments, sampled
-from frugal_theory.problems import build_noise, build_problem
+from frugal_theory.instance import Instance, instance_of
 from frugal_theory.problems.noise import Gaussian, NoNoise, StudentT
-from frugal_theory.problems.problem import Noise, Problem
 from frugal_theory.problems.quadratic import Quadratic
 
 __all__ = ["METRICS", "averaged_over_sets", "exact", "exact_metrics", "expectations"]
@@ -61,84 +60,65 @@ def exact_metrics(
     experiment: Experiment, metrics: Sequence[str] = METRICS, *, learning_rate: float | None = None
 ) -> dict[str, Evidence]:
     """As :func:`exact`, for every one of ``metrics``: ‖g‖² and ‖g‖²_W, W the weights of the run-length theorem."""
-    if learning_rate is None:
-        from frugal_theory.verdicts.verify import resolved
-
-        learning_rate = float(resolved(experiment).algorithm.learning_rate)  # type: ignore[arg-type]
+    instance = instance_of(experiment, learning_rate=learning_rate)
     try:
-        return expectations(
-            build_problem(experiment),
-            build_noise(experiment),
-            experiment.algorithm,
-            learning_rate=learning_rate,
-            steps=experiment.simulation.steps,
-            trials=experiment.simulation.trials,
-            seed=experiment.seed,
-            metrics=metrics,
-            confidence=experiment.verify.confidence,
-        )
-    except ExperimentError:
-        raise
+        return expectations(instance, metrics)
     except ValueError as error:
         raise ExperimentError(f"{experiment.name}: no exact expectation: {error}") from None
 
 
 def expectations(
-    problem: Problem,
-    noise: Noise,
-    algorithm: Algorithm,
-    *,
-    learning_rate: float,
-    steps: int,
-    trials: int = 128,
-    seed: int = 0,
+    instance: Instance,
     metrics: Sequence[str] = METRICS[:1],
-    confidence: float = 0.99,
+    *,
+    trials: int | None = None,
+    confidence: float | None = None,
 ) -> dict[str, Evidence]:
-    """Exact evidence of every metric, with the arguments of :func:`monte_carlo`, whose expectation it is.
+    """Exact evidence of every metric: the expectation of what Monte Carlo measures on the instance.
 
-    ``trials`` counts trials of the momentum sets and is read in case 4 only. Raises ValueError for what is not
-    Algorithm 2 on a :class:`Quadratic` with additive noise of finite variance, and for an unknown metric.
+    ``trials`` counts trials of the momentum sets (default: the instance's) and is read in case 4 only; ``confidence`` is
+    that of the interval there. Raises ValueError for what is not Algorithm 2 on a :class:`Quadratic` with additive noise of
+    finite variance, and for an unknown metric.
     """
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise ValueError(f"unknown metric {unknown[0]!r}; known are {', '.join(METRICS)}")
-    model = _model(problem, noise, algorithm, learning_rate, steps, seed)
+    model = _model(instance, instance.setting.alpha)
+    confidence = instance.confidence if confidence is None else confidence
     if model.decouples:
         values: Callable[[str], Array] = model.scheduled if model.runs.law == "scheduled" else model.redrawn
         return {name: _exact_evidence(name, _running(values(name)), confidence) for name in metrics}
     law = model.inclusion()
     if law is not None:
-        moments = exact_dense.along_masks(*model.vectors, law, model.updates, update_gap=algorithm.update_gap)
+        moments = exact_dense.along_masks(*model.vectors, law, model.updates, update_gap=model.algorithm.update_gap)
         found = model.observe(moments, metrics, model.mean_weight)
         return {name: _exact_evidence(name, _running(found[name]), confidence) for name in metrics}
-    return model.average_over_sets(metrics, trials, confidence)
+    return model.average_over_sets(metrics, instance.trials if trials is None else trials, confidence)
 
 
-def averaged_over_sets(problem: Problem, noise: Noise, algorithm: Algorithm) -> bool:
+def averaged_over_sets(instance: Instance) -> bool:
     """Whether :func:`expectations` averages over trials of the sets (case 4); False where it refuses, too."""
     try:
-        model = _model(problem, noise, algorithm, 1.0, 1, 0)
+        model = _model(instance, 1.0)
     except ValueError:
         return False
     return not model.decouples and model.inclusion() is None
 
 
-def _model(problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float, steps: int, seed: int) -> _Model:
+def _model(instance: Instance, learning_rate: float) -> _Model:
+    problem, noise, setting = instance.problem, instance.noise, instance.setting
     if not isinstance(problem, Quadratic):
         raise ValueError(f'the problem is {type(problem).__name__}; problem.kind = "quadratic" is allowed')
     if not isinstance(noise, (NoNoise, Gaussian, StudentT)):
         kind = type(noise).__name__
         raise ValueError(f'{kind} noise is not known to be additive; noise.kind "none", "gaussian", "student-t" are allowed')
-    bases = problem.bases if algorithm.subspace == "eigen" and algorithm.set is None else None
-    runs = run_lengths(algorithm, problem.shapes, bases)
+    algorithm, runs = setting.algorithm, setting.runs
     linear = updates(learning_rate, *momentum(algorithm, runs), algorithm.weight_decay)
     assert runs is not None  # momentum() has refused that
-    variance = problem.partition.join(noise.variance(problem))
+    variance = problem.partition.join(setting.variance)
     if not np.isfinite(variance).all():
         raise ValueError("the noise has infinite variance (Student's t needs degrees_of_freedom > 2), so has the gradient")
-    start = problem.partition.join(problem.start(np.random.default_rng(stream(seed, "start"))))
-    return _Model(problem, algorithm, linear, runs, variance, start, steps)
+    return _Model(problem, algorithm, linear, runs, variance, problem.partition.join(instance.start), setting.steps)
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.rules import AdamW, Lion, Sgdm
 from frugal_theory.algorithm.rules.adamw import bias_corrections
-from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
+from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.algorithm.selection import selection_key, threshold, trial_keys
 from frugal_theory.algorithm.subspaces import COORDINATES, Mask, choose_parts, unit_subspace
 from frugal_theory.config import Algorithm
-from frugal_theory.metrics.metric import (
+from frugal_theory.config.registry import SUBSPACES
+from frugal_theory.instance import Instance
+from frugal_theory.metrics import (
     HybridNorm,
     Metric,
     gradient_one_norm,
@@ -30,9 +32,6 @@ from frugal_theory.metrics.metric import (
 )
 from frugal_theory.problems import Gaussian, Logistic, Matrix, Minibatch, Nonconvex, NoNoise, Quadratic, StudentT
 from frugal_theory.problems.problem import Noise, Problem
-
-if TYPE_CHECKING:
-    from frugal_theory.evidence.monte_carlo.simulation import Simulation
 
 __all__ = ["Trials", "applies", "compiled", "elementwise", "measure"]
 
@@ -45,19 +44,21 @@ CHUNK = 64
 """Steps whose sums are held at a time, at most."""
 
 
-def applies(problem: Problem, noise: Noise, algorithm: Algorithm, metrics: Mapping[str, Metric]) -> bool:
-    """Whether the setting is one of those that are compiled."""
-    units = algorithm.set is not None or algorithm.subspace == "blocks" or unit_subspace(algorithm) is not None
+def applies(instance: Instance, metrics: Mapping[str, Metric]) -> bool:
+    """Whether the instance is one of those that are compiled."""
+    algorithm, runs = instance.setting.algorithm, instance.setting.runs
+    units = algorithm.set is not None or SUBSPACES[algorithm.subspace].whole or unit_subspace(algorithm) is not None
     known = (
-        type(problem) in (Quadratic, Matrix, Logistic, Nonconvex)
-        and type(noise) in (Gaussian, NoNoise, StudentT, Minibatch)
+        type(instance.problem) in (Quadratic, Matrix, Logistic, Nonconvex)
+        and type(instance.noise) in (Gaussian, NoNoise, StudentT, Minibatch)
         and type(algorithm.state_full) in STATISTICS
         and algorithm.state_free.rule in ("none", "sgd", "signsgd")
         and (units or algorithm.density in (0.0, 1.0))
         and all(_summed(metric) for metric in metrics.values())
     )
-    runs = run_lengths(algorithm, problem.shapes) if known else None
-    return runs is not None and (runs.law == "fixed" or all(np.size(share) == 1 for share in runs.share.values()))
+    if not known or runs is None:
+        return False
+    return runs.law == "fixed" or all(np.size(share) == 1 for share in runs.share.values())
 
 
 def elementwise(problem: Problem, noise: Noise) -> TypeGuard[Quadratic]:
@@ -79,21 +80,20 @@ def compiled() -> bool:
 
 
 def measure(
-    simulation: Simulation, trials: NDArray[np.int64], start: Mapping[str, Array], bits: np.random.SFC64
+    instance: Instance, metrics: Mapping[str, Metric], steps: int, trials: NDArray[np.int64], bits: np.random.SFC64
 ) -> dict[str, Array]:
-    """Every metric at every step of these trials from x¹ = ``start`` on, shape (trials, steps)."""
+    """Every metric at every one of ``steps`` steps of these trials, shape (trials, steps)."""
     from frugal_theory.evidence.monte_carlo.kernel import SUMS
 
-    algorithm, steps = simulation.algorithm, simulation.steps
-    runs = run_lengths(algorithm, simulation.problem.shapes)
+    algorithm, runs = instance.setting.algorithm, instance.setting.runs
     assert runs is not None  # applies() has said so
     cycle = steps if runs.law == "scheduled" else min(steps, algorithm.update_gap)
     leaks = _leak(runs, cycle)
-    state = Trials(simulation, trials, start, bits)
-    values = {name: np.empty((len(trials), steps)) for name in simulation.metrics}
+    state = Trials(instance, steps, trials, bits)
+    values = {name: np.empty((len(trials), steps)) for name in metrics}
     for first in range(0, steps, CHUNK):
         last = min(first + CHUNK, steps)
-        sums = np.empty((last - first, len(start), len(trials), SUMS))
+        sums = np.empty((last - first, len(instance.start), len(trials), SUMS))
         k = first
         while k < last:
             period, phase = divmod(k, algorithm.update_gap)
@@ -103,7 +103,7 @@ def measure(
             state.advance(sums[k - first : until - first])
             k = until
         leak = leaks[np.arange(first, last) % cycle]
-        for name, metric in simulation.metrics.items():
+        for name, metric in metrics.items():
             values[name][:, first:last] = np.einsum("kptq,kpq->tk", sums, _weights(metric, runs, leak))
     return values
 
@@ -111,20 +111,18 @@ def measure(
 class Trials:
     """A batch under way: x, the rule's statistics, the set and the state of the noise, all parameters side by side."""
 
-    def __init__(
-        self, simulation: Simulation, trials: NDArray[np.int64], start: Mapping[str, Array], bits: np.random.SFC64
-    ) -> None:
-        self.problem, self.algorithm, self.trials = simulation.problem, simulation.algorithm, trials
+    def __init__(self, instance: Instance, steps: int, trials: NDArray[np.int64], bits: np.random.SFC64) -> None:
+        setting, start, noise = instance.setting, instance.start, instance.noise
+        self.problem, self.algorithm, self.trials = instance.problem, setting.algorithm, trials
         self.edges, self.words = np.cumsum([0, *(value.size for value in start.values())]), _words(bits)
         self.x = np.repeat(np.concatenate([value.ravel() for value in start.values()])[None], len(trials), axis=0)
         self.views = {name: self.x[:, a:b].reshape(-1, *value.shape) for (name, value), (a, b) in self._pieces(start)}
         self.inside = np.empty(self.x.shape, dtype=bool)
         self.statistics = np.zeros((STATISTICS[type(self.algorithm.state_full)], *self.x.shape))
-        self.noise, self.rng = simulation.noise, np.random.Generator(bits)  # for noise that is not drawn in the kernel
-        noise = simulation.noise
+        self.noise, self.rng = noise, np.random.Generator(bits)  # for noise that is not drawn in the kernel
         self.sigma = np.array(np.broadcast_to(noise.sigma if isinstance(noise, Gaussian) else 0.0, self.x.shape[1]))
         self.noisy = isinstance(noise, Gaussian)
-        self.step, self.corrections = _step(self.algorithm, simulation.learning_rate, simulation.steps)
+        self.step, self.corrections = _step(self.algorithm, setting.alpha, steps)
 
     def choose(self, period: int) -> None:
         """The set of a new period."""

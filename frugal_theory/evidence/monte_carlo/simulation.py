@@ -12,24 +12,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.algorithm.step import init, step
-from frugal_theory.config import Algorithm
+from frugal_theory.config import Experiment
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.evidence.moments import Moments, sampled, without_interval
+from frugal_theory.evidence.moments import Moments, sampled
 from frugal_theory.evidence.monte_carlo import compiled as fast_path
 from frugal_theory.evidence.workers import in_order, one_blas_thread
-from frugal_theory.metrics.metric import LINEAR, METRICS, Metric
+from frugal_theory.instance import Instance, instance_of
+from frugal_theory.metrics import LINEAR, METRICS, Metric
 from frugal_theory.problems.noise import no_sixth_moment
-from frugal_theory.problems.problem import Noise, Problem
+from frugal_theory.problems.problem import Problem
 
-__all__ = ["Simulation", "batches", "is_deterministic", "monte_carlo", "run", "simulation"]
+__all__ = ["Simulation", "batches", "is_deterministic", "monte_carlo", "run", "simulate", "simulation"]
 
 Array = NDArray[np.float64]
 
@@ -45,52 +44,41 @@ WORTH_COMPILING = 2e7
 
 @dataclass(frozen=True)
 class Simulation:
-    """What one cell of a sweep has to run: ``steps`` steps of the trials ``first`` … ``trials`` − 1, in :attr:`batches`.
+    """What one instance has to run: ``steps`` steps of the trials ``first`` … ``trials`` − 1, in :attr:`batches`.
 
-    ``metrics``: by name, squared_gradient_norm and the like. ``compiled``: whether the fast path runs it
-    (:mod:`frugal_theory.evidence.monte_carlo.compiled`); decided once, so that it does not depend on who runs which batch.
+    ``metrics``: by name, squared_gradient_norm and the like. ``deterministic``: nothing in it is random, and one trial says
+    all. ``compiled``: whether the fast path runs it (:mod:`frugal_theory.evidence.monte_carlo.compiled`); decided once, so
+    that it does not depend on who runs which batch.
     """
 
-    problem: Problem
-    noise: Noise
-    algorithm: Algorithm
-    learning_rate: float
+    instance: Instance
+    metrics: Mapping[str, Metric]
     steps: int
     trials: int
-    seed: int
-    metrics: Mapping[str, Metric]
-    confidence: float
-    exact: bool
-    compiled: bool
     first: int = 0
+    deterministic: bool = False
+    compiled: bool = False
 
     @property
     def batches(self) -> list[NDArray[np.int64]]:
         """The trial numbers of every batch."""
-        return batches(self.problem, self.trials, self.first)
+        return batches(self.instance.problem, self.trials, self.first)
 
     @property
     def updates(self) -> float:
         """Coordinate updates in all."""
-        return float(self.steps) * (self.trials - self.first) * _dimension(self.problem)
+        return float(self.steps) * (self.trials - self.first) * _dimension(self.instance.problem)
 
     @property
     def lock_free(self) -> bool:
         """Whether nearly all of the work is compiled, so that threads need not wait for each other."""
-        return self.compiled and fast_path.elementwise(self.problem, self.noise)
+        return self.compiled and fast_path.elementwise(self.instance.problem, self.instance.noise)
 
     def run(self, batch: NDArray[np.int64]) -> dict[str, Moments]:
         """Moments of the running averages of one batch, by metric."""
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is a result, not an error
             counts = np.arange(1, self.steps + 1)
             return {name: Moments.of(np.cumsum(value, axis=1) / counts) for name, value in _values(self, batch).items()}
-
-    def evidence(self, moments: Mapping[str, Moments]) -> dict[str, Evidence]:
-        """The evidence of all batches' moments. Without a sixth moment of the noise, averages of squares have no interval."""
-        found = {name: _evidence(name, moment, self.exact, self.confidence) for name, moment in moments.items()}
-        if not self.exact and no_sixth_moment(self.noise):
-            return {name: one if name in LINEAR else without_interval(one) for name, one in found.items()}
-        return found
 
     def seconds(self) -> float:
         """About how long this takes on one core: from a few steps of the first batch, less what a batch costs anyway."""
@@ -109,34 +97,59 @@ class Simulation:
 
 
 def simulation(
-    problem: Problem,
-    noise: Noise,
-    algorithm: Algorithm,
-    *,
-    learning_rate: float,
-    steps: int,
-    trials: int,
-    seed: int = 0,
+    instance: Instance,
     metrics: Sequence[str] = ("squared_gradient_norm",),
+    *,
     measures: Mapping[str, Metric] | None = None,
-    confidence: float = 0.99,
-    first: int = 0,
+    trials: tuple[int, int] | None = None,
 ) -> Simulation:
-    """A simulation made ready. ``measures`` are metrics that depend on the setting, by name.
+    """The simulation of these metrics made ready. ``measures`` are metrics that depend on the setting, by name.
 
-    ``first``: the trials before this one are left out, for evidence that is to be pooled with what they gave. A run without
-    any randomness needs one trial. Raises ValueError for an unknown metric.
+    ``trials``: first and last + 1, if not all of the instance's, for evidence that is to be pooled with that of the trials
+    before. A run without any randomness needs one trial. Raises ValueError for an unknown metric.
     """
     known: Mapping[str, Metric] = {**METRICS, **(measures or {})}
     unknown = [name for name in metrics if name not in known]
     if unknown:
         raise ValueError(f"unknown metric {unknown[0]!r}; known are {', '.join(known)}")
     chosen = {name: known[name] for name in metrics}
-    exact = is_deterministic(problem, noise, algorithm)
-    trials = 1 if exact else trials
-    ready = Simulation(problem, noise, algorithm, learning_rate, steps, trials, seed, chosen, confidence, exact, False, first)
-    fast = ready.updates >= WORTH_COMPILING and fast_path.applies(problem, noise, algorithm, chosen) and fast_path.compiled()
+    first, last = trials or (0, instance.trials)
+    same = is_deterministic(instance)
+    ready = Simulation(instance, chosen, instance.setting.steps, 1 if same else last, first, deterministic=same)
+    fast = ready.updates >= WORTH_COMPILING and fast_path.applies(instance, chosen) and fast_path.compiled()
     return replace(ready, compiled=fast)
+
+
+def simulate(
+    experiment: Experiment,
+    *,
+    metric: str = "squared_gradient_norm",
+    jobs: int = 1,
+    cluster: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evidence:
+    """Monte Carlo evidence of the experiment itself (not of its sweep): the running average of E‖gᵏ‖², or of ``metric``.
+
+    ``jobs`` processes share the work, or the workers of the Dask ``cluster`` with that address; the result is the same bit
+    for bit. Raises ExperimentError if the experiment has no [problem], ValueError for an unknown metric.
+    """
+    ready = simulation(instance_of(experiment), (metric,))
+    return monte_carlo(ready, jobs=jobs, cluster=cluster, progress=progress)[metric]
+
+
+def monte_carlo(
+    simulation: Simulation,
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Evidence]:
+    """Run one simulation: for every metric the running average with its interval.
+
+    ``jobs`` and ``cluster`` as in :func:`run`. ``progress(done, total)`` is called as trials finish.
+    """
+    report = None if progress is None else (lambda _, done, total: progress(done, total))
+    return next(run([simulation], jobs=jobs, cluster=cluster, progress=report))
 
 
 def run(
@@ -162,6 +175,7 @@ def run(
         seconds=(simulation.seconds() for simulation in simulations),
     )
     for number, simulation in enumerate(simulations):
+        confidence = simulation.instance.confidence
         merged: dict[str, Moments] = {}
         for _ in simulation.batches:
             result = next(results)
@@ -169,27 +183,13 @@ def run(
                 merged = {name: merged[name].merge(found) if merged else found for name, found in result.items()}
             if progress is not None:
                 progress(number, simulation.first + next(iter(merged.values())).count, simulation.trials)
-        yield simulation.evidence(merged)
-
-
-def monte_carlo(
-    problem: Problem,
-    noise: Noise,
-    algorithm: Algorithm,
-    *,
-    jobs: int = 1,
-    cluster: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    **settings: Any,
-) -> dict[str, Evidence]:
-    """Run one simulation and return, for every metric, the running average with its interval.
-
-    ``settings`` are those of :func:`simulation`; ``jobs`` and ``cluster`` as in :func:`run`. ``progress(done, total)``
-    is called as trials finish.
-    """
-    report = None if progress is None else (lambda _, done, total: progress(done, total))
-    (found,) = run([simulation(problem, noise, algorithm, **settings)], jobs=jobs, cluster=cluster, progress=report)
-    return found
+        sound = not no_sixth_moment(simulation.instance.noise)
+        yield {
+            metric: _certain(metric, moments, confidence)
+            if simulation.deterministic
+            else sampled("monte_carlo", metric, moments, confidence, interval=sound or metric in LINEAR)
+            for metric, moments in merged.items()
+        }
 
 
 def batches(problem: Problem, trials: int, first: int = 0) -> list[NDArray[np.int64]]:
@@ -198,33 +198,33 @@ def batches(problem: Problem, trials: int, first: int = 0) -> list[NDArray[np.in
     return [np.arange(begin, min(begin + size, trials)) for begin in range(first, trials, size)]
 
 
-def is_deterministic(problem: Problem, noise: Noise, algorithm: Algorithm) -> bool:
+def is_deterministic(instance: Instance) -> bool:
     """Whether every trial is the same: no noise, and nothing random in the selection."""
+    algorithm = instance.setting.algorithm
     fixed = algorithm.set is not None or algorithm.density in (0.0, 1.0) or algorithm.subspace in ("svd", "eigen")
     scheduled = algorithm.subspace == "blocks" and algorithm.order != "random"
-    silent = not any(np.any(variance) for variance in noise.variance(problem).values())
+    silent = not any(np.any(variance) for variance in instance.setting.variance.values())
     return silent and (fixed or scheduled)
 
 
 def _values(simulation: Simulation, batch: NDArray[np.int64]) -> dict[str, Array]:
     """Every metric at every step of every trial of the batch; shape (trials, steps)."""
-    problem, algorithm, seed = simulation.problem, simulation.algorithm, simulation.seed
-    start = problem.start(np.random.default_rng(stream(seed, "start")))
-    bits = _noise_bits(seed, int(batch[0]))
+    instance, steps, metrics = simulation.instance, simulation.steps, simulation.metrics
+    problem, noise = instance.problem, instance.noise
+    algorithm, alpha, runs = instance.setting.algorithm, instance.setting.alpha, instance.setting.runs
+    bits = _noise_bits(instance.seed, int(batch[0]))
     if simulation.compiled:
         with nullcontext() if simulation.lock_free else one_blas_thread():
-            return fast_path.measure(simulation, batch, start, bits)
-    bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
-    runs: RunLengths | None = run_lengths(algorithm, problem.shapes, bases)
-    rng, state = np.random.Generator(bits), init(trials=batch, bases=bases)
-    x = {name: np.repeat(value[None], len(batch), axis=0) for name, value in start.items()}
-    values = {name: np.empty((len(batch), simulation.steps)) for name in simulation.metrics}
+            return fast_path.measure(instance, metrics, steps, batch, bits)
+    rng, state = np.random.Generator(bits), init(trials=batch, bases=instance.bases)
+    x = {name: np.repeat(value[None], len(batch), axis=0) for name, value in instance.start.items()}
+    values = {name: np.empty((len(batch), steps)) for name in metrics}
     with one_blas_thread():
-        for k in range(simulation.steps):
+        for k in range(steps):
             gradient = problem.gradient(x)
-            stochastic = simulation.noise.sample(rng, problem, x, gradient)
-            x, state = step(algorithm, x, stochastic, state, simulation.learning_rate)
-            for name, metric in simulation.metrics.items():
+            stochastic = noise.sample(rng, problem, x, gradient)
+            x, state = step(algorithm, x, stochastic, state, alpha)
+            for name, metric in metrics.items():
                 values[name][:, k] = metric(gradient, state.parts, runs, k)
     return values
 
@@ -240,9 +240,8 @@ def _noise_bits(seed: int, first_trial: int) -> np.random.SFC64:
     return np.random.SFC64(own)
 
 
-def _evidence(metric: str, moments: Moments, exact: bool, confidence: float) -> Evidence:
-    if not exact:
-        return sampled("monte_carlo", metric, moments, confidence)
+def _certain(metric: str, moments: Moments, confidence: float) -> Evidence:
+    """Evidence that nothing random went into."""
     steps, mean = np.arange(1, len(moments.mean) + 1), moments.mean
     note = "nothing in this run is random: one trial is exact"
     return Evidence("monte_carlo", steps, mean, mean, mean, metric, confidence, trials=1, notes=(note,))

@@ -23,8 +23,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.algorithm.run_lengths import RunLengths, run_lengths
-from frugal_theory.algorithm.selection import stream
+from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.algorithm.subspaces import Mask, Shapes, choose_parts
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.load import ExperimentError
@@ -32,9 +31,19 @@ from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.exact.expectations import METRICS
 from frugal_theory.evidence.exact.linear import Reading, momentum
 from frugal_theory.evidence.worst_case.sdp import SOLVERS
-from frugal_theory.problems import build_problem
+from frugal_theory.instance import Instance, instance_of
 
-__all__ = ["AGREEMENT", "MOST_BLOCKS", "MOST_STEPS", "Answer", "WorstValue", "horizons", "worst_case", "worst_values"]
+__all__ = [
+    "AGREEMENT",
+    "MOST_BLOCKS",
+    "MOST_STEPS",
+    "Answer",
+    "WorstValue",
+    "horizons",
+    "worst_averages",
+    "worst_case",
+    "worst_values",
+]
 
 Array = NDArray[np.float64]
 
@@ -122,13 +131,13 @@ def worst_case(
         raise ExperimentError(
             f"{name}: algorithm.weight_decay = {algorithm.weight_decay:g}: the worst case is solved for 0 only"
         )
-    if learning_rate is None:
-        from frugal_theory.verdicts.verify import resolved
+    return worst_averages(instance_of(experiment, learning_rate=learning_rate), metric, jobs=jobs)
 
-        learning_rate = float(resolved(experiment).algorithm.learning_rate)  # type: ignore[arg-type]
-    problem = build_problem(experiment)
-    bases = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
-    runs = run_lengths(algorithm, problem.shapes, bases)
+
+def worst_averages(instance: Instance, metric: str = METRICS[0], *, jobs: int | None = None) -> Evidence:
+    """As :func:`worst_case`, of an instance, whatever its noise: sets, α, L and Δ are all that is read."""
+    setting, name = instance.setting, instance.experiment.name
+    algorithm, runs, steps = setting.algorithm, setting.runs, setting.steps
     try:
         rule = momentum(algorithm, runs)
     except ValueError as error:
@@ -136,14 +145,13 @@ def worst_case(
     assert runs is not None  # momentum() has refused that
     if metric == METRICS[1] and runs.law == "redrawn":
         raise ExperimentError(f"{name}: no worst case of the weighted norm: its weights are averages over sets drawn at random")
-    members, weights = _blocks(name, algorithm, problem.shapes, runs, steps, metric)
-    gap = float(problem.value(problem.start(np.random.default_rng(stream(experiment.seed, "start"))))) - problem.infimum
+    members, weights = _blocks(name, algorithm, setting.shapes, runs, steps, metric)
 
     solved = horizons(steps)
     parts = [members[:, :k] for k in solved]
-    alpha, weighted = learning_rate * problem.smoothness, [weights[:, :k] for k in solved]
+    alpha, weighted = setting.alpha * setting.smoothness, [weights[:, :k] for k in solved]
     found = worst_values(parts, alpha, *rule, weights=weighted, jobs=jobs)
-    scale = problem.smoothness * gap
+    scale = setting.smoothness * setting.gap
     ranges = scale * np.array([worst.range for worst in found])
     mean = scale * np.array([worst.value for worst in found])
     notes = ["the worst over all L-smooth functions; exact where every block has as many dimensions as there are steps"]
@@ -153,8 +161,8 @@ def worst_case(
         if worst.status == "unsolved":
             notes.append(f"k = {k}: unsolved, for L = Δ = 1: " + ", ".join(str(answer) for answer in worst.answers))
     index = np.array(solved)
-    confidence = experiment.verify.confidence
-    return Evidence("worst_case", index, mean, ranges[:, 0], ranges[:, 1], metric, confidence, notes=tuple(notes))
+    ends = ranges[:, 0], ranges[:, 1]
+    return Evidence("worst_case", index, mean, *ends, metric, instance.confidence, notes=tuple(notes))
 
 
 def horizons(steps: int) -> list[int]:

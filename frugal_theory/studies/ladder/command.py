@@ -15,17 +15,9 @@ from frugal_theory.config import Experiment
 from frugal_theory.config.load import dump
 from frugal_theory.results.files import finished, make_folder, write_text
 from frugal_theory.studies.ladder.ladder import Ladder, climb, ready
+from frugal_theory.verdicts.status import LINKS
 
 __all__ = ["run"]
-
-MARKS = {
-    "equal": ("=", "green"),
-    "below": ("✓", "green"),
-    "inconclusive": ("?", "yellow"),
-    "not comparable": ("–", "dim"),
-    "not below": ("✗", "bold red"),
-    "differs": ("✗", "bold red"),
-}
 
 
 def run(experiment: Experiment, folder: Path, jobs: int) -> bool:
@@ -62,11 +54,11 @@ def _print(console: Console, found: Ladder) -> None:
     for rung in found.rungs:
         said = []
         for place, link in enumerate(link for link in found.comparisons if link.lower == rung.name):
-            mark, style = MARKS[link.status]
+            sign = LINKS[link.status]
             which = f" {link.upper}" if place else ""
             told = None if link.status in ("equal", "not comparable", "inconclusive") else link.ratio
             ratio = "" if told is None else f", {100 * told:.3g} %"
-            said.append(f"[{style}]{mark} {link.status}[/]{which}{ratio}")
+            said.append(f"[{sign.style}]{sign.mark} {link.status}[/]{which}{ratio}")
         value = rung.last[0]
         shown = "missing" if rung.missing else "unsolved" if math.isnan(value) else f"{value:.4g}"
         table.add_row(f"  {rung.name}", shown, "; ".join(said))

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.exact.linear import momentum
-from frugal_theory.studies.ladder.measured import expectations, horizons, worst
+from frugal_theory.studies.ladder.measured import expectations, rung_horizons, worst
 from frugal_theory.studies.ladder.proved import bounds, with_constant
 from frugal_theory.studies.ladder.rung import OUT_OF_ORDER, Comparison, Rung, compare
 from frugal_theory.theorems import THEOREMS
-from frugal_theory.verdicts.verify import Study, studies
+from frugal_theory.verdicts.claims import Claims, claims_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,30 +107,30 @@ def ladders(experiment: Experiment, *, jobs: int = 1, progress: Callable[[str], 
     return climb(experiment, ready(experiment), jobs, progress)
 
 
-def ready(experiment: Experiment) -> list[Study]:
+def ready(experiment: Experiment) -> list[Claims]:
     """Every cell made ready; nothing is measured yet. Raises ExperimentError as :func:`ladder`."""
-    found = studies(experiment, tuple(THEOREMS.values()))
-    for study in found:
+    found = claims_of(experiment, tuple(THEOREMS.values()))
+    for claims in found:
         try:
-            momentum(study.setting.algorithm, study.setting.runs)
+            momentum(claims.setting.algorithm, claims.setting.runs)
         except ValueError as error:
             raise ExperimentError(f"{experiment.name}: no ladder: {error}") from None
     return found
 
 
-def climb(experiment: Experiment, cells: Sequence[Study], jobs: int, progress: Callable[[str], None] | None) -> list[Ladder]:
+def climb(experiment: Experiment, cells: Sequence[Claims], jobs: int, progress: Callable[[str], None] | None) -> list[Ladder]:
     """The ladder of every cell that is ready."""
     confidence = experiment.verify.confidence
-    single = 1 - (1 - confidence) / sum(len(horizons(study.setting.steps)) for study in cells)
+    single = 1 - (1 - confidence) / sum(len(rung_horizons(claims.setting.steps)) for claims in cells)
     solved: dict[str, Rung] = {}
     found = []
-    for study in cells:
-        say = _speaker(progress, study.cell.label or experiment.name)
-        rungs = [*expectations(study, single, jobs, say), worst(study, solved, jobs, say), *bounds(study)]
-        rungs = with_constant(study, rungs)
+    for claims in cells:
+        say = _speaker(progress, claims.cell.label or experiment.name)
+        rungs = [*expectations(claims, single, jobs, say), worst(claims, solved, jobs, say), *bounds(claims)]
+        rungs = with_constant(claims, rungs)
         links = _links([rung for rung in rungs if not rung.missing])
-        facts = (rungs[0].metric, study.setting.steps, study.setting.alpha, confidence)
-        found.append(Ladder(study.cell.label, *facts, tuple(rungs), tuple(links), study.cell.settings))
+        facts = (rungs[0].metric, claims.setting.steps, claims.setting.alpha, confidence)
+        found.append(Ladder(claims.cell.label, *facts, tuple(rungs), tuple(links), claims.cell.settings))
     return found
 
 

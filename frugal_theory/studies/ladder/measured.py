@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from frugal_theory.config import Experiment, NoNoise
 from frugal_theory.config.load import ExperimentError, dump
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.horizons import horizons
+from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
 from frugal_theory.studies.ladder.rung import Rung
 from frugal_theory.theorems import THEOREMS, Setting
-from frugal_theory.verdicts.verify import Study, simulate
+from frugal_theory.verdicts.claims import Claims
 
-__all__ = ["PLAIN", "WEIGHTED", "expectations", "horizons", "is_silent", "norm", "worst"]
+__all__ = ["PLAIN", "WEIGHTED", "expectations", "is_silent", "norm", "rung_horizons", "worst"]
 
 HORIZONS = 20
 """Horizons at which Monte Carlo and the bounds are compared: every step up to this many, else spread in log k."""
@@ -23,11 +25,9 @@ HORIZONS = 20
 PLAIN, WEIGHTED = "squared_gradient_norm", "weighted_squared_gradient_norm"
 
 
-def horizons(steps: int) -> NDArray[np.int64]:
+def rung_horizons(steps: int) -> NDArray[np.int64]:
     """The horizons of all rungs but the worst case, which has its own among them up to 20 steps."""
-    if steps <= HORIZONS:
-        return np.arange(1, steps + 1)
-    return np.unique(np.round(np.geomspace(1, steps, HORIZONS)).astype(np.int64))
+    return np.arange(1, steps + 1) if steps <= HORIZONS else horizons(steps, HORIZONS)
 
 
 def norm(setting: Setting) -> str:
@@ -35,45 +35,45 @@ def norm(setting: Setting) -> str:
     return PLAIN if THEOREMS["fixed_set"].covers(setting) is None else WEIGHTED
 
 
-def expectations(study: Study, single: float, jobs: int, say: Callable[[str], None]) -> list[Rung]:
+def expectations(claims: Claims, single: float, jobs: int, say: Callable[[str], None]) -> list[Rung]:
     """Monte Carlo, and the exact expectation."""
-    from frugal_theory.evidence.exact.expectations import exact
+    from frugal_theory.evidence.exact.expectations import expectations as exact
 
-    experiment, metric = with_numbers(study), norm(study.setting)
+    metric = norm(claims.setting)
     say("Monte Carlo")
-    sampled = simulate(experiment, metric=metric, jobs=jobs)
+    sampled = monte_carlo(simulation(claims.instance, (metric,)), jobs=jobs)[metric]
     how = f"average of {sampled.trials:,} trials" if sampled.trials > 1 else "nothing is random: one trial"
     how = "; ".join([how, *(note for note in sampled.notes if sampled.trials > 1)])
-    rungs = [_measured(study, sampled, single, "monte_carlo", "Monte Carlo", "the algorithm itself", how)]
+    rungs = [_measured(claims, sampled, single, "monte_carlo", "Monte Carlo", "the algorithm itself", how)]
     say("exact expectation")
     name, title = "exact", "Exact expectation"
     try:
-        evidence = exact(experiment, metric=metric)
-    except ExperimentError as error:
-        return [*rungs, Rung.absent(name, title, metric, _without_name(error, experiment))]
+        evidence = exact(claims.instance, (metric,))[metric]
+    except ValueError as error:
+        return [*rungs, Rung.absent(name, title, metric, f"no exact expectation: {error}")]
     how = "; ".join(["a recursion of second moments", *evidence.notes])
-    return [*rungs, _measured(study, evidence, single, name, title, "docs/theory.md", how)]
+    return [*rungs, _measured(claims, evidence, single, name, title, "docs/theory.md", how)]
 
 
-def _measured(study: Study, evidence: Evidence, single: float, name: str, title: str, source: str, how: str) -> Rung:
-    at = horizons(study.setting.steps) - 1
+def _measured(claims: Claims, evidence: Evidence, single: float, name: str, title: str, source: str, how: str) -> Rung:
+    at = rung_horizons(claims.setting.steps) - 1
     steps, mean = evidence.steps[at], evidence.mean[at]
     lower, upper = (end[at] for end in evidence.interval(single))
     rung = Rung(name, title, evidence.metric, source, how, steps, mean, lower, upper, expectation=True)
-    return replace(rung, sampled=bool(np.any(upper > lower)), noise_free=is_silent(study))
+    return replace(rung, sampled=bool(np.any(upper > lower)), noise_free=is_silent(claims))
 
 
-def worst(study: Study, solved: dict[str, Rung], jobs: int, say: Callable[[str], None]) -> Rung:
+def worst(claims: Claims, solved: dict[str, Rung], jobs: int, say: Callable[[str], None]) -> Rung:
     """The worst case without noise, whatever the noise; cells that differ in their noise alone share it."""
     from frugal_theory.evidence.worst_case.programs import AGREEMENT, worst_case
 
-    experiment = with_numbers(study).model_copy(update={"noise": NoNoise()})
+    experiment = with_numbers(claims).model_copy(update={"noise": NoNoise()})
     key = dump(experiment)
     if key in solved:
         return solved[key]
     say("worst case")
-    name, title, metric = "worst_case", "Worst case (SDP), noise-free", norm(study.setting)
-    random = study.setting.runs is not None and study.setting.runs.law == "redrawn"
+    name, title, metric = "worst_case", "Worst case (SDP), noise-free", norm(claims.setting)
+    random = claims.setting.runs is not None and claims.setting.runs.law == "redrawn"
     try:
         evidence = worst_case(experiment, metric=PLAIN if random else metric, jobs=jobs)
     except ExperimentError as error:
@@ -89,16 +89,16 @@ def worst(study: Study, solved: dict[str, Rung], jobs: int, say: Callable[[str],
     return solved[key]
 
 
-def with_numbers(study: Study) -> Experiment:
-    """The cell's experiment, its learning rate a number: that of the study, whatever theorems the file names."""
-    experiment = study.cell.experiment
-    algorithm = experiment.algorithm.model_copy(update={"learning_rate": study.setting.alpha})
+def with_numbers(claims: Claims) -> Experiment:
+    """The cell's experiment, its learning rate a number: that of the claims, whatever theorems the file names."""
+    experiment = claims.cell.experiment
+    algorithm = experiment.algorithm.model_copy(update={"learning_rate": claims.setting.alpha})
     return experiment.model_copy(update={"algorithm": algorithm})
 
 
-def is_silent(study: Study) -> bool:
+def is_silent(claims: Claims) -> bool:
     """Whether there is no noise."""
-    return study.setting.total_variance == 0
+    return claims.setting.total_variance == 0
 
 
 def _without_name(error: ExperimentError, experiment: Experiment) -> str:

@@ -7,34 +7,34 @@ from dataclasses import replace
 
 import numpy as np
 
-from frugal_theory.studies.ladder.measured import PLAIN, horizons, is_silent, norm
+from frugal_theory.studies.ladder.measured import PLAIN, is_silent, norm, rung_horizons
 from frugal_theory.studies.ladder.rung import Rung
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
-from frugal_theory.verdicts.verify import Study
+from frugal_theory.verdicts.claims import Claims
 
 __all__ = ["bounds", "with_constant"]
 
 
-def bounds(study: Study) -> list[Rung]:
+def bounds(claims: Claims) -> list[Rung]:
     """The run-length theorem, its sharp form below it; and a published bound."""
-    metric = norm(study.setting)
-    rungs = [_bound(study, THEOREMS[name], metric) for name in ("run_length_sharp", "run_length")]
+    metric = norm(claims.setting)
+    rungs = [_bound(claims, THEOREMS[name], metric) for name in ("run_length_sharp", "run_length")]
     for name in ("sgd", "sgdm"):
-        if study.excuse(THEOREMS[name]) is None:
-            return [*rungs, _bound(study, THEOREMS[name], PLAIN)]
-    return [*rungs, _bound(study, THEOREMS["theorem_5_2"], PLAIN)]
+        if claims.excuse(THEOREMS[name]) is None:
+            return [*rungs, _bound(claims, THEOREMS[name], PLAIN)]
+    return [*rungs, _bound(claims, THEOREMS["theorem_5_2"], PLAIN)]
 
 
-def _bound(study: Study, theorem: Theorem, metric: str) -> Rung:
-    if excuse := study.excuse(theorem):
+def _bound(claims: Claims, theorem: Theorem, metric: str) -> Rung:
+    if excuse := claims.excuse(theorem):
         return Rung.absent(theorem.name, theorem.title, metric, excuse)
-    steps = horizons(study.setting.steps)
-    value = theorem.bound(study.setting)[steps - 1]
+    steps = rung_horizons(claims.setting.steps)
+    value = theorem.bound(claims.setting)[steps - 1]
     facts = (theorem.name, theorem.title, metric, theorem.source, theorem.statement)
-    return Rung(*facts, steps, value, value, value, noise_free=is_silent(study), hidden=not theorem.explicit)
+    return Rung(*facts, steps, value, value, value, noise_free=is_silent(claims), hidden=not theorem.explicit)
 
 
-def with_constant(study: Study, rungs: list[Rung]) -> list[Rung]:
+def with_constant(claims: Claims, rungs: list[Rung]) -> list[Rung]:
     """Theorem 5.2 hides its constant: take the smallest with which the run-length theorem proves it for this cell.
 
     The run-length theorem bounds the plain norm through one of its corollaries. Any C from the largest measured/shape up
@@ -43,10 +43,10 @@ def with_constant(study: Study, rungs: list[Rung]) -> list[Rung]:
     shape = rungs[-1]
     if not shape.hidden:
         return rungs
-    corollary = THEOREMS[_plain_form(study.setting)]
+    corollary = THEOREMS[_plain_form(claims.setting)]
     proved = math.nan
-    if study.excuse(corollary) is None:
-        proved = float(np.max(corollary.bound(study.setting)[shape.steps - 1] / shape.value))
+    if claims.excuse(corollary) is None:
+        proved = float(np.max(corollary.bound(claims.setting)[shape.steps - 1] / shape.value))
     constant = 1.0 if math.isnan(proved) else proved
     how = f"the shape with C = {constant:.3g}, "
     how += "for want of a better one" if math.isnan(proved) else f"the smallest C with which {corollary.name} proves it here"

@@ -20,9 +20,9 @@ from frugal_theory.config import Experiment, Quadratic
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.exact.diagonal import redrawn
 from frugal_theory.evidence.exact.linear import updates
+from frugal_theory.instance import setting_of
 from frugal_theory.theorems.interpolation import asymptotic_rate
 from frugal_theory.theorems.theorem import published_step
-from frugal_theory.verdicts.verify import setting_of
 
 if TYPE_CHECKING:
     import pandas as pd

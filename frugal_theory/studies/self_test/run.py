@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.evidence.monte_carlo.simulation import run as run_simulations
+from frugal_theory.evidence.horizons import JUDGED, horizons
+from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
 from frugal_theory.studies.self_test.engines import FAULTS
 from frugal_theory.studies.self_test.stages import ENGINE, STAGES, build
 from frugal_theory.studies.self_test.theorems import PLANTS, TIGHT, scaled
 from frugal_theory.theorems import THEOREMS, Theorem
-from frugal_theory.verdicts.judging import HORIZONS
+from frugal_theory.verdicts.claims import Claims, claims_of
 from frugal_theory.verdicts.verdict import Verdict
-from frugal_theory.verdicts.verify import Study, gather, settle_all, studies
+from frugal_theory.verdicts.verify import gather, settle_all
 
 __all__ = ["CUT", "Finding", "Sheet", "self_test"]
 
@@ -124,29 +125,30 @@ class _Claim:
 
 
 def _theorems(budget: float, seed: int, confidence: float, report: Callable[[str], None]) -> list[Finding]:
-    ready, evidence, claims = [], [], []
+    ready, evidence, planted = [], [], []
     for stage in STAGES.values():
         names = dict.fromkeys(
             [name for where, name in TIGHT if where == stage.name] + [p.theorem for p in PLANTS if p.stage == stage.name]
         )
-        (study,) = studies(build(stage, budget, seed), [THEOREMS[name] for name in names])
-        expected = stage.expectation(study)
+        (claims,) = claims_of(build(stage, budget, seed), [THEOREMS[name] for name in names])
+        expected = stage.expectation(claims)
         here = [_Claim(THEOREMS[name], "as it is", False) for name in names]
         for where, name in TIGHT:
             if where == stage.name:
                 theorem = THEOREMS[name]
-                share = float(np.max((expected[theorem.metric] / theorem.bound(study.setting))[_horizons(study) - 1]))
+                at = horizons(claims.setting.steps) - 1
+                share = float(np.max((expected[theorem.metric] / theorem.bound(claims.setting))[at]))
                 cut = f"bound × {CUT} of its tight {share:.3f}"
                 here.append(_Claim(scaled(theorem, share, "bound × tight"), f"bound × its tight {share:.3f}", False))
                 here.append(_Claim(scaled(theorem, CUT * share, cut), cut, True))
         here += [_Claim(plant.theorem_with_it(), plant.what, True) for plant in PLANTS if plant.stage == stage.name]
-        study = Study(study.cell, study.setting, tuple(claim.theorem for claim in here), study.premises)
-        ready.append(study)
-        evidence.append(gather(study))
-        claims.append([(stage.name, claim) for claim in here])
+        claims = replace(claims, theorems=tuple(claim.theorem for claim in here))
+        ready.append(claims)
+        evidence.append(gather(claims))
+        planted.append([(stage.name, claim) for claim in here])
         report(stage.name)
     evidence, verdicts = settle_all(ready, evidence, confidence)
-    flat = [(found, *pair) for found, pairs in zip(evidence, claims, strict=True) for pair in pairs]
+    flat = [(found, *pair) for found, pairs in zip(evidence, planted, strict=True) for pair in pairs]
     return [
         _theorem_finding(stage, claim, verdict, found) for verdict, (found, stage, claim) in zip(verdicts, flat, strict=True)
     ]
@@ -168,15 +170,15 @@ def _theorem_finding(stage: str, claim: _Claim, verdict: Verdict, evidence: Mapp
 
 
 def _engines(budget: float, seed: int, confidence: float, report: Callable[[str], None]) -> list[Finding]:
-    ready = {name: studies(build(stage, budget, seed), [THEOREMS["run_length"]])[0] for name, stage in ENGINE.items()}
+    ready = {name: claims_of(build(stage, budget, seed), [THEOREMS["run_length"]])[0] for name, stage in ENGINE.items()}
     expected = {name: stage.expectation(ready[name]) for name, stage in ENGINE.items()}
     metrics = max(len(values) for values in expected.values())
-    comparisons = (len(ENGINE) + sum(len(fault.stages) for fault in FAULTS)) * metrics * HORIZONS
+    comparisons = (len(ENGINE) + sum(len(fault.stages) for fault in FAULTS)) * metrics * JUDGED
     single = 1 - (1 - confidence) / comparisons
     findings = []
-    for name, study in ready.items():
+    for name, claims in ready.items():
         findings.append(
-            _engine_finding("as it is", name, False, study, _measure(study, expected[name]), expected[name], single)
+            _engine_finding("as it is", name, False, claims, _measure(claims, expected[name]), expected[name], single)
         )
         report(name)
     for fault in FAULTS:
@@ -188,22 +190,22 @@ def _engines(budget: float, seed: int, confidence: float, report: Callable[[str]
     return findings
 
 
-def _measure(study: Study, expected: Mapping[str, Array]) -> dict[str, Evidence]:
+def _measure(claims: Claims, expected: Mapping[str, Array]) -> dict[str, Evidence]:
     """Monte Carlo evidence of every metric whose expectation is known, whatever the theorems say of the step size."""
-    return next(run_simulations([study.simulation(list(expected))]))
+    return monte_carlo(simulation(claims.instance, list(expected)))
 
 
 def _engine_finding(
     what: str,
     stage: str,
     false: bool,
-    study: Study,
+    claims: Claims,
     evidence: Mapping[str, Evidence],
     expected: Mapping[str, Array],
     single: float,
 ) -> Finding:
     """Hold Monte Carlo evidence against the exact expectation at every horizon, in every metric."""
-    at = _horizons(study) - 1
+    at = horizons(claims.setting.steps) - 1
     alarm, worst = False, (0.0, 1.0)
     for metric, exact in expected.items():
         lower, upper = evidence[metric].interval(single)
@@ -222,8 +224,3 @@ def _standard_error(evidence: Evidence) -> Array:
     if evidence.deviation is None:
         return np.zeros_like(evidence.mean)
     return evidence.deviation / np.sqrt(evidence.trials)
-
-
-def _horizons(study: Study) -> NDArray[np.int64]:
-    """The horizons at which ``judge`` looks."""
-    return np.unique(np.round(np.geomspace(1, study.setting.steps, HORIZONS)).astype(np.int64))

@@ -15,8 +15,8 @@ from scipy.special import ndtr
 
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import parse
-from frugal_theory.evidence.exact.expectations import exact, exact_metrics
-from frugal_theory.verdicts.verify import Study
+from frugal_theory.evidence.exact.expectations import METRICS, exact, expectations
+from frugal_theory.verdicts.claims import Claims
 
 __all__ = ["ENGINE", "STAGES", "Stage", "build"]
 
@@ -71,13 +71,13 @@ class Stage:
     start: float | tuple[float, ...] = 0.1
     sigma: float | tuple[float, ...] = 1.0
     trials: int = 512
-    expected: Callable[[Study], Mapping[str, Array]] | None = None
+    expected: Callable[[Claims], Mapping[str, Array]] | None = None
 
-    def expectation(self, study: Study) -> Mapping[str, Array]:
+    def expectation(self, claims: Claims) -> Mapping[str, Array]:
         """The running average of E of every metric that the exact engine has, or of those of ``expected``."""
         if self.expected is not None:
-            return self.expected(study)
-        found = exact_metrics(study.cell.experiment)
+            return self.expected(claims)
+        found = expectations(claims.instance, METRICS)
         return {name: evidence.upper for name, evidence in found.items()}  # one over random bases is a hair higher
 
 
@@ -98,22 +98,22 @@ def build(stage: Stage, budget: float, seed: int) -> Experiment:
     return parse(_COMMON.format(**table), f"self-test stage {stage.name!r}", {"seed": seed})
 
 
-def _two_cycle(study: Study) -> Mapping[str, Array]:
+def _two_cycle(claims: Claims) -> Mapping[str, Array]:
     """signSGD without noise, from α/2 on λ = L = 1: x jumps between α/2 and −α/2, so ‖g‖₁ is dα/2 at every step."""
-    total = COORDINATES * study.setting.alpha / 2
-    return {"gradient_one_norm": np.full(study.setting.steps, total)}
+    total = COORDINATES * claims.setting.alpha / 2
+    return {"gradient_one_norm": np.full(claims.setting.steps, total)}
 
 
-def _sign_chain(study: Study) -> Mapping[str, Array]:
+def _sign_chain(claims: Claims) -> Mapping[str, Array]:
     """signSGD with normal noise: x is a Markov chain on the odd multiples of α/2, up with probability Φ(−x/σ)."""
-    setting = study.setting
+    setting = claims.setting
     reach = np.arange(-setting.steps, setting.steps + 1)
     x = setting.alpha * (reach + 0.5)
     up = ndtr(-x)
     chance = np.where(reach == 0, 1.0, 0.0)
     metrics = {"gradient_one_norm": np.abs(x)}
-    if "sign_norm" in study.measures:
-        norm = study.measures["sign_norm"]
+    if "sign_norm" in claims.measures:
+        norm = claims.measures["sign_norm"]
         metrics["sign_norm"] = norm({"x": np.repeat(x[:, None], COORDINATES, axis=1)}, {}, None, 0) / COORDINATES
     values: dict[str, list[float]] = {name: [] for name in metrics}
     for _ in range(setting.steps):
@@ -126,9 +126,9 @@ def _sign_chain(study: Study) -> Mapping[str, Array]:
     return {name: np.cumsum(found) / np.arange(1, setting.steps + 1) for name, found in values.items()}
 
 
-def _hybrid(study: Study) -> Mapping[str, Array]:
+def _hybrid(claims: Claims) -> Mapping[str, Array]:
     """SGDM on the set, by the exact engine, and the two-cycle of signSGD on the others."""
-    experiment, alpha = study.cell.experiment, study.setting.alpha
+    experiment, alpha = claims.cell.experiment, claims.setting.alpha
     momentum = {"density": 1.0, "set": None}
     assert experiment.problem is not None
     inside = exact(
@@ -143,7 +143,7 @@ def _hybrid(study: Study) -> Mapping[str, Array]:
         )
     ).mean
     signs = SIGNED * alpha / 2
-    return {name: metric.phi * inside + metric.scale * signs for name, metric in study.measures.items()}  # type: ignore[attr-defined]
+    return {name: metric.phi * inside + metric.scale * signs for name, metric in claims.measures.items()}  # type: ignore[attr-defined]
 
 
 _HYBRID_STEP = 0.0625

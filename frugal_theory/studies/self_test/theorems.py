@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.run_lengths import RunLengths
-from frugal_theory.problems.coordinates import coordinate_smoothness
-from frugal_theory.problems.problem import Problem
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
 
 __all__ = ["PLANTS", "TIGHT", "Changed", "Plant", "scaled"]
@@ -53,19 +50,6 @@ class Plant:
         return Changed(true, self.what, lambda setting: true.bound(self.change(setting)), self.metric)
 
 
-class _Halved:
-    """A problem that says of every coordinate half its smoothness."""
-
-    def __init__(self, problem: Problem) -> None:
-        self._problem = problem
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._problem, name)
-
-    def coordinate_smoothness(self) -> Mapping[str, Array]:
-        return {name: diagonal / 2 for name, diagonal in coordinate_smoothness(self._problem).items()}
-
-
 class _Leakless(RunLengths):
     """Run lengths that are always infinite: W = 1."""
 
@@ -74,25 +58,26 @@ class _Leakless(RunLengths):
 
 
 def _no_noise(setting: Setting) -> Setting:
-    return replace(setting, variance={name: 0 * value for name, value in setting.variance.items()})
+    return setting.having(variance={name: 0 * value for name, value in setting.variance.items()})
 
 
 def _noise_by_alpha_squared(setting: Setting) -> Setting:
-    return replace(setting, variance={name: setting.alpha * value for name, value in setting.variance.items()})
+    return setting.having(variance={name: setting.alpha * value for name, value in setting.variance.items()})
 
 
 def _transient_without_alpha(setting: Setting) -> Setting:
-    return replace(setting, gap=setting.gap * setting.alpha)
+    return setting.having(gap=setting.gap * setting.alpha)
 
 
 def _half_smoothness(setting: Setting) -> Setting:
-    return replace(setting, smoothness=setting.smoothness / 2, problem=_Halved(setting.problem))
+    halved = {name: diagonal / 2 for name, diagonal in setting.coordinate_smoothness.items()}
+    return setting.having(smoothness=setting.smoothness / 2, coordinate_smoothness=halved)
 
 
 def _leakless(setting: Setting) -> Setting:
     runs = setting.runs
     assert runs is not None  # every stage is oblivious
-    return replace(setting, runs=_Leakless(**{field.name: getattr(runs, field.name) for field in fields(runs)}))
+    return setting.having(runs=_Leakless(**{field.name: getattr(runs, field.name) for field in fields(runs)}))
 
 
 TIGHT: tuple[tuple[str, str], ...] = (

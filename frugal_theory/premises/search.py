@@ -8,6 +8,7 @@ the Hessian along the way, it finds it to within a per cent (docs/premises.md).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,25 +56,25 @@ class Search:
     rounding: float
 
 
-def largest_gradient_ratio(problem: Problem, seed: int = 0, pairs: int = PAIRS) -> float:
-    """The largest ‖∇f(x) − ∇f(y)‖ / ‖x − y‖ over random pairs at distances from 10⁻³ to 10² around the start."""
+def largest_gradient_ratio(problem: Problem, start: Mapping[str, Array], seed: int = 0, pairs: int = PAIRS) -> float:
+    """The largest ‖∇f(x) − ∇f(y)‖ / ‖x − y‖ over random pairs at distances from 10⁻³ to 10² around ``start``."""
     rng = np.random.default_rng(stream(seed, "problem"))
-    start = _start(problem, seed)
+    centre = rows(problem, start)
     scales = np.geomspace(1e-3, 1e2, pairs)[:, None]
-    x = start + scales * rng.standard_normal((pairs, start.size))
-    y = x + scales * rng.standard_normal((pairs, start.size))
+    x = centre + scales * rng.standard_normal((pairs, centre.size))
+    y = x + scales * rng.standard_normal((pairs, centre.size))
     difference = gradient_rows(problem, x) - gradient_rows(problem, y)
     return float(np.max(_norms(difference) / _norms(x - y)))
 
 
-def search(problem: Problem, smoothness: float, seed: int = 0) -> Search:
+def search(problem: Problem, smoothness: float, start: Mapping[str, Array], seed: int = 0) -> Search:
     """Random pairs, then power iteration at points between the start, the optimum and far away, then local ascent.
 
     ``smoothness`` sets the step of the descent only. The pair of every measurement is x ± h v, with v turned towards the
     steepest direction by power iteration on gradient differences.
     """
     rng = np.random.default_rng(np.random.SeedSequence(entropy=stream(seed, "problem").entropy, spawn_key=(0, 1)))
-    points = _points(problem, _start(problem, seed), smoothness, rng)
+    points = _points(problem, rows(problem, start), smoothness, rng)
     x, direction, found = _steepest(problem, points, rng.standard_normal(points.shape), ITERATIONS)
     for round_ in range(CLIMBS):
         scale = (1 + np.linalg.norm(x)) / math.sqrt(x.size) * 0.5**round_
@@ -89,11 +90,7 @@ def search(problem: Problem, smoothness: float, seed: int = 0) -> Search:
         values = np.ravel(problem.value(parameters(problem, np.vstack([points, x]))))
     values = values[np.isfinite(values)]
     lowest, highest = (float(values.min()), float(np.abs(values).max())) if values.size else (math.nan, 0.0)
-    return Search(max(found, largest_gradient_ratio(problem, seed)), lanczos, lowest, VALUE_SLACK * highest)
-
-
-def _start(problem: Problem, seed: int) -> Array:
-    return rows(problem, problem.start(np.random.default_rng(stream(seed, "start"))))
+    return Search(max(found, largest_gradient_ratio(problem, start, seed)), lanczos, lowest, VALUE_SLACK * highest)
 
 
 def _points(problem: Problem, start: Array, smoothness: float, rng: np.random.Generator) -> Array:

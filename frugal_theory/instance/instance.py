@@ -1,0 +1,148 @@
+"""Instance: one cell made ready. The one object that evidence, premises and verdicts take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.algorithm.run_lengths import run_lengths
+from frugal_theory.algorithm.selection import stream
+from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible
+from frugal_theory.config.cells import Cell
+from frugal_theory.config.experiment import Simulation, Verify
+from frugal_theory.problems import build_noise, build_problem
+from frugal_theory.problems.problem import Noise, Problem
+from frugal_theory.theorems.resolve import resolve
+from frugal_theory.theorems.setting import Constants, Law, ProblemSetting, declared
+
+__all__ = ["Instance", "instance_of", "resolved", "setting_of", "starting_point"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A cell with what its experiment describes: the setting, with problem and noise, and x¹ by parameter.
+
+    ``bases``: the eigenvectors that subspace "eigen" selects from, by parameter; None for another subspace. Every random
+    stream is a function of ``seed`` (:func:`~frugal_theory.algorithm.selection.stream`), so an instance holds no state.
+    """
+
+    cell: Cell
+    setting: ProblemSetting
+    start: Mapping[str, Array]
+    bases: Mapping[str, Array] | None
+
+    @classmethod
+    def of_parts(
+        cls,
+        problem: Problem,
+        noise: Noise,
+        algorithm: Algorithm | None = None,
+        *,
+        learning_rate: float | None = None,
+        steps: int = 1,
+        trials: int = 128,
+        seed: int = 0,
+        confidence: float = 0.99,
+    ) -> Instance:
+        """Objects that no experiment file describes. The algorithm is taken as it is, its learning rate (α) from here."""
+        simulation, verify = Simulation(steps=steps, trials=trials), Verify(confidence=confidence)
+        experiment = Experiment(name="parts", seed=seed, simulation=simulation, verify=verify)
+        return _made(Cell({}, experiment), problem, noise, algorithm or Algorithm(), learning_rate)
+
+    @property
+    def experiment(self) -> Experiment:
+        """The cell's experiment. Of an instance made of parts it says no more than seed, steps, trials and confidence."""
+        return self.cell.experiment
+
+    @property
+    def problem(self) -> Problem:
+        """f."""
+        return self.setting.problem
+
+    @property
+    def noise(self) -> Noise:
+        """What turns the gradient into a stochastic one."""
+        return self.setting.noise
+
+    @property
+    def seed(self) -> int:
+        """The seed of all random streams."""
+        return self.cell.experiment.seed
+
+    @property
+    def trials(self) -> int:
+        """The number of trials to begin with."""
+        return self.cell.experiment.simulation.trials
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of trials at which verdicts are attempted."""
+        return self.cell.experiment.simulation.looks
+
+    @property
+    def confidence(self) -> float:
+        """The family-wise confidence of all the experiment's verdicts together."""
+        return self.cell.experiment.verify.confidence
+
+
+def instance_of(source: Experiment | Cell, *, learning_rate: float | None = None) -> Instance:
+    """The cell, or the experiment itself (not its sweep), made ready, its learning rate in numbers.
+
+    ``learning_rate`` (α) replaces the experiment's. Raises ExperimentError for an experiment that cannot be run, and if the
+    learning rate is a fraction that cannot be resolved (:func:`~frugal_theory.theorems.resolve.resolve`).
+    """
+    cell = source if isinstance(source, Cell) else Cell({}, source)
+    if learning_rate is not None:
+        return _built(cell, learning_rate)
+    made = _unresolved(cell)
+    return replace(made, setting=resolve(made.setting, cell.experiment))
+
+
+def setting_of(experiment: Experiment) -> ProblemSetting:
+    """The experiment in the symbols of the theorems, its learning rate left as it is in the file (None if a fraction)."""
+    return _unresolved(Cell({}, experiment)).setting
+
+
+def resolved(experiment: Experiment) -> Experiment:
+    """The experiment with its learning rate as a number.
+
+    A fraction is one of the smallest "largest admissible step" among the experiment's theorems that speak of its
+    algorithm, or among all theorems if none of those does. Raises ExperimentError if there is no such theorem at all.
+    """
+    algorithm = experiment.algorithm.model_copy(update={"learning_rate": instance_of(experiment).setting.alpha})
+    return experiment.model_copy(update={"algorithm": algorithm})
+
+
+def starting_point(problem: Problem, seed: int) -> dict[str, Array]:
+    """x¹ by parameter: where every trial of an experiment with this seed starts."""
+    return problem.start(np.random.default_rng(stream(seed, "start")))
+
+
+def _unresolved(cell: Cell) -> Instance:
+    rate = cell.experiment.algorithm.learning_rate
+    return _built(cell, None if isinstance(rate, FractionOfAdmissible) else float(rate))
+
+
+def _built(cell: Cell, learning_rate: float | None) -> Instance:
+    experiment = cell.experiment
+    return _made(cell, build_problem(experiment), build_noise(experiment), experiment.algorithm, learning_rate)
+
+
+def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float | None) -> Instance:
+    """Where x¹, the bases, the run lengths and the constants of an instance come from."""
+    start = starting_point(problem, cell.experiment.seed)
+    bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
+    constants = Constants(
+        smoothness=declared(problem.smoothness),
+        gap=declared(float(problem.value(start)) - problem.infimum),
+        variance=declared(noise.variance(problem)),
+        symmetric_unimodal=bool(getattr(noise, "symmetric_unimodal", False)),
+    )
+    law = Law(algorithm, learning_rate, run_lengths(algorithm, problem.shapes, bases))
+    setting = ProblemSetting(constants, law, cell.experiment.simulation.steps, problem, noise)
+    return Instance(cell, setting, start, bases)

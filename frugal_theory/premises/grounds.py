@@ -1,0 +1,111 @@
+"""Grounds: what the premises of one instance are tested with. Searches and draws that several need are made once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from frugal_theory.instance import Instance
+from frugal_theory.premises.draws import Draws, draw
+from frugal_theory.premises.moments import Finding
+from frugal_theory.premises.premise import Premise
+from frugal_theory.premises.search import Search, search
+
+__all__ = ["Grounds", "PremiseTest", "worst"]
+
+
+@dataclass(frozen=True)
+class PremiseTest:
+    """One premise and how it is tested: ``test`` is given the :class:`Grounds` of an instance and says what it found.
+
+    ``of_algorithm``: whether that depends on the algorithm. If not, cells with the same problem and noise are tested once.
+    """
+
+    name: str
+    statement: str
+    test: Callable[[PremiseTest, Grounds], Premise]
+    of_algorithm: bool = True
+
+    def found(self, held: bool, how: str, level: float | None = None, power: str = "") -> Premise:
+        """The premise with what was found."""
+        return Premise(self.name, self.statement, held, how, level, power)
+
+
+@dataclass
+class Grounds:
+    """What the premises of one instance are tested with.
+
+    ``level``: the probability that any premise of an instance that meets all of them is refused. ``tests``: by name, the
+    premises, which may ask what was found of each other. ``drawn``: draws of the noise, if they have been made.
+    """
+
+    instance: Instance
+    level: float
+    tests: Mapping[str, PremiseTest]
+    drawn: Sequence[Draws] | None = None
+    known: dict[str, Premise] = field(default_factory=dict)
+
+    def premise(self, name: str) -> Premise:
+        """What the test of this premise found."""
+        if name not in self.known:
+            test = self.tests[name]
+            self.known[name] = test.test(test, self)
+        return self.known[name]
+
+    # --- f ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def search(self) -> Search | None:
+        """Where f is steep, and how low it is; None if the declared L, which sets the pace, is not a positive number."""
+        instance, declared = self.instance, self.instance.setting.smoothness
+        if not (math.isfinite(declared) and declared > 0):
+            return None
+        return search(instance.problem, declared, instance.start, instance.seed)
+
+    # --- the noise ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def draws(self) -> Sequence[Draws]:
+        """The noise as it is drawn, at some points."""
+        return draw(self.instance) if self.drawn is None else self.drawn
+
+    @property
+    def share(self) -> float:
+        """The level of each of P3, P4 and P5, which have a third of the family's."""
+        return self.level / 3
+
+    @property
+    def noise(self) -> str:
+        """The noise in words."""
+        setting = self.instance.setting
+        return f"{type(setting.noise).__name__} noise" if setting.total_variance else "a gradient without noise"
+
+    @property
+    def no_mean(self) -> bool:
+        """Whether the noise says itself that it has no mean, so that there is nothing to draw."""
+        return self.drawn is None and getattr(self.instance.noise, "degrees_of_freedom", math.inf) <= 1
+
+    @cached_property
+    def wild(self) -> str | None:
+        """Where draws are not finite, in words; None if all are."""
+        points = [at.point for at in self.draws if not at.finite]
+        return f"draws of {self.noise} at {points[0]} are not finite" if points else None
+
+    @property
+    def untested(self) -> str | None:
+        """Why the statistics of P3 and P4, which are those of independent draws, say nothing; None if they do."""
+        if self.premise("P5").held:
+            return None
+        return f"not tested: the {len(self.draws[0].flat)} draws are not independent"
+
+
+def worst(tests: Sequence[Finding], drawn: Sequence[Draws]) -> tuple[Finding, Draws]:
+    """The test closest to refusing, or that does, with its draws."""
+
+    def urgency(finding: Finding) -> float:
+        ratio = finding.statistic / finding.critical
+        return math.inf if math.isnan(ratio) else ratio
+
+    return max(zip(tests, drawn, strict=True), key=lambda pair: urgency(pair[0]))

@@ -1,0 +1,170 @@
+"""Measured under its bounds, a panel a cell: each is drawn from one tidy table, and that table is saved beside it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from frugal_theory.metrics import words
+from frugal_theory.report.drawing import (
+    COLOURS,
+    HUES,
+    POINTS,
+    EndLabel,
+    Plot,
+    canvas,
+    end_labels,
+    log_limits,
+    plot,
+    shorten,
+    style,
+    thin,
+)
+from frugal_theory.report.words import theorem_label
+from frugal_theory.results.read import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["measured_and_bounds"]
+
+LINE_LABEL = 18
+"""Characters at the end of a line, at most."""
+
+
+def panel_data(results: Results, cell: str) -> pd.DataFrame:
+    """One cell's measured metrics and bounds, thinned: columns kind, origin, metric, explicit, step, value, lower, upper."""
+    import pandas as pd
+
+    parts = []
+    evidence = results.evidence[results.evidence["cell"] == cell]
+    for (metric, source), group in evidence.groupby(["metric", "source"], sort=False):
+        rows = group[group["mean"] > 0].sort_values("step")
+        crowded = source == "exact" and "monte_carlo" in set(evidence.loc[evidence["metric"] == metric, "source"])
+        parts.append(
+            thin(rows, 14 if crowded else POINTS)
+            .rename(columns={"mean": "value"})
+            .assign(kind="measured", origin=source, metric=metric, explicit=True)
+        )
+    bounds = results.bounds[results.bounds["cell"] == cell]
+    for (metric, theorem), group in bounds.groupby(["metric", "theorem"], sort=False):
+        rows = group[group["bound"] > 0].sort_values("step").rename(columns={"bound": "value"})
+        parts.append(thin(rows).assign(kind="bound", origin=theorem, metric=metric, lower=math.nan, upper=math.nan))
+    columns = ["kind", "origin", "metric", "explicit", "step", "value", "lower", "upper"]
+    table = pd.concat([part[columns] for part in parts if len(part)]) if any(map(len, parts)) else pd.DataFrame(columns=columns)
+    return table[table["value"].map(math.isfinite)].reset_index(drop=True)
+
+
+def limits(panels: list[pd.DataFrame]) -> tuple[float, float] | None:
+    """One vertical range for all panels, so that they compare; None where more than eight decades would flatten them.
+
+    Bounds start high above anything measured; the range ends where they have nothing left to say about it, but shows at
+    least the end of every bound.
+    """
+    table = _together(panels)
+    if table.empty:
+        return None
+    measured = table[table["kind"] == "measured"]
+    ends = [panel.groupby(["origin", "metric"])["value"].last().max() for panel in panels if len(panel)]
+    high = max(6 * measured["value"].max(), 1.5 * max(ends)) if len(measured) else table["value"].max()
+    low, high = table["value"].min(), min(high, table["value"].max())
+    return (low, high) if high / low <= 1e8 else None
+
+
+def _together(panels: list[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([panel for panel in panels if len(panel)] or panels[:1])
+
+
+def measured_and_bounds(results: Results, cells: list[str]) -> list[Plot]:
+    """For each cell a panel: the measured metric with its band, under every bound of the same metric, on log axes."""
+    if not cells:
+        return []
+    panels = [panel_data(results, cell) for cell in cells]
+    shared = limits(panels)
+    with style():
+        return [
+            _panel(f"measured-and-bounds-{place + 1:02d}", cell or "Measured under its bounds", data, shared)
+            for place, (cell, data) in enumerate(zip(cells, panels, strict=True))
+            if len(data)
+        ]
+
+
+def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float] | None) -> Plot:
+    import seaborn as sns
+
+    families = hue_families(data)
+    measured = list(families)
+    same = words(measured[0]).title if len(measured) == 1 else "average squared gradient norm"
+    if not all("squared_gradient_norm" in metric for metric in measured) and len(measured) > 1:
+        same = "average up to step k; each bound has the colour of its metric"
+    figure, axes = canvas(title, f"{same} up to step k" if "step k" not in same else same)
+    axes.set(xscale="log", yscale="log")
+    labels = []
+    for (kind, origin, metric), line in data.groupby(["kind", "origin", "metric"], sort=False):
+        colour = COLOURS[HUES[families[metric] % len(HUES)]]
+        rings = set(data.loc[(data["metric"] == metric) & (data["kind"] == "measured"), "origin"]) & {"exact", "monte_carlo"}
+        crowded = origin == "exact" and len(rings) == 2
+        looks = _looks(kind, origin, bool(line["explicit"].iloc[0]), crowded=crowded)
+        sns.lineplot(
+            data=line, x="step", y="value", ax=axes, color=colour, errorbar=None, estimator=None, legend=False, **looks
+        )
+        band = line[(line["upper"] > line["lower"]) & (line["upper"] > 0)]
+        if kind == "measured" and len(band):
+            axes.fill_between(
+                band["step"], band["lower"].clip(lower=1e-300), band["upper"], color=colour, alpha=0.3, linewidth=0
+            )
+        end = line.iloc[-1]
+        again = kind == "measured" and families[metric] != measured.index(metric)
+        if not (crowded or again):
+            several = len(set(families.values())) > 1
+            labels.append(EndLabel(end["step"], end["value"], _line_label(line, several, len(rings) == 2), colour))
+    low, high = shared or limits([data]) or (data["value"].min(), data["value"].max())
+    log_limits(axes, data["step"].min(), data["step"].max(), low, high)
+    axes.set(xlabel="step k", ylabel="")
+    end_labels(axes, labels)
+    return plot(name, f"{title}: {same} and its bounds", figure, data)
+
+
+def hue_families(data: pd.DataFrame) -> dict[str, int]:
+    """For each metric the number of its hue. Metrics measured the same everywhere (W = 1) are one line, and share one."""
+    import numpy as np
+
+    measured = data[data["kind"] == "measured"]
+    families: dict[str, int] = {}
+    for place, metric in enumerate(dict.fromkeys(data["metric"])):
+        families[metric] = place
+        own = measured[measured["metric"] == metric].groupby("origin")["value"].apply(list)
+        for other in list(families)[:-1]:
+            its = measured[measured["metric"] == other].groupby("origin")["value"].apply(list)
+            shared = [origin for origin in own.index if origin in its.index and len(own[origin]) == len(its[origin])]
+            if shared and all(np.allclose(own[origin], its[origin], rtol=1e-9, atol=0) for origin in shared):
+                families[metric] = families[other]
+                break
+    return families
+
+
+def _looks(kind: str, origin: str, explicit: bool, *, crowded: bool) -> dict[str, Any]:
+    """Measured is solid, a bound dashed, a shape (hidden constant) dotted; exact over Monte Carlo is rings on its line."""
+    if kind == "bound":
+        return {"linestyle": (0, (5, 2.5)) if explicit else (0, (1, 2.2)), "linewidth": 1.6}
+    if crowded:
+        return {"linestyle": "none", "marker": "o", "markersize": 5.5, "markerfacecolor": "none", "markeredgecolor": None}
+    if origin == "worst_case":
+        return {"linestyle": "-", "linewidth": 1.1, "marker": "s", "markersize": 3.5, "markeredgewidth": 0}
+    return {"linestyle": "-", "linewidth": 1.9}
+
+
+def _line_label(line: pd.DataFrame, several: bool, rings: bool) -> str:
+    first = line.iloc[0]
+    symbol = words(first["metric"]).symbol
+    norm = f", {symbol}" if several and symbol else ""
+    if first["kind"] == "bound":
+        name = theorem_label(first["origin"])
+        if not first["explicit"]:
+            return f"{shorten(name, LINE_LABEL - 7)}, shape"
+        return f"{name} bound" if len(name) <= LINE_LABEL - 6 else shorten(name, LINE_LABEL)
+    if first["origin"] == "monte_carlo":
+        return f"measured{norm}" + (", ○ exact" if rings else "")
+    return {"exact": "exact", "worst_case": "worst case"}.get(first["origin"], str(first["origin"])) + norm

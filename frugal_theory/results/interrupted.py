@@ -1,0 +1,78 @@
+"""Cells that are done, kept until the whole run is complete: an interrupted one goes on from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from frugal_theory.config.load import dump
+from frugal_theory.evidence.evidence import ARRAYS, Evidence
+from frugal_theory.results.files import finished
+
+if TYPE_CHECKING:
+    from frugal_theory.verdicts.claims import Claims
+
+__all__ = ["drop_cells", "load_cell", "save_cell"]
+
+
+def save_cell(folder: Path, study: Claims, evidence: Mapping[str, Evidence]) -> None:
+    """Keep one cell's evidence until the whole run is complete."""
+    arrays: dict[str, Any] = {}
+    for metric, found in evidence.items():
+        for name in ARRAYS:
+            value = getattr(found, name)
+            if value is not None:
+                arrays[f"{metric}/{name}"] = value
+        arrays[f"{metric}/facts"] = json.dumps([found.source, found.confidence, found.trials, list(found.notes)])
+    with finished(_cell_file(folder, study)) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def load_cell(folder: Path, study: Claims) -> dict[str, Evidence] | None:
+    """The evidence that an interrupted run kept for this very cell; None if there is none, or the file is damaged."""
+    try:
+        return _read_cell(_cell_file(folder, study), study)
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+        return None
+
+
+def _read_cell(path: Path, study: Claims) -> dict[str, Evidence]:
+    with np.load(path) as file:
+        evidence = {}
+        for metric in study.metrics:
+            source, confidence, trials, notes = json.loads(str(file[f"{metric}/facts"]))
+            arrays = {name: file[f"{metric}/{name}"] for name in ARRAYS if f"{metric}/{name}" in file}
+            evidence[metric] = Evidence(
+                source=source, metric=metric, confidence=confidence, trials=trials, notes=tuple(notes), **arrays
+            )
+    return evidence
+
+
+def drop_cells(folder: Path, studies: Iterable[Claims]) -> None:
+    """Remove what was kept of these cells: the run is complete. Cells of another experiment stay."""
+    for study in studies:
+        _cell_file(folder, study).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty, or not there
+        _cells_folder(folder).rmdir()
+
+
+def _cells_folder(folder: Path) -> Path:
+    return folder / "theory" / "cells"
+
+
+def _cell_file(folder: Path, study: Claims) -> Path:
+    """Named by everything the evidence depends on: the cell's experiment, its metrics and the program's version."""
+    try:
+        program = version("frugal-lab")
+    except PackageNotFoundError:
+        program = "unknown"
+    facts = json.dumps([program, study.metrics, study.setting.alpha, dump(study.cell.experiment)])
+    return _cells_folder(folder) / f"{hashlib.sha256(facts.encode()).hexdigest()[:20]}.npz"

@@ -1,0 +1,205 @@
+"""What lies in a run's folder: every file with its columns or keys and what they mean. It is written and read through this.
+
+A folder, runs/NAME, holds what has been run of one experiment::
+
+    experiment.toml                        the experiment as resolved, every default spelled out
+    theory/evidence.parquet  bounds.parquet  verdicts.json  figures/       frugal-theory verify
+    training/metrics.jsonl  summary.json  evidence.parquet  checkpoints/   frugal-gpu train; a sweep's: training/CELL/
+    ladder.json  ladder.parquet                                            frugal-theory ladder
+    study.json  table.csv  figures/                                        a study; also in studies/NAME/
+    report.html                                                            frugal-theory report
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from frugal_theory.config.cells import Cell
+
+__all__ = [
+    "BOUNDS",
+    "EVIDENCE",
+    "EXPERIMENT",
+    "LADDER",
+    "LADDERS",
+    "METRICS",
+    "STUDY",
+    "SUMMARY",
+    "TRAINING_EVIDENCE",
+    "VERDICTS",
+    "File",
+    "settings_columns",
+]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file: where it lies in the run's folder, and what its columns or keys mean. Those of ``optional`` may be missing."""
+
+    path: str
+    columns: Mapping[str, str]
+    optional: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns that no reader can do without."""
+        return [name for name in self.columns if name not in self.optional]
+
+
+EXPERIMENT = "experiment.toml"
+
+_CELL = {"cell": "the sweep's cell in words, or empty; beside it a column for every swept key, such as algorithm.density"}
+_STEP = {"step": "horizon k, 1-based"}
+_INTERVAL = {"lower": "lower end of the interval", "upper": "upper end; equal ends: exact, or one run"}
+
+EVIDENCE = File(
+    "theory/evidence.parquet",
+    {
+        "source": "monte_carlo, exact or worst_case",
+        "metric": "the metric's name",
+        **_STEP,
+        "mean": "the metric, averaged over steps 1 to k and over the trials",
+        **_INTERVAL,
+        **_CELL,
+        "confidence": "with which each single interval covers the expectation",
+        "trials": "how many were averaged; 1 where nothing is random",
+    },
+    optional=("cell", "confidence", "trials"),
+)
+BOUNDS = File(
+    "theory/bounds.parquet",
+    {
+        **_CELL,
+        "theorem": "the theorem's name",
+        "metric": "the metric that it bounds",
+        **_STEP,
+        "bound": "its bound of the average over steps 1 to k",
+        "explicit": "false: up to a constant that the theorem hides",
+    },
+    optional=("cell",),
+)
+VERDICTS = File(
+    "theory/verdicts.json",
+    {
+        "theorem": "the theorem's name",
+        "status": "a key of frugal_theory.verdicts.status.STATUSES",
+        "reason": "why, in one sentence",
+        "measured": "the metric at the horizon that speaks",
+        "bound": "the bound there",
+        "margin": "bound − measured",
+        "tightness": "measured / bound",
+        "lower": "lower end of the interval there",
+        "upper": "upper end",
+        "step": "that horizon",
+        "confidence": "of all verdicts of the experiment together",
+        "source": "of the evidence",
+        "metric": "the metric's name",
+        "trials": "how many were averaged",
+        "trials_needed": "how many would settle an inconclusive verdict, about",
+        "learning_rate": "α in numbers",
+        "largest_step": "the largest α that the theorem admits",
+        "implied_constant": "the smallest constant with which a shape would hold here",
+        "premises": "each with name, statement, held, how",
+        "cell": "the settings of the sweep's cell, by key",
+        "label": "the same in words",
+    },
+    optional=("label",),
+)
+METRICS = File(
+    "training/metrics.jsonl",
+    {
+        "step": "optimizer steps so far; a line is of training or of an evaluation",
+        "loss": "cross-entropy per token of the mini-batch",
+        "learning_rate": "of this step",
+        "squared_gradient_norm": "of the mini-batch gradient, before clipping",
+        "tokens": "seen so far",
+        "seconds": "of training so far",
+        "validation_loss": "cross-entropy per token of the validation text",
+        "validation_perplexity": "its exponential",
+    },
+    optional=(
+        "loss",
+        "learning_rate",
+        "squared_gradient_norm",
+        "tokens",
+        "seconds",
+        "validation_loss",
+        "validation_perplexity",
+    ),
+)
+TRAINING_EVIDENCE = File(
+    "training/evidence.parquet",
+    {
+        "source": "training",
+        "metric": "squared_gradient_norm, of the mini-batch gradients: it contains their noise",
+        **_STEP,
+        "mean": "its average over steps 1 to k of this one run",
+        **_INTERVAL,
+    },
+)
+SUMMARY = File(
+    "training/summary.json",
+    {
+        "steps": "the run's; the file is there when the run is complete",
+        "parameters": "of the model",
+        "vocabulary": "of the tokenizer",
+        "tokens": "seen in training",
+        "unigram_perplexity": "what the token frequencies alone reach",
+        "initial_validation_perplexity": "before the first step",
+        "final_validation_perplexity": "after the last",
+        "best_validation_perplexity": "of all evaluations",
+        "optimizer_state_bytes": "what the optimizer holds",
+        "adamw_state_bytes": "what AdamW would hold",
+        "seconds": "of training",
+        "device": "its name",
+        "precision": "of the arithmetic",
+        "versions": "of the packages",
+        "settings": "the experiment, for --resume",
+    },
+    optional=(
+        "steps",
+        "parameters",
+        "vocabulary",
+        "tokens",
+        "unigram_perplexity",
+        "initial_validation_perplexity",
+        "final_validation_perplexity",
+        "best_validation_perplexity",
+        "optimizer_state_bytes",
+        "adamw_state_bytes",
+        "seconds",
+        "device",
+        "precision",
+        "versions",
+        "settings",
+    ),
+)
+LADDERS = File("ladder.json", {"experiment": "the text of its file", "ladders": "one a cell: rungs and comparisons"})
+LADDER = File(
+    "ladder.parquet",
+    {**_CELL, "rung": "its name", **_STEP, "value": "the metric, averaged over steps 1 to k", **_INTERVAL},
+    optional=("cell",),
+)
+STUDY = File(
+    "study.json",
+    {
+        "name": "the study's name",
+        "question": "what was asked",
+        "answer": "in one sentence",
+        "status": "a key of frugal_theory.verdicts.status.ANSWERS",
+    },
+)
+
+
+def settings_columns(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """For each cell its settings as entries of columns, one a swept key. A column is of numbers, or else of text."""
+    found: list[dict[str, Any]] = [{} for _ in cells]
+    for key in dict.fromkeys(key for cell in cells for key in cell.settings):
+        values = [cell.settings.get(key) for cell in cells]
+        numbers = all(isinstance(value, (int, float)) for value in values)
+        for entry, value in zip(found, values, strict=True):
+            entry[key] = value if numbers or isinstance(value, str) else json.dumps(value, default=str)
+    return found
