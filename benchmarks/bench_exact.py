@@ -6,17 +6,24 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.exact.diagonal import redrawn
 from frugal_theory.evidence.exact.linear import updates
+from frugal_theory.studies.figures import bars
+from frugal_theory.studies.study import Answer, Run
 
 Array = NDArray[np.float64]
 
 MILLION, STEPS, ROUNDS = 10**6, 1000, 3
 PASSES = 20
+
+FEW = 5.0
+"""Passes over the moments that a step may take."""
 
 DIMENSION, SWEEP_STEPS = 1000, 10_000
 BETAS = (0.0, 0.5, 0.8, 0.9, 0.99)
@@ -25,28 +32,44 @@ LEARNING_RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 EXPONENTS = (0.0, 0.5, 1.0, 1.5, 2.0)
 
 
-def main() -> None:
-    """Print seconds, and the time of one step as a multiple of one pass x ← 0.999·x over the same arrays."""
-    rng = np.random.default_rng(0)
-    start = rng.standard_normal(MILLION)
-    print(f"{MILLION:,} coordinates × {STEPS:,} steps, λ_i = 1/i, p = 0.25; medians of {ROUNDS} interleaved rounds")
-    gaps = (1, 10, 200, 1000)
-    times: dict[int, list[float]] = {gap: [] for gap in gaps}
-    passes: dict[int, list[float]] = {gap: [] for gap in gaps}
-    moments = np.ones((3, MILLION))  # E x², E xm, E m²
-    for _ in range(ROUNDS):
-        for gap in gaps:
-            passes[gap].append(_seconds(lambda: _pass(moments)) / PASSES)
-            times[gap].append(_seconds(lambda gap=gap: _million(start, gap)))
-    for gap in gaps:
-        _report(f"set redrawn every {gap} steps", times[gap], [STEPS * p for p in passes[gap]])
+class Exact:
+    """A row a piece of work: its ``seconds``, those of one pass a step over its arrays, ``passes``, and their ``ratio``."""
 
-    cells = list(itertools.product(BETAS, PROBABILITIES, LEARNING_RATES, EXPONENTS))
-    print(f"a sweep of {len(cells):,} cells (β × p × α × spectrum), {DIMENSION:,} coordinates × {SWEEP_STEPS:,} steps each")
-    small = np.ones((3, DIMENSION))
-    one_pass = statistics.median(_seconds(lambda: _pass(small)) / PASSES for _ in range(50))
-    seconds = _seconds(lambda: [_cell(start[:DIMENSION], *cell) for cell in cells])
-    _report("the whole sweep, every step of it", [seconds], [len(cells) * SWEEP_STEPS * one_pass])
+    name = "exact"
+    question = "Does a step of exact expectations take at most a few passes over its arrays?"
+    by_cell = False
+
+    def measure(self, _: None, run: Run) -> pd.DataFrame:
+        """A million coordinates by T, in interleaved rounds, then a sweep."""
+        start = np.random.default_rng(0).standard_normal(MILLION)
+        gaps = (1, 10, 200, 1000)
+        times: dict[int, list[float]] = {gap: [] for gap in gaps}
+        passes: dict[int, list[float]] = {gap: [] for gap in gaps}
+        moments = np.ones((3, MILLION))  # E x², E xm, E m²
+        run.say(f"{MILLION:,} coordinates × {STEPS:,} steps, {ROUNDS} interleaved rounds")
+        for done in range(ROUNDS):
+            for gap in gaps:
+                passes[gap].append(_seconds(lambda: _pass(moments)) / PASSES)
+                times[gap].append(_seconds(lambda gap=gap: _million(start, gap)))
+            run.progress(done + 1, ROUNDS)
+        rows = [_row(f"set redrawn every {gap} steps", times[gap], [STEPS * p for p in passes[gap]]) for gap in gaps]
+
+        cells = list(itertools.product(BETAS, PROBABILITIES, LEARNING_RATES, EXPONENTS))
+        sweep = f"a sweep of {len(cells):,} cells (β × p × α × spectrum)"
+        run.say(f"{sweep}, {DIMENSION:,} coordinates × {SWEEP_STEPS:,} steps each")
+        small = np.ones((3, DIMENSION))
+        one_pass = statistics.median(_seconds(lambda: _pass(small)) / PASSES for _ in range(50))
+        seconds = _seconds(lambda: [_cell(start[:DIMENSION], *cell) for cell in cells])
+        return pd.DataFrame([*rows, _row(sweep, [seconds], [len(cells) * SWEEP_STEPS * one_pass])])
+
+    def draw(self, table: pd.DataFrame) -> dict[str, Any]:
+        """A bar a piece of work."""
+        return {"exact": bars("Exact expectations: time of a step", "over one pass over the moments", table, ["ratio"])}
+
+    def answer(self, table: pd.DataFrame) -> Answer:
+        """Yes if none takes more than FEW."""
+        most = float(table["ratio"].max())
+        return Answer(f"A step takes at most {most:.2f} passes over its arrays.", "yes" if most <= FEW else "no")
 
 
 def _million(start: Array, gap: int) -> None:
@@ -64,13 +87,9 @@ def _pass(moments: Array) -> None:
         np.multiply(moments, 0.999, out=moments)
 
 
-def _report(name: str, times: list[float], passes: list[float]) -> None:
+def _row(name: str, times: list[float], passes: list[float]) -> dict[str, Any]:
     ratio = statistics.median(a / b for a, b in zip(times, passes, strict=True))
-    print(
-        f"  {name:34} {statistics.median(times):7.2f} s   one pass a step over the moments "
-        f"{statistics.median(passes):7.2f} s   ratio {ratio:6.2f}",
-        flush=True,
-    )
+    return {"work": name, "seconds": statistics.median(times), "passes": statistics.median(passes), "ratio": ratio}
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -79,5 +98,4 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-if __name__ == "__main__":
-    main()
+STUDY = Exact()

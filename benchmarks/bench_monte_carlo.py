@@ -15,10 +15,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from frugal_theory.config.load import parse
 from frugal_theory.evidence.monte_carlo.simulation import WORTH_COMPILING, Simulation, run, simulation
 from frugal_theory.instance import instance_of
+from frugal_theory.studies.figures import bars
+from frugal_theory.studies.study import Answer, Run
 
 EXPERIMENT = """
 name = "bench"
@@ -38,6 +41,8 @@ kind = "gaussian"
 
 TRIALS, STEPS, ROUNDS = 256, 200, 5
 """The default path: 5 · 10⁷ coordinate updates a round."""
+
+DRAWING, OURS, TWO_CORES = "drawing the noise, SFC64", "ours, one core", "ours, two cores"
 
 OTHER_TRIALS = 64
 """The other paths: as many steps as make just enough updates to be compiled, or a quarter of that without a compiler."""
@@ -61,45 +66,70 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> None:
-    """Print nanoseconds per coordinate update and ratios, medians of interleaved rounds."""
-    default = _simulation({}, TRIALS, STEPS)
-    count = default.updates
-    how = "compiled" if default.compiled else 'without numba (extra "fast")'
-    print(f"default path, {how}: d = 1000, {TRIALS} trials × {STEPS} steps, medians of {ROUNDS} interleaved rounds")
-    work: dict[str, Callable[[], object]] = {
-        "drawing the noise, NumPy's default generator": lambda: _normals(np.random.PCG64(0), default),
-        "drawing the noise, SFC64": lambda: _normals(np.random.SFC64(0), default),
-        "NumPy reference, one core": lambda: _evidence(replace(default, compiled=False), 1),
-        "ours, one core": lambda: _evidence(default, 1),
-        "ours, two cores": lambda: _evidence(default, 2),
-    }
-    rounds = _interleaved(work)
-    for name, times in rounds.items():
-        ratio = statistics.median(a / b for a, b in zip(times, rounds["drawing the noise, SFC64"], strict=True))
-        print(f"  {name:46} {1e9 * statistics.median(times) / count:6.1f} ns   ratio to drawing with SFC64 {ratio:5.2f}")
-    pairs = zip(rounds["ours, one core"], rounds["ours, two cores"], strict=True)
-    print(f"  two cores are {statistics.median(one / two for one, two in pairs):.2f} times as fast as one")
+class MonteCarlo:
+    """A row a path: ``nanoseconds`` an update, their ``ratio`` to drawing the noise, ``rest`` the same less the gradient."""
 
-    print("other paths, one core: ns a coordinate update, and its ratio to drawing that coordinate's noise")
-    print(f"  {'':34} {'':9} {'ours':>7} {'noise':>7} {'gradient':>9} {'ratio':>7} {'less the gradient':>19}")
-    for name, overrides in OTHERS.items():
-        ready = _other(overrides)
-        work = {
-            "noise": lambda s=ready: _noise(s),
-            "gradient": lambda s=ready: _gradient(s),
-            "ours": lambda s=ready: _evidence(s, 1),
+    name = "monte_carlo"
+    question = "Does a simulated step take less than drawing its noise with NumPy?"
+    by_cell = False
+
+    def measure(self, _: None, run: Run) -> pd.DataFrame:
+        """The default path beside drawing its noise, then the others, in medians of interleaved rounds."""
+        default = _simulation({}, TRIALS, STEPS)
+        work: dict[str, Callable[[], object]] = {
+            "drawing the noise, NumPy's default generator": lambda: _normals(np.random.PCG64(0), default),
+            DRAWING: lambda: _normals(np.random.SFC64(0), default),
+            "NumPy reference, one core": lambda: _evidence(replace(default, compiled=False), 1),
+            OURS: lambda: _evidence(default, 1),
+            TWO_CORES: lambda: _evidence(default, 2),
         }
-        rounds = _interleaved(work, 3)
-        ns = {key: 1e9 * statistics.median(value) / ready.updates for key, value in rounds.items()}
-        every = list(zip(rounds["ours"], rounds["gradient"], rounds["noise"], strict=True))
-        ratio = statistics.median(ours / noise for ours, _, noise in every)
-        rest = statistics.median((ours - gradient) / noise for ours, gradient, noise in every)
-        kind = "compiled" if ready.compiled else "NumPy"
-        print(
-            f"  {name:34} {kind:9} {ns['ours']:7.1f} {ns['noise']:7.1f} {ns['gradient']:9.1f} {ratio:7.2f} {rest:19.2f}",
-            flush=True,
+        run.say("default path")
+        rounds = _interleaved(work)
+        found: list[dict[str, Any]] = []
+        for name, times in rounds.items():
+            ratio = statistics.median(a / b for a, b in zip(times, rounds[DRAWING], strict=True))
+            compiled = default.compiled and name in (OURS, TWO_CORES)
+            ns = 1e9 * statistics.median(times) / default.updates
+            found.append({"path": name, "compiled": compiled, "nanoseconds": ns, "ratio": ratio})
+        for done, (name, overrides) in enumerate(OTHERS.items(), start=1):
+            run.say(name)
+            found.append({"path": name, **_against_its_noise(_other(overrides))})
+            run.progress(done, len(OTHERS))
+        return pd.DataFrame(found)
+
+    def draw(self, table: pd.DataFrame) -> dict[str, Any]:
+        """A bar a path."""
+        title = "Monte Carlo: time of a coordinate update"
+        return {"monte_carlo": bars(title, "over drawing that coordinate's noise", table, ["ratio"], left=330)}
+
+    def answer(self, table: pd.DataFrame) -> Answer:
+        """Yes if the default path does."""
+        ratio, others = table.set_index("path")["ratio"], table[table["path"].isin(OTHERS)]["ratio"]
+        sentence = (
+            f"The default path takes {ratio[OURS]:.2f} of the time of drawing its noise with SFC64 alone on one core, "
+            f"{ratio[TWO_CORES]:.2f} on two; the other paths {others.min():.2f} to {others.max():.2f}."
         )
+        return Answer(sentence, "yes" if ratio[OURS] < 1 else "no")
+
+
+def _against_its_noise(ready: Simulation) -> dict[str, Any]:
+    """What a path costs beside its noise and its gradient, per coordinate update."""
+    work: dict[str, Callable[[], object]] = {
+        "noise": lambda: _noise(ready),
+        "gradient": lambda: _gradient(ready),
+        "ours": lambda: _evidence(ready, 1),
+    }
+    rounds = _interleaved(work, 3)
+    ns = {key: 1e9 * statistics.median(value) / ready.updates for key, value in rounds.items()}
+    every = list(zip(rounds["ours"], rounds["gradient"], rounds["noise"], strict=True))
+    return {
+        "compiled": ready.compiled,
+        "nanoseconds": ns["ours"],
+        "ratio": statistics.median(ours / noise for ours, _, noise in every),
+        "noise": ns["noise"],
+        "gradient": ns["gradient"],
+        "rest": statistics.median((ours - gradient) / noise for ours, gradient, noise in every),
+    }
 
 
 def _other(overrides: dict[str, Any]) -> Simulation:
@@ -158,5 +188,4 @@ def _interleaved(work: dict[str, Callable[[], object]], rounds: int = ROUNDS) ->
     return times
 
 
-if __name__ == "__main__":
-    main()
+STUDY = MonteCarlo()

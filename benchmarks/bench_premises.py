@@ -1,17 +1,16 @@
 """How often the tests of the premises refuse what is true, and find what is planted. The table of docs/premises.md.
 
-``python -m benchmarks.bench_premises [REPETITIONS] [JOBS]``; 1000 repetitions take about half an hour on one core.
+``python -m benchmarks premises --jobs N``; 1000 repetitions take about half an hour on one core.
 """
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from frugal_theory.config.load import parse
 from frugal_theory.instance import Instance, instance_of
@@ -19,6 +18,7 @@ from frugal_theory.premises.check import LEVEL, PREMISES, check_noise_premises
 from frugal_theory.premises.draws import DRAWN_COORDINATES, draw, sizes
 from frugal_theory.premises.grounds import Grounds
 from frugal_theory.premises.moments import dependence, excess_variance, nonzero_mean
+from frugal_theory.studies.study import Answer, Run
 
 COARSE = 0.05
 """A level at which false alarms of 1000 repetitions can be counted."""
@@ -238,38 +238,63 @@ def selections(name: str, repetitions: int) -> int:
     return count
 
 
-def interval(count: int, repetitions: int) -> str:
-    """The share in per cent with Clopper and Pearson's 95 % interval."""
+FACTORS = (1.0, 0.99, 0.9, 0.5)
+"""The declared L, over the true one."""
+
+
+@dataclass(frozen=True)
+class Premises:
+    """A row a noise, problem or selection: the ``share`` of repetitions that was refused, with its 95 % interval."""
+
+    repetitions: int = 1000
+
+    name = "premises"
+    question = "Do the tests of the premises refuse what is true no more often than their level?"
+    by_cell = False
+
+    def measure(self, _: None, run: Run) -> pd.DataFrame:
+        """What is true at a coarse level and at the premises' own, then what is planted."""
+        n = self.repetitions
+        tasks = [("true", name, n) for name in TRUE] + [("planted", name, n) for name in planted()]
+        tasks += [("P1", name, n) for name in SMOOTHNESS] + [("P6", name, n) for name in SELECTIONS]
+        return pd.concat(run.each(refused, tasks), ignore_index=True)
+
+    def draw(self, _: pd.DataFrame) -> dict[str, Any]:
+        """The table of docs/premises.md is read, not looked at."""
+        return {}
+
+    def answer(self, table: pd.DataFrame) -> Answer:
+        """Yes while no interval at the coarse level lies above it."""
+        true = table[(table["part"] == "true") & (table["setting"] == COARSE)]
+        above = true[true["lower"] > COARSE]
+        most = true.loc[true["share"].idxmax()]
+        sentence = (
+            f"At level {COARSE:g} true premises are refused in at most {100 * most['share']:.1f} % of {self.repetitions} "
+            f"repetitions ({most['what']}), and {len(above)} of {len(true)} kinds of noise above the level."
+        )
+        return Answer(sentence, "no" if len(above) else "yes")
+
+
+def refused(part: str, name: str, repetitions: int) -> pd.DataFrame:
+    """A row a level (true), a factor of L (P1), or the one that there is; ``setting`` says which."""
+    if part == "true":
+        counts = dict(zip((COARSE, LEVEL), false_alarms(name, repetitions), strict=True))
+    elif part == "planted":
+        counts = {LEVEL: found(name, repetitions)}
+    elif part == "P1":
+        counts = {factor: smoothness(name, repetitions, factor) for factor in FACTORS}
+    else:
+        counts = {LEVEL: selections(name, repetitions)}
+    rows = [{"setting": setting, **interval(count, repetitions)} for setting, count in counts.items()]
+    return pd.DataFrame([{"part": part, "what": name, **row} for row in rows])
+
+
+def interval(count: int, repetitions: int) -> dict[str, float]:
+    """The share with Clopper and Pearson's 95 % interval."""
     from scipy.stats import binomtest
 
     test = binomtest(count, repetitions).proportion_ci()
-    return f"{100 * count / repetitions:6.1f} %  ({100 * test.low:.1f} – {100 * test.high:.1f})"
+    return {"share": count / repetitions, "lower": float(test.low), "upper": float(test.high)}
 
 
-def main(repetitions: int = 100, jobs: int = 1) -> None:
-    """Print the table."""
-    from joblib import Parallel, delayed
-
-    began = time.perf_counter()
-    run = Parallel(n_jobs=jobs, return_as="generator")
-    print(f"{repetitions} repetitions of each line, 95 % intervals in brackets", flush=True)
-    print(f"\nnoise that meets P3–P5: refused at level {COARSE:g}, and at the premises' own {LEVEL:g}")
-    for name, counts in zip(TRUE, run(delayed(false_alarms)(name, repetitions) for name in TRUE), strict=True):
-        print(f"  {name:42} {interval(counts[0], repetitions):26} {interval(counts[1], repetitions)}", flush=True)
-    names = planted()
-    print(f"\nviolations planted, level {LEVEL:g}: found")
-    for name, count in zip(names, run(delayed(found)(name, repetitions) for name in names), strict=True):
-        print(f"  {names[name][0]} {name:39} {interval(count, repetitions)}", flush=True)
-    factors = (1.0, 0.99, 0.9, 0.5)
-    print("\nP1: refused when the declared L is the true one times " + ", ".join(f"{f:g}" for f in factors))
-    for name in SMOOTHNESS:
-        counts = list(run(delayed(smoothness)(name, repetitions, factor) for factor in factors))
-        print(f"  {name:42} " + "  ".join(f"{100 * c / repetitions:5.1f} %" for c in counts), flush=True)
-    print("\nP6: refused")
-    for name, count in zip(SELECTIONS, run(delayed(selections)(name, repetitions) for name in SELECTIONS), strict=True):
-        print(f"  {name:42} {interval(count, repetitions)}", flush=True)
-    print(f"\n{time.perf_counter() - began:.0f} s")
-
-
-if __name__ == "__main__":
-    main(*(int(text) for text in sys.argv[1:]) if len(sys.argv) > 1 else (1000,))
+STUDY = Premises()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import frugal_theory as ft
 from frugal_theory.config.load import parse
 from frugal_theory.evidence.exact.linear import updates
 from frugal_theory.evidence.worst_case import programs as worst_case
+from tests.contributing import BLOCKS
 
 QUADRATIC = """
 name = "test"
@@ -59,3 +60,17 @@ def solve_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         return worst_case.Answer(task["solver"], *solve(inside, updates(**task["updates"]), task["solver"], weights))
 
     monkeypatch.setattr(worst_case, "_ask", ask)
+
+
+@pytest.fixture
+def block() -> Iterator[Callable[[str], dict[str, object]]]:
+    """``block("A rule")``: what is in that block's namespace of CONTRIBUTING.md; everything it adds is gone after the test."""
+    with ft.extended():
+
+        def run(title: str) -> dict[str, object]:
+            code = compile(BLOCKS[title], f"CONTRIBUTING.md: {title}", "exec", dont_inherit=True)  # not our annotations
+            namespace: dict[str, object] = {"__name__": f"contributing_{title.split()[-1]}"}
+            exec(code, namespace)
+            return namespace
+
+        yield run

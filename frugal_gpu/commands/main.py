@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress as Bars
-from rich.table import Table
 
+from frugal_gpu.commands.bench import bench
+from frugal_gpu.commands.memory import memory
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
 from frugal_theory.results.files import make_folder, write_text
@@ -62,57 +62,8 @@ def train(
         raise ExperimentError(f"{experiment}: {error}") from None
 
 
-@app.command()
-def memory(experiment: ExperimentFile, settings: Settings = None) -> None:
-    """Weights, gradients and optimizer state of the experiment and its neighbours, from shapes alone."""
-    loaded = load(experiment, parse_overrides(settings or []))
-    from frugal_gpu.studies.memory import memory_table
-
-    try:
-        rows = memory_table(loaded)
-    except ExperimentError as error:
-        raise ExperimentError(f"{experiment}: {error}") from None
-    unit, size = ("GiB", 2**30) if max(row.total for row in rows) >= 2**30 else ("MiB", 2**20)
-    table = Table("method", box=None, pad_edge=False, header_style="dim")
-    for name in ("weights", "gradients", "state", "selection", "together"):
-        table.add_column(f"{name}, {unit}", justify="right")
-    for row in rows:
-        parts = (row.parameters, row.gradients, row.state, row.selection, row.total)
-        table.add_row(row.method, *(f"{part / size:,.2f}" for part in parts))
-    console = Console()
-    console.print(table)
-    console.print("float32; without activations. selection: index of the units in the set.", highlight=False, style="dim")
-
-
-@app.command()
-def bench(
-    preset: Annotated[
-        str | None, typer.Option("--preset", help="The model's shape (default: llama-tiny on a CPU, llama-130m on a GPU).")
-    ] = None,
-    density: Annotated[float, typer.Option("--density", min=0.0, max=1.0, help="State-full fraction ρ.")] = 0.25,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Timed steps of each optimizer.")] = 30,
-) -> None:
-    """Time an optimizer step of FRUGAL's variants as ratios to torch.optim.AdamW, on a GPU if there is one."""
-    import torch
-
-    from frugal_gpu.model.llama import SHAPES
-    from frugal_gpu.studies.bench import bench as measure
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    preset = preset or ("llama-130m" if device.type == "cuda" else "llama-tiny")
-    if preset not in SHAPES:
-        raise ExperimentError(f"--preset {preset}: allowed: {', '.join(SHAPES)}")
-    table = Table("optimizer", box=None, pad_edge=False, header_style="dim")
-    for name in ("ms a step", "× AdamW", "slowest / median"):
-        table.add_column(name, justify="right")
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("rounds", total=rounds + 2)
-        rows = measure(preset, density, rounds, device, lambda done, _: bars.update(task, completed=done))
-    for row in rows:
-        table.add_row(row.name, f"{1e3 * row.seconds:.2f}", f"{row.ratio:.2f}", f"{row.slowest:.1f}")
-    console = Console()
-    console.print(f"{preset} on {device.type}, density {density:g}, new subspace every 10 steps", highlight=False)
-    console.print(table)
+app.command()(memory)
+app.command()(bench)
 
 
 def _runs(experiment: Experiment, folder: Path, sweep: bool) -> list[tuple[Experiment, Path]]:

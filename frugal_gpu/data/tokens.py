@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_gpu.data.batches import Ids, Packed
-from frugal_gpu.data.text import documents, fingerprint
+from frugal_gpu.data.text import documents, fingerprint, source_of
 from frugal_theory.config import Data
 from frugal_theory.config.load import ExperimentError
 
@@ -57,7 +57,7 @@ def prepare(data: Data, seed: int, vocabulary: int, sequence_length: int, needed
     ``vocabulary`` is the model's. ``needed`` is how many tokens the run will read: C4 is tokenised up to there, other
     text as a whole. Raises :class:`ExperimentError` where the text or the tokenizer cannot be used.
     """
-    limit = needed if data.source == "c4" else None
+    limit = needed if source_of(data).endless else None
     settings = {
         "format": FORMAT,
         "text": fingerprint(data),

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frugal_gpu.optim.layout import Turning, layout_of
 from frugal_theory.algorithm.kinds import Drawn, Scheduled
 from frugal_theory.algorithm.parts import ROUNDING
 from frugal_theory.algorithm.selection import (
@@ -162,16 +163,6 @@ class DecayingUnits(Units):
 
 
 @dataclass(frozen=True)
-class Turning:
-    """A part whose basis changes with the period: ``rank`` directions out of ``length``, acting from ``side``."""
-
-    side: str
-    length: int
-    rank: int
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Basis:
     """Orthonormal columns Q, shape (length, rank), acting from the left (QᵀG), the right (GQ) or on a vector (Qᵀg).
 
@@ -259,22 +250,16 @@ def _choose_part(group: Mapping[str, Any], key: int, period: int, parameter: Ten
         inside = np.broadcast_to(members(SUBSPACES[kind], key, period, tuple(parameter.shape), density), parameter.shape)
         index = torch.from_numpy(np.flatnonzero(inside)).to(parameter.device)
         return units(_short(index, parameter.numel()), 0, (parameter.numel(),))
-    if len(shape) == 1 and SUBSPACES[kind].matrix:
+    layout = layout_of(kind, group["sampling"], shape, density)
+    if layout is None:
         return Full()
-    if SUBSPACES[kind].basis:
-        length = min(shape)
-        rank = budget(density, length)
-        side = "vector" if len(shape) == 1 else "left" if shape[0] <= shape[1] else "right"
-        return Full() if rank == length else Turning(side, length, rank, shape)
-    if kind in ("columns", "rows"):
-        dim = 1 if kind == "columns" else 0
-        return units(_drawn(key, shape[dim], density, parameter.device), dim, shape)
-    flat = (parameter.numel(),)
+    if isinstance(layout, Turning):
+        return layout
     if kind == "coordinates" and group["sampling"] == "independent":
-        every = torch.arange(flat[0], device=parameter.device)
+        every = torch.arange(layout.units, device=parameter.device)
         drawn: Tensor = independent_units(key, every, density)
-        return units(_short(drawn.nonzero().squeeze(1), flat[0]), 0, flat)
-    return units(_drawn(key, flat[0], density, parameter.device), 0, flat)
+        return units(_short(drawn.nonzero().squeeze(1), layout.units), 0, layout.view)
+    return units(_drawn(key, layout.units, density, parameter.device), layout.dim, layout.view)
 
 
 def _fixed_set(members: Sequence[int], parameters: Sequence[Tensor], reading: str) -> list[Part]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,8 +13,15 @@ import torch
 from frugal_gpu.model.llama import SHAPES, build_model
 from frugal_gpu.optim import Frugal
 from frugal_theory.config import Algorithm
+from frugal_theory.studies.figures import bars
+from frugal_theory.studies.study import Answer, Run
 
-__all__ = ["Timing", "bench", "variants"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+REFERENCE = "torch.optim.AdamW"
+
+__all__ = ["Bench", "Timing", "bench", "variants"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ def bench(
     Every optimizer has a model of its own, so memory is that of all of them together. Two rounds warm up.
     ``progress(done, total)`` is called after every round.
     """
-    optimizers = {"torch.optim.AdamW": _prepared(preset, device, lambda m: torch.optim.AdamW(m.parameters(), lr=1e-4))}
+    optimizers = {REFERENCE: _prepared(preset, device, lambda m: torch.optim.AdamW(m.parameters(), lr=1e-4))}
     for name, algorithm in variants(density).items():
         optimizers[name] = _prepared(preset, device, lambda m, a=algorithm: Frugal.from_config(m, a, lr=1e-4))  # type: ignore[misc]
     seconds: dict[str, list[float]] = {name: [] for name in optimizers}
@@ -61,7 +69,7 @@ def bench(
         if progress is not None:
             progress(done + 1, rounds + 2)
     medians = {name: float(np.median(times[2:])) for name, times in seconds.items()}
-    reference = medians["torch.optim.AdamW"]
+    reference = medians[REFERENCE]
     return [Timing(n, medians[n], medians[n] / reference, max(seconds[n][2:]) / medians[n]) for n in optimizers]
 
 
@@ -87,3 +95,39 @@ def _timed(step: Callable[[], object], device: torch.device) -> float:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The timings as a study, of one model and density; a row an optimizer. Nothing is kept: times belong to one run."""
+
+    preset: str
+    density: float
+    rounds: int
+    device: torch.device
+
+    name = "bench"
+    question = "Is a step of FRUGAL, on blocks with signSGD off them, as quick as a step of AdamW?"
+    by_cell = False
+
+    def measure(self, _: None, run: Run) -> pd.DataFrame:
+        """``name``, ``seconds``, ``ratio`` and ``slowest`` of every optimizer."""
+        import pandas as pd
+
+        rows = bench(self.preset, self.density, self.rounds, self.device, run.progress)
+        return pd.DataFrame([asdict(row) for row in rows])
+
+    def draw(self, table: pd.DataFrame) -> dict[str, Any]:
+        """A bar an optimizer."""
+        title = f"Time of an optimizer step on {self.preset}, {self.device.type}, density {self.density:g}"
+        return {"bench": bars(title, "median, over AdamW's", table, ["ratio"], "all in one run, in turn", left=250)}
+
+    def answer(self, table: pd.DataFrame) -> Answer:
+        """Yes if its median is at most AdamW's."""
+        first = table[table["name"] != REFERENCE].iloc[0]
+        slowest = table.loc[table["ratio"].idxmax()]
+        sentence = (
+            f"{first['name']} takes {first['ratio']:.2f} of the time of {REFERENCE}; the slowest, {slowest['name']}, "
+            f"{slowest['ratio']:.2f}."
+        )
+        return Answer(sentence, "yes" if first["ratio"] <= 1 else "no")

@@ -23,7 +23,8 @@ from frugal_gpu.data.batches import PADDING, Packed, batch_indices
 from frugal_gpu.data.text import check_source
 from frugal_gpu.data.tokens import Corpus, prepare, unigram_perplexity
 from frugal_gpu.model.llama import build_model, model_shape
-from frugal_gpu.studies.memory import state_bytes_held
+from frugal_gpu.optim.state import state_bytes_held
+from frugal_gpu.probes import Moment, measure
 from frugal_gpu.train import checkpoint
 from frugal_gpu.train.interruption import stop_requested
 from frugal_gpu.train.log import Log, read_metrics, training_evidence
@@ -63,6 +64,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     corpus: Corpus
     seed: int
+    probes: config.Probes | None = None
     tokens: int = 0
     seconds: float = 0.0
 
@@ -172,7 +174,7 @@ def _start(experiment: Experiment, training: Training, learning_rate: float) -> 
     optimizer = Frugal.from_config(model, experiment.algorithm, lr=learning_rate)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-    return Run(training, accelerator, model, wrapped, optimizer, corpus, seed)
+    return Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.probes)
 
 
 def _corpus(experiment: Experiment, training: Training) -> Corpus:
@@ -212,7 +214,7 @@ def _restore(run: Run, folder: Path, found: str) -> int:
 # --- the step ---------------------------------------------------------------------------------------------
 
 
-def _step(run: Run, step: int) -> dict[str, float]:
+def _step(run: Run, step: int) -> dict[str, Any]:
     """One optimizer step; returns loss, learning rate and the squared norm of the mini-batch gradient.
 
     The loss is the mean over all predicted tokens of the step, however they are divided into micro-batches and
@@ -234,6 +236,7 @@ def _step(run: Run, step: int) -> dict[str, float]:
         total += loss.detach()
     gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
+    probed = _probed(run, step)
     if training.max_gradient_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(run.model.parameters(), training.max_gradient_norm, norm)
     factor = learning_rate_factor(training, step)
@@ -246,7 +249,17 @@ def _step(run: Run, step: int) -> dict[str, float]:
         "loss": float(accelerator.reduce(total, "sum")) / tokens,
         "learning_rate": run.optimizer.param_groups[0]["lr"],
         "squared_gradient_norm": float(norm) ** 2,
+        **probed,
     }
+
+
+def _probed(run: Run, step: int) -> dict[str, Any]:
+    """What the probes find, under "probes", at the steps at which they measure."""
+    if run.probes is None or step % run.probes.every:
+        return {}
+    gradients = {name: p.grad for name, p in run.model.named_parameters() if p.grad is not None}
+    rate = run.optimizer.param_groups[0]["initial_lr"] * learning_rate_factor(run.training, step)
+    return {"probes": measure(run.probes.kinds, Moment(step, rate, run.model, gradients))}
 
 
 def _summed_loss(run: Run, packed: Packed, indices: list[int]) -> torch.Tensor:
@@ -295,7 +308,7 @@ def _log_step(run: Run, step: int, log: Log, progress: Progress) -> None:
     begin = time.perf_counter()
     values = _step(run, step)
     run.seconds += time.perf_counter() - begin
-    if not all(map(math.isfinite, values.values())):
+    if not all(math.isfinite(value) for key, value in values.items() if key != "probes"):
         log.flush()
         raise ExperimentError(
             f"training.learning_rate: the run diverged, loss {values['loss']:g} at step {step} "

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.studies.interruption import INTERRUPTED
 
 __all__ = [
     "CORES",
@@ -26,9 +27,6 @@ __all__ = [
 
 UsageError: type[Any] = typer.BadParameter.__bases__[0]
 """What typer raises for a command line that it cannot read; it has no public name there."""
-
-INTERRUPTED = 130
-"""The exit status after Ctrl-C."""
 
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment file.")]
 Settings = Annotated[

@@ -35,6 +35,7 @@ from frugal_theory.config.problem import (
 from frugal_theory.config.training import (
     Data,
     Model,
+    Probes,
     Training,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "Noise",
     "Nonconvex",
     "Part",
+    "Probes",
     "Problem",
     "Quadratic",
     "Simulation",

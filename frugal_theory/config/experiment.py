@@ -10,7 +10,7 @@ from frugal_theory.config.algorithm import Algorithm
 from frugal_theory.config.parts import Count, Part, quoted
 from frugal_theory.config.problem import Matrix, MinibatchNoise, Noise, NoNoise, Problem, Quadratic, Vector, coordinates
 from frugal_theory.config.registry import SUBSPACES
-from frugal_theory.config.training import Data, Model, Training
+from frugal_theory.config.training import Data, Model, Probes, Training
 
 __all__ = ["Case", "Experiment", "Simulation", "Verify"]
 
@@ -71,6 +71,7 @@ class Experiment(Part):
     model: Model | None = None
     data: Data = Data()
     training: Training | None = None
+    probes: Probes | None = None
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     cases: list[Case] = Field(default_factory=list)
 

@@ -15,7 +15,20 @@ from typing import Any, Generic, TypeVar, get_args
 
 from frugal_theory.config.parts import Part, quoted
 
-__all__ = ["NOISES", "PROBLEMS", "RULES", "SUBSPACES", "Kind", "Registry", "carry", "extended", "table_name"]
+__all__ = [
+    "NOISES",
+    "PROBES",
+    "PROBLEMS",
+    "RULES",
+    "SCHEDULES",
+    "SOURCES",
+    "SUBSPACES",
+    "Kind",
+    "Registry",
+    "carry",
+    "extended",
+    "table_name",
+]
 
 Entry = TypeVar("Entry")
 
@@ -206,3 +219,20 @@ NOISES: Registry[Any] = Registry(
     },
 )
 """What ``noise.kind`` may be."""
+
+SOURCES: Registry[Any] = Registry(
+    "data source",
+    f"{_HERE}:SOURCES",
+    {"python-docs": "frugal_gpu.data.python_docs:SOURCE", "c4": "frugal_gpu.data.c4:SOURCE"},
+)
+"""What ``data.source`` may name; anything else is a path."""
+
+SCHEDULES: Registry[Any] = Registry(
+    "schedule",
+    f"{_HERE}:SCHEDULES",
+    {name: f"frugal_gpu.train.schedule:{name}" for name in ("cosine", "constant")},
+)
+"""What ``training.schedule`` may be."""
+
+PROBES: Registry[Any] = Registry("probe", f"{_HERE}:PROBES", {"gradient": "frugal_gpu.probes.gradient:PROBE"})
+"""What ``probes.kinds`` may name. The trainer's registries stand here because the file that names their entries does."""

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from frugal_theory.config.fields import NameOf
 from frugal_theory.config.parts import Count, Part, Positive, Probability
+from frugal_theory.config.registry import PROBES, SCHEDULES
 
-__all__ = ["Data", "Model", "Preset", "Training"]
+__all__ = ["Data", "Model", "Preset", "Probes", "Training"]
 
 Preset = Literal[
     "llama-tiny",
@@ -68,7 +70,7 @@ class Training(Part):
     sequence_length: Annotated[int, Field(ge=2)] = 256
     accumulation: Count = 1
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Annotated[str, NameOf(SCHEDULES)] = "cosine"
     final_learning_rate: Probability = 0.1
     max_gradient_norm: Positive | None = None
     precision: Literal["float32", "bf16"] = "float32"
@@ -95,3 +97,10 @@ class Training(Part):
                 f"a batch is cut into equal micro-batches: a divisor of {self.batch_size} is allowed"
             )
         return self
+
+
+class Probes(Part):
+    """What is measured on the model during training, every so many steps, without changing the run by a bit."""
+
+    every: Count = 100
+    kinds: Annotated[tuple[Annotated[str, NameOf(PROBES)], ...], Field(strict=False, min_length=1)] = ("gradient",)

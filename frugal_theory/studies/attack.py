@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +24,18 @@ from frugal_theory.config.load import ExperimentError, dump, parse
 from frugal_theory.evidence.exact.expectations import METRICS, expectations
 from frugal_theory.instance import instance_of, resolved, setting_of
 from frugal_theory.problems import build_noise, build_problem
+from frugal_theory.report.drawing import COLOURS
+from frugal_theory.studies.figures import panels
+from frugal_theory.studies.study import Answer, Run, Status
 from frugal_theory.theorems import THEOREMS, Theorem
 from frugal_theory.verdicts.claims import Claims, claims_of
 from frugal_theory.verdicts.judging import judge
 from frugal_theory.verdicts.verdict import Verdict
 
-__all__ = ["OPTIMIZERS", "PARTS", "Attack", "attack", "run"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["OPTIMIZERS", "PARTS", "Attack", "AttackStudy", "attack"]
 
 Array = NDArray[np.float64]
 
@@ -131,33 +136,54 @@ def attack(
     return Attack(written, chosen.name, verdict, space.parts, np.array(best))
 
 
-def run(experiment: Experiment, theorem: str | None, free: Sequence[str], evaluations: int, optimizer: str, path: Path) -> bool:
-    """The command: attack, write the worst instance to ``path``, say what was found. False if it violates the theorem."""
-    from rich.console import Console
+@dataclass
+class AttackStudy:
+    """The attack as a study: a row an evaluation, with the best ratio so far and what became of the theorem.
 
-    from frugal_theory.results.files import make_folder, write_text
+    ``found``: the instance, once it is measured.
+    """
 
-    make_folder(path.parent)
-    with Console(stderr=True).status("attack") as status:
+    theorem: str | None
+    free: Sequence[str]
+    evaluations: int
+    optimizer: str
+    found: Attack | None = None
+
+    name = "attack"
+    question = "Does an instance violate the theorem?"
+    by_cell = False
+
+    def measure(self, experiment: Experiment, run: Run) -> pd.DataFrame:
+        """The search. Raises ExperimentError as :func:`attack`."""
+        import pandas as pd
 
         def progress(done: int, total: int, best: float) -> None:
-            status.update(f"attack {done}/{total}: {100 * best:.4g} % of the bound")
+            run.say(f"{100 * best:.4g} % of the bound")
+            run.progress(done, total)
 
-        found = attack(experiment, theorem, free=free, evaluations=evaluations, optimizer=optimizer, progress=progress)
-    write_text(path, found.toml)
-    console, verdict = Console(), found.verdict
-    violated = verdict.status == "violated"
-    what = "the largest implied constant" if verdict.status == "shape only" else "the largest measured/bound"
-    console.print(
-        f"{found.theorem}: {what} found is {found.ratio:.6g}, at k = {verdict.step}, in {len(found.best)} evaluations",
-        style="bold red" if violated else "",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if violated:
-        console.print(f"VIOLATED: the exact expectation is above the bound. {verdict.reason}", style="bold red", soft_wrap=True)
-    console.print(f"Worst instance: {path}   Judge it: frugal-theory verify {path}", highlight=False, soft_wrap=True)
-    return not violated
+        options = {"free": self.free, "evaluations": self.evaluations, "optimizer": self.optimizer}
+        self.found = found = attack(experiment, self.theorem, progress=progress, **options)  # type: ignore[arg-type]
+        verdict = found.verdict
+        facts = {"theorem": found.theorem, "step": verdict.step, "status": verdict.status, "reason": verdict.reason}
+        return pd.DataFrame({"evaluation": np.arange(1, len(found.best) + 1), "ratio": found.best}).assign(**facts)
+
+    def draw(self, table: pd.DataFrame) -> dict[str, Any]:
+        """The best ratio against the evaluations."""
+        title = f"The instance on which {table['theorem'].iloc[0]} is tightest"
+        figure, (axes,) = panels(title, ["largest measured / bound so far, against the instances tried"])
+        axes.step(table["evaluation"], table["ratio"], where="post", color=COLOURS["hue-1"], linewidth=1.6)
+        axes.axhline(1, color=COLOURS["quiet"], linewidth=1)
+        axes.set(xlim=(1, max(2, len(table))), ylim=(0, None))
+        return {"attack": figure}
+
+    def answer(self, table: pd.DataFrame) -> Answer:
+        """What was found; open where the theorem hides its constant."""
+        last = table.iloc[-1]
+        what = "the largest implied constant" if last["status"] == "shape only" else "the largest measured/bound"
+        found = f"{what} found is {last['ratio']:.6g}, at k = {last['step']}, in {len(table)} evaluations"
+        violated = last["status"] == "violated"
+        status: Status = "yes" if violated else "open" if last["status"] == "shape only" else "no"
+        return Answer(f"{last['theorem']}: {found}", status, failed=violated)
 
 
 # --- what a candidate is ---------------------------------------------------------------------------------------

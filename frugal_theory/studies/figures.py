@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from frugal_theory.report.drawing import COLOURS
+from frugal_theory.report.drawing import COLOURS, HUES
 
-__all__ = ["panels", "picture"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["bars", "panels", "picture"]
 
 WIDTH, HEIGHT = 860, 330
 """Size of a figure, in points: as wide as a README is read."""
@@ -55,3 +58,17 @@ def picture(figure: Any, kind: Literal["png", "svg"] = "png") -> bytes:
     without = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     figure.savefig(file, format=kind, dpi=130, metadata=without)
     return file.getvalue()
+
+
+def bars(title: str, subtitle: str, table: pd.DataFrame, columns: Sequence[str], note: str = "", *, left: float = 270) -> Any:
+    """A horizontal bar a row of ``table``, named by its first column, of the ``columns`` one after the other."""
+    figure, (axes,) = panels(title, [subtitle], note, left=left, height=120 + 26 * len(table))
+    place, end = range(len(table))[::-1], [0.0] * len(table)
+    for hue, column in zip(HUES, columns, strict=False):
+        axes.barh(place, table[column], left=end, height=0.62, color=COLOURS[hue], label=column)
+        end = [a + b for a, b in zip(end, table[column], strict=True)]
+    axes.set_yticks(place, table.iloc[:, 0])
+    axes.grid(False, axis="y")
+    if len(columns) > 1:
+        axes.legend(frameon=False, fontsize=9.5, labelcolor=COLOURS["quiet"], loc="lower right")
+    return figure

@@ -12,10 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frugal_theory.config.load import ExperimentError, cells, dump
-from frugal_theory.evidence.workers import ClusterError, in_order
+from frugal_theory.config.load import cells, dump
+from frugal_theory.evidence.workers import in_order
 from frugal_theory.results.files import finished, make_folder, write_text
 from frugal_theory.studies.figures import picture
+from frugal_theory.studies.interruption import interruptible
 from frugal_theory.studies.kept import Pieces
 from frugal_theory.studies.study import ALONE, Answer, Study
 
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
 
     from frugal_theory.config import Experiment
 
-__all__ = ["INTERRUPTED", "Outcome", "beside", "carry_out"]
-
-INTERRUPTED = 130
-"""The exit status after Ctrl-C."""
+__all__ = ["Outcome", "beside", "carry_out"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def carry_out(
     make_folder(folder)
     run = _Kept(jobs, cluster, Pieces(folder / "cells", (study.name, source)), study.name)
     try:
-        with run.watched(), _in_one_line(run, folder):
+        with run.watched(), interruptible(folder, lambda: (len(run.pieces.used), run.total)):
             table = _measured(study, experiment, run)
             pictures, vectors = _drawn(study, table)
             answer = study.answer(table)
@@ -228,18 +226,3 @@ class _Kept:
 
     def _update(self) -> None:
         self._show(f"{self.name}{self._count}{': ' if self._text else ''}{self._text}")
-
-
-@contextmanager
-def _in_one_line(run: _Kept, folder: Path) -> Iterator[None]:
-    """Say in one line what Ctrl-C leaves behind (exit status 130), or what is wrong with the cluster."""
-    try:
-        yield
-    except ClusterError as error:
-        raise ExperimentError(str(error)) from error
-    except KeyboardInterrupt:
-        pieces = len(run.pieces.used)
-        left = f"{pieces} of {run.total} cells are kept in {folder}" if pieces else "nothing is kept"
-        again = "the same command continues with the rest" if pieces else "the same command begins again"
-        print(f"interrupted: {left}; {again}", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None

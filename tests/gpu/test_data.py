@@ -10,7 +10,7 @@ import tiny
 import torch
 
 import frugal_theory as ft
-from frugal_gpu.data import text, tokens
+from frugal_gpu.data import python_docs, text, tokens
 from frugal_gpu.data.batches import PADDING, Packed, batch_indices
 from frugal_theory.config import Data
 
@@ -206,13 +206,13 @@ def test_python_docs_are_docstrings_in_order_without_repetition(tmp_path, monkey
     )
     (tmp_path / "broken.py").write_text("def (", encoding="utf-8")
     (tmp_path / "test" / "t.py").write_text('"""A test."""', encoding="utf-8")
-    monkeypatch.setattr(text.sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
+    monkeypatch.setattr(python_docs.sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)  # as where it is not installed
-    text.python_docs.cache_clear()
+    python_docs.python_docs.cache_clear()
     try:
-        assert text.python_docs() == ("Module a.\n\nShared.\n\nDoes g.", "Module b.")
+        assert python_docs.python_docs() == ("Module a.\n\nShared.\n\nDoes g.", "Module b.")
     finally:
-        text.python_docs.cache_clear()
+        python_docs.python_docs.cache_clear()
 
 
 def test_c4_is_read_only_as_far_as_needed(monkeypatch):

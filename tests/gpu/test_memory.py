@@ -6,7 +6,8 @@ import torch
 import frugal_theory as ft
 from frugal_gpu import Frugal
 from frugal_gpu.model.llama import SHAPES, Shape, build_model, meta_model
-from frugal_gpu.studies.memory import memory_of, memory_table, state_bytes_held
+from frugal_gpu.optim.state import state_bytes_held
+from frugal_gpu.studies.memory import memory_of, memory_table
 from frugal_theory.config import Algorithm
 from frugal_theory.config.load import parse
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -15,29 +12,30 @@ from frugal_theory.algorithm.selection import stream
 from frugal_theory.evidence.exact.expectations import exact
 from frugal_theory.instance import instance_of
 from frugal_theory.premises import check_premises
+from tests.contributing import BLOCKS, LONGEST, TEXT
 from tests.tolerances import COMPLEX_STEP, FACTORISATION, ROUNDING, STANDARD_ERRORS
-
-TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-BLOCKS = dict(re.findall(r"^### (.+?)\n.*?^```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL))
-LONGEST = 60
-
-
-@pytest.fixture
-def block():
-    """``block("A rule")``: what is in the block's namespace; everything it adds is gone after the test."""
-    with ft.extended():
-
-        def run(title: str) -> dict[str, object]:
-            code = compile(BLOCKS[title], f"CONTRIBUTING.md: {title}", "exec", dont_inherit=True)  # not our annotations
-            namespace: dict[str, object] = {"__name__": f"contributing_{title.split()[-1]}"}
-            exec(code, namespace)
-            return namespace
-
-        yield run
 
 
 def test_there_is_a_short_block_for_everything_that_can_be_added():
-    assert list(BLOCKS) == ["A rule", "A subspace", "A problem", "A noise", "A premise", "A theorem"]
+    assert list(BLOCKS) == [
+        "A rule",
+        "A rule of one number",
+        "A rule of the residual",
+        "A subspace",
+        "A subspace with a basis",
+        "A subspace of blocks",
+        "A problem",
+        "A noise",
+        "A metric",
+        "A premise",
+        "A theorem",
+        "A study",
+        "A probe",
+        "A data source",
+        "A learning-rate schedule",
+        "A storage",
+        "A backend",
+    ]
     assert TEXT.count("```python") == len(BLOCKS)
     for code in BLOCKS.values():
         assert len(code.splitlines()) < LONGEST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -96,16 +97,17 @@ def test_too_small_a_budget_is_said_to_miss():
     assert not any(finding.alarm for finding in few.true)
 
 
-def test_the_command(monkeypatch, sheet):
-    monkeypatch.setattr("frugal_theory.studies.self_test.command.self_test", lambda **_: sheet)
-    result = CliRunner().invoke(app, ["self-test"])
+def test_the_command(monkeypatch, sheet, tmp_path):
+    monkeypatch.setattr("frugal_theory.studies.self_test.study.self_test", lambda **_: sheet)
+    result = CliRunner().invoke(app, ["self-test", "--out", str(tmp_path)])
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == sheet.sentence
     missed = Sheet((replace(sheet.planted[0], alarm=False), *sheet.findings[1:]), sheet.confidence)
-    monkeypatch.setattr("frugal_theory.studies.self_test.command.self_test", lambda **_: missed)
-    result = CliRunner().invoke(app, ["self-test"])
+    monkeypatch.setattr("frugal_theory.studies.self_test.study.self_test", lambda **_: missed)
+    result = CliRunner().invoke(app, ["self-test", "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert "✗" in result.stdout
+    assert json.loads((tmp_path / "study.json").read_text())["failed"] is True
 
 
 def test_a_budget_of_nothing_is_refused():

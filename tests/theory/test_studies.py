@@ -13,7 +13,8 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.studies import questions
-from frugal_theory.studies.runner import INTERRUPTED, carry_out
+from frugal_theory.studies.interruption import INTERRUPTED
+from frugal_theory.studies.runner import carry_out
 from frugal_theory.studies.study import Answer
 from tests.conftest import QUADRATIC
 

@@ -1,33 +1,41 @@
-"""The command ``frugal-theory self-test``: run it, show every finding that matters, count."""
+"""frugal-theory self-test: a row a planted fault, then the true ones with a false alarm, or all, then the count."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from frugal_theory.config.load import ExperimentError
-from frugal_theory.studies.self_test.run import Finding, Sheet, self_test
+if TYPE_CHECKING:
+    from rich.console import Console
 
-__all__ = ["print_sheet", "run"]
+    from frugal_theory.studies.self_test.run import Finding, Sheet
+
+__all__ = ["print_sheet", "self_test"]
 
 WIDTH = 140
 """Columns of the table where there is no terminal to measure."""
 
 
-def run(budget: float, seed: int, *, everything: bool = False) -> bool:
-    """Print the sheet and return whether it passed. Raises ExperimentError for a budget that is not positive."""
-    with Console(stderr=True).status("self-test") as status:
-        try:
-            sheet = self_test(
-                budget=budget, seed=seed, progress=lambda what, done, total: status.update(f"self-test {done}/{total}: {what}")
-            )
-        except ValueError as error:
-            raise ExperimentError(f"self-test: {error}") from error
+def self_test(
+    budget: Annotated[float, typer.Option("--budget", help="Multiplies the number of trials.")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the noise and of the sets.")] = 0,
+    everything: Annotated[bool, typer.Option("--all", help="Show the true counterparts too.")] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Results folder.")] = Path("runs/self-test"),
+) -> None:
+    """Plant false theorems and faulty engines. Exit status 1 unless all are caught and nothing true raises an alarm."""
+    from rich.console import Console
+
+    from frugal_theory.studies.runner import carry_out
+    from frugal_theory.studies.self_test.study import SelfTest, sheet_of
+
+    found = carry_out(SelfTest(budget, seed), None, out)
     console = Console()
-    print_sheet(console if console.is_terminal else Console(width=WIDTH), sheet, everything=everything)
-    return sheet.passed
+    print_sheet(console if console.is_terminal else Console(width=WIDTH), sheet_of(found.table), everything=everything)
+    if found.answer.failed:
+        raise typer.Exit(1)
 
 
 def print_sheet(console: Console, sheet: Sheet, *, everything: bool = False) -> None:
@@ -43,6 +51,8 @@ def print_sheet(console: Console, sheet: Sheet, *, everything: bool = False) -> 
 
 def _print(console: Console, title: str, findings: list[Finding]) -> None:
     """Measured over bound for a theorem, over the exact expectation for an engine; how far off in standard errors."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in (title, "", "on", "verdict"):
         table.add_column(name)

@@ -1,52 +1,56 @@
-"""The command ``frugal-theory ladder``: climb, write what was found, print a row a rung."""
+"""frugal-theory ladder: a row a rung, the lowest first."""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import typer
 
-from frugal_theory.config import Experiment
-from frugal_theory.config.load import dump
-from frugal_theory.results.files import finished, make_folder, write_text
-from frugal_theory.studies.ladder.ladder import Ladder, climb, ready
+from frugal_theory.commands.options import CORES, ExperimentFile, Jobs, Out, Settings
+from frugal_theory.config.load import dump, load, parse_overrides
 from frugal_theory.verdicts.status import LINKS
 
-__all__ = ["run"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from frugal_theory.studies.ladder import Ladder
+
+__all__ = ["ladder"]
 
 
-def run(experiment: Experiment, folder: Path, jobs: int) -> bool:
-    """The command: climb, write ``folder``/ladder.json and ladder.parquet, print. False if a rung is out of order."""
-    import pandas as pd
+def ladder(experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = None) -> None:
+    """Hold Monte Carlo, exact expectation, worst case and bounds of one short run in order. Exit status 1 if they are not."""
+    from rich.console import Console
 
-    cells = ready(experiment)
-    make_folder(folder)
-    try:
-        with Console(stderr=True).status("ladder") as status:
-            found = climb(experiment, cells, jobs, lambda what: status.update(f"ladder: {what}"))
-    except KeyboardInterrupt:
-        print(f"interrupted: nothing was written to {folder}", file=sys.stderr)
-        raise SystemExit(130) from None
+    from frugal_theory.results.files import finished, write_text
+    from frugal_theory.studies.ladder.study import LadderStudy
+    from frugal_theory.studies.runner import beside, carry_out
+
+    loaded, study = load(experiment, parse_overrides(settings or [])), LadderStudy()
+    folder = out or Path("runs") / loaded.name
+    outcome = carry_out(study, loaded, beside(folder, loaded.name, study), jobs=jobs or CORES)
     with finished(folder / "ladder.parquet") as temporary:
-        pd.concat([one.frame() for one in found], ignore_index=True).to_parquet(temporary, index=False)
-    content = {"experiment": dump(experiment), "ladders": [one.record() for one in found]}
+        outcome.table.drop(columns=["in_order", "sentence"]).to_parquet(temporary, index=False)
+    content = {"experiment": dump(loaded), "ladders": [one.record() for one in study.found]}
     write_text(folder / "ladder.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     if not any((folder / part).exists() for part in ("theory", "training")):
-        write_text(folder / "experiment.toml", dump(experiment))
+        write_text(folder / "experiment.toml", dump(loaded))
     console = Console()
-    for one in found:
+    for one in study.found:
         _print(console, one)
     console.print(f"Results: {folder}   Report: frugal-theory report {folder}", highlight=False, soft_wrap=True)
-    return not any(one.out_of_order for one in found)
+    if outcome.answer.failed:
+        raise typer.Exit(1)
 
 
 def _print(console: Console, found: Ladder) -> None:
     """A row a rung, the lowest first, with what became of its comparison; why a rung is missing, below."""
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column(escape(found.label) or "rung", no_wrap=True, header_style="bold", min_width=18)
     table.add_column(f"up to k = {found.steps}", justify="right", no_wrap=True)

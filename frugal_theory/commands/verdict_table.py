@@ -1,0 +1,71 @@
+"""Verdicts as a terminal shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from frugal_theory.verdicts.status import STATUSES, counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from frugal_theory.verdicts.claims import Claims
+    from frugal_theory.verdicts.verdict import Verdict
+
+__all__ = ["print_summary", "print_verdicts", "verdict_sentence"]
+
+
+def print_verdicts(console: Console, ready: Sequence[Claims], verdicts: Sequence[Verdict]) -> None:
+    """The verdicts, a small table a cell; what is not applicable is one quiet line with its reason."""
+    for study in ready:
+        if study.cell.label:
+            console.print(f"\n[bold]{study.cell.label}[/bold]", highlight=False)
+        table = Table(box=None, pad_edge=False, show_header=study is ready[0], header_style="dim")
+        for name, width in (("theorem", 14), ("verdict", 16)):
+            table.add_column(name, min_width=width, no_wrap=True)
+        for name in ("measured", "bound", "measured/bound"):
+            table.add_column(name, min_width=10, justify="right", no_wrap=True)
+        quiet = []
+        for verdict in (v for v in verdicts if v.cell is study.cell.settings):
+            sign = STATUSES[verdict.status]
+            if verdict.bound is None or verdict.measured is None or verdict.tightness is None:
+                quiet.append(
+                    f"  {sign.mark} {verdict.theorem} not applicable: {verdict.reason[0].lower()}{verdict.reason[1:-1]}"
+                )
+                continue
+            numbers = (f"{verdict.measured:.4g}", f"{verdict.bound:.4g}", f"{100 * verdict.tightness:.0f} %")
+            table.add_row(f"  {verdict.theorem}", f"[{sign.style}]{sign.mark} {verdict.status}[/]", *numbers)
+        if table.row_count:
+            console.print(table)
+        for line in quiet:
+            console.print(line, style="dim", highlight=False, markup=False)
+        for verdict in verdicts:
+            if verdict.cell is study.cell.settings and verdict.status in ("violated", "inconclusive"):
+                console.print(f"  {verdict.theorem}: {verdict.reason}", style=STATUSES[verdict.status].style, highlight=False)
+
+
+def print_summary(console: Console, records: Sequence[dict[str, Any]]) -> None:
+    """A row a cell, a column a theorem: the mark of each verdict and how much of the bound was measured."""
+    names = list(dict.fromkeys(record["theorem"] for record in records))
+    table = Table("", *names, box=None, pad_edge=False, header_style="bold")
+    for label in dict.fromkeys(record.get("label", "") for record in records):
+        row = {record["theorem"]: record for record in records if record.get("label", "") == label}
+        table.add_row(label, *(_mark(row[name]) for name in names))
+    console.print(table)
+    console.print("  ".join(f"[{sign.style}]{sign.mark}[/] {status}" for status, sign in STATUSES.items()), highlight=False)
+
+
+def _mark(record: dict[str, Any]) -> str:
+    status, share = record["status"], record["tightness"]
+    number = f" {100 * share:.0f} %" if isinstance(share, float) else ""
+    return f"[{STATUSES[status].style}]{STATUSES[status].mark}{number}[/]"
+
+
+def verdict_sentence(verdicts: Sequence[Verdict], confidence: float) -> str:
+    """How many verdicts of each status, in one sentence."""
+    return (
+        f"{counted(v.status for v in verdicts)}. Confidence {100 * confidence:g} % for all {len(verdicts)} verdicts together."
+    )

@@ -1,0 +1,58 @@
+"""The self-test as a study: a row a finding."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from frugal_theory.config.load import ExperimentError
+from frugal_theory.studies.self_test.run import Finding, Sheet, self_test
+from frugal_theory.studies.study import Answer, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["SelfTest", "sheet_of"]
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Every planted falsehood and its true counterpart, with trials times ``budget``; all share one error level."""
+
+    budget: float = 1.0
+    seed: int = 0
+
+    name = "self-test"
+    question = "Is every planted fault caught, and does nothing true raise an alarm?"
+    by_cell = False
+
+    def measure(self, _: None, run: Run) -> pd.DataFrame:
+        """A row a finding. Raises ExperimentError for a budget that is not positive."""
+        import pandas as pd
+
+        def progress(what: str, done: int, total: int) -> None:
+            run.say(what)
+            run.progress(done, total)
+
+        try:
+            sheet = self_test(budget=self.budget, seed=self.seed, progress=progress)
+        except ValueError as error:
+            raise ExperimentError(f"self-test: {error}") from error
+        return pd.DataFrame([{**asdict(finding), "confidence": sheet.confidence} for finding in sheet.findings])
+
+    def draw(self, _: pd.DataFrame) -> dict[str, Any]:
+        """The table says all of it."""
+        return {}
+
+    def answer(self, table: pd.DataFrame) -> Answer:
+        """Yes, or the claim that faults are caught has failed."""
+        sheet = sheet_of(table)
+        return Answer(sheet.sentence, "yes" if sheet.passed else "no", failed=not sheet.passed)
+
+
+def sheet_of(table: pd.DataFrame) -> Sheet:
+    """The findings of a table."""
+    rows = table.drop(columns="confidence").to_dict("records")
+    return Sheet(
+        tuple(Finding(**{str(key): value for key, value in row.items()}) for row in rows), float(table["confidence"].iloc[0])
+    )
