@@ -34,10 +34,14 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experi
     return parse(text, source=str(path), overrides=overrides)
 
 
-def parse(text: str, source: str = "experiment", overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """The same as :func:`load` for a TOML text; ``source`` is what error messages call it."""
+def parse(text: str | Mapping[str, Any], source: str = "experiment", overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """The same as :func:`load` for a TOML text, or for the tables themselves; ``source`` is what error messages call it.
+
+    >>> parse({"name": "mine", "algorithm": {"density": 0.5}}, overrides={"algorithm.state_full": "lion"}).algorithm.state_full
+    Lion(rule='lion', betas=(0.9, 0.99))
+    """
     try:
-        table = tomllib.loads(text)
+        table = tomllib.loads(text) if isinstance(text, str) else plain(text)
     except tomllib.TOMLDecodeError as error:
         raise ExperimentError(f"{source}: invalid TOML: {error}") from None
     for key, value in (overrides or {}).items():

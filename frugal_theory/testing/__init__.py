@@ -1,4 +1,4 @@
-"""For your own work: checks of a problem, a noise, a rule and a theorem against their contracts, and hypothesis strategies.
+"""For your own work: checks of a problem, a noise, a rule and a theorem against their contracts, false theorems, strategies.
 
     from frugal_theory.testing import check_problem
     check_problem(MyProblem())        # raises ContractError, naming what is wrong
@@ -7,6 +7,7 @@ The toolkit's own are held against the same checks by its tests.
 """
 
 from frugal_theory.testing.contract import ContractError
+from frugal_theory.testing.false_theorem import Changed, scaled
 from frugal_theory.testing.noise import check_noise
 from frugal_theory.testing.problem import check_problem
 from frugal_theory.testing.rule import check_rule
@@ -14,6 +15,7 @@ from frugal_theory.testing.strategies import algorithms, experiments, quadratics
 from frugal_theory.testing.theorem import check_theorem
 
 __all__ = [
+    "Changed",
     "ContractError",
     "algorithms",
     "check_noise",
@@ -22,4 +24,5 @@ __all__ = [
     "check_theorem",
     "experiments",
     "quadratics",
+    "scaled",
 ]

@@ -81,12 +81,9 @@ def test_a_violated_theorem_is_exit_status_1(folder):
     """A theorem that is false: the SGD bound a thousand times too small."""
     script = folder / "false.py"
     script.write_text(
-        "from frugal_theory.theorems import THEOREMS, Sgd\n"
-        "class False_(Sgd):\n"
-        "    name = 'false'\n"
-        "    def bound(self, setting):\n"
-        "        return super().bound(setting) / 1000\n"
-        "THEOREMS['false'] = False_()\n"
+        "import frugal_theory as ft\n"
+        "from frugal_theory.testing import scaled\n"
+        "ft.add_theorem(scaled(ft.THEOREMS['sgd'], 0.001, name='false'))\n"
         "from frugal_theory.commands.main import main\n"
         "main()\n"
     )

@@ -12,6 +12,7 @@ from frugal_theory.config.load import dump
 from frugal_theory.evidence.moments import Moments, pooled, sampled
 from frugal_theory.results.files import make_folder
 from frugal_theory.results.interrupted import load_cell, save_cell
+from frugal_theory.testing import Changed, scaled
 from frugal_theory.theorems import THEOREMS
 from frugal_theory.verdicts.claims import claims_of
 from frugal_theory.verdicts.judging import error_level, judge
@@ -23,25 +24,7 @@ from tests.tolerances import ROUNDING, STANDARD_ERRORS
 METRIC = "squared_gradient_norm"
 
 
-class Scaled:
-    """The SGD theorem with its bound times a factor, or with a bound of one's own."""
-
-    def __init__(self, factor=1.0, bound=None):
-        self.factor, self.own, self.name = factor, bound, "scaled"
-
-    def __getattr__(self, name):
-        if name.startswith("__") or name == "measure":
-            raise AttributeError(name)
-        return getattr(THEOREMS["sgd"], name)
-
-    def bound(self, setting):
-        return self.factor * THEOREMS["sgd"].bound(setting) if self.own is None else np.full(setting.steps, self.own)
-
-
-class Hidden(Scaled):
-    """The same with its constants hidden."""
-
-    explicit = False
+SGD = THEOREMS["sgd"]
 
 
 @pytest.fixture
@@ -61,11 +44,11 @@ def regression():
 
 def tight(experiment, margin):
     """The theorem whose bound is ``margin`` times what many trials measure, at the horizon where it is closest."""
-    (study,) = claims_of(experiment, [Scaled()])
+    (study,) = claims_of(experiment, [SGD])
     measured = ft.simulate(
         experiment.model_copy(update={"simulation": experiment.simulation.model_copy(update={"trials": 4096})})
     )
-    return Scaled(margin * float(np.max(measured.mean / study.theorems[0].bound(study.setting))))
+    return scaled(SGD, margin * float(np.max(measured.mean / study.theorems[0].bound(study.setting))))
 
 
 def test_the_looks_double_up_to_the_budget(quadratic):
@@ -103,7 +86,7 @@ def test_pooled_evidence_is_that_of_all_trials():
 
 def test_trials_that_are_added_are_new_ones(regression):
     """Trials 0–31 and 32–63 make up the 64; the second half does not repeat the first."""
-    ready = claims_of(regression(64), [Scaled()])
+    ready = claims_of(regression(64), [SGD])
     (whole,) = gather_all(ready)
     (first,) = gather_all(ready, trials=[(0, 32)])
     (second,) = gather_all(ready, trials=[(32, 64)])
@@ -138,9 +121,9 @@ def test_the_budget_is_kept(regression):
 def test_an_exact_expectation_needs_no_more_trials(quadratic):
     """On the quadratic the first look is left open, and the exact engine settles it at once."""
     experiment = quadratic({"algorithm.density": 0.0, "simulation.trials": 4})
-    (study,) = claims_of(experiment, [Scaled()])
+    (study,) = claims_of(experiment, [SGD])
     exact = ft.exact(experiment).mean
-    theorem = Scaled(1.001 * float(np.max(exact / study.theorems[0].bound(study.setting))))
+    theorem = scaled(SGD, 1.001 * float(np.max(exact / study.theorems[0].bound(study.setting))))
     (verdict,) = ft.verify(experiment, theorems=[theorem])
     assert (verdict.status, verdict.source) == ("holds", "exact")
 
@@ -164,7 +147,7 @@ def test_heavy_tails_have_no_interval_and_get_no_trials(regression):
     """Student noise with ν ≤ 6: ‖g‖² has no skewness, and no number of trials makes an interval of its average."""
     noise = {"kind": "student-t", "degrees_of_freedom": 5.0, "sigma": 0.1}
     experiment = ft.parse(dump(regression(16)), "heavy.toml", {"noise": noise})
-    (verdict,) = ft.verify(experiment, theorems=[Scaled(100.0)])
+    (verdict,) = ft.verify(experiment, theorems=[scaled(SGD, 100.0)])
     assert (verdict.status, verdict.trials, verdict.upper) == ("inconclusive", 16, None)
     assert "no sixth moment" in verdict.reason
     found = ft.simulate(experiment)
@@ -173,14 +156,14 @@ def test_heavy_tails_have_no_interval_and_get_no_trials(regression):
     both = pooled(found, found)
     assert np.isposinf(both.upper[1:]).all()
     assert both.notes == found.notes
-    (shape,) = ft.verify(experiment, theorems=[Hidden(0.01)])
+    (shape,) = ft.verify(experiment, theorems=[scaled(SGD, 0.01, explicit=False)])
     assert (shape.status, shape.implied_constant) == ("shape only", np.inf)
     assert "no sixth moment" in shape.reason
 
 
 def test_a_shape_takes_the_exact_expectation_where_trials_have_no_interval(quadratic):
     noise = {"kind": "student-t", "degrees_of_freedom": 5.0, "sigma": 0.1}
-    (shape,) = ft.verify(quadratic({"noise": noise, "algorithm.density": 0.0}), theorems=[Hidden()])
+    (shape,) = ft.verify(quadratic({"noise": noise, "algorithm.density": 0.0}), theorems=[scaled(SGD, 1.0, explicit=False)])
     assert (shape.status, shape.source) == ("shape only", "exact")
     assert shape.implied_constant == pytest.approx(shape.tightness)
 
@@ -191,7 +174,7 @@ REPETITIONS = 400
 
 def settled_share(regression) -> float:
     """The share of runs of averages of χ²_1 that settle although the bound is their expectation: each of these is an error."""
-    (study,) = claims_of(regression(8), [Scaled(bound=1.0)])
+    (study,) = claims_of(regression(8), [Changed(SGD, "a bound of 1", lambda setting: np.ones(setting.steps))])
     rng = np.random.default_rng(5)
 
     def trials(first, last):
@@ -223,7 +206,7 @@ def test_a_level_that_forgets_the_looks_is_too_large(regression, monkeypatch):
 
 @pytest.mark.parametrize("trials", [1, 2])
 def test_one_or_two_trials_cannot_tell_how_many_are_needed(regression, trials):
-    (verdict,) = ft.verify(regression(trials, max_trials=trials), theorems=[Scaled()])
+    (verdict,) = ft.verify(regression(trials, max_trials=trials), theorems=[SGD])
     assert verdict.status == "inconclusive"
     assert verdict.trials_needed is None
     assert next_look((trials, 4, 8, 1024), trials, [verdict]) == 4

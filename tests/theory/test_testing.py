@@ -264,27 +264,22 @@ def test_a_noise_that_lacks_a_method_is_named():
 # --- planted faults: rules -------------------------------------------------------------------------------------------
 
 
-class Spoilt(Sgdm):
+class Spoilt:
     """SGDM with β = 0.9 and one fault."""
 
     def __init__(self, fault):
-        super().__init__(0.9)
-        object.__setattr__(self, "fault", fault)
-        object.__setattr__(self, "calls", 0)
-        if fault == "square":
-            object.__setattr__(self, "vectors", ())
-            object.__setattr__(self, "squares", ("momentum",))
-        if fault == "name":
-            object.__setattr__(self, "vectors", ("velocity",))
+        self.fault, self.calls, self.true = fault, 0, Sgdm(beta=0.9)
+        self.vectors = {"square": (), "name": ("velocity",)}.get(fault, ("momentum",))
+        self.squares = ("momentum",) if fault == "square" else ()
 
     def init(self, like):
         return {"momentum": np.ones_like(like) if self.fault == "ones" else np.zeros_like(like)}
 
-    def update(self, statistics, gradient):
-        object.__setattr__(self, "calls", self.calls + 1)
+    def update(self, statistics, gradient, seen=None):
+        self.calls += 1
         if self.fault == "in place":
             statistics["momentum"] *= 0.9
-        update, new = super().update(statistics, gradient)
+        update, new = self.true.update(statistics, gradient, seen)
         if self.fault == "state":
             update = update * self.calls
         if self.fault == "mix":

@@ -9,6 +9,7 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.testing import scaled
 from frugal_theory.theorems import THEOREMS
 from frugal_theory.theorems.run_length import RunLength
 from frugal_theory.theorems.sgd import Sgd
@@ -73,16 +74,6 @@ def test_real_data_with_real_minibatch_noise(quadratic):
     assert 0 < verdict.tightness < 1
 
 
-class Tightened(Sgd):
-    """The SGD bound times a factor: false for any factor below the measured tightness."""
-
-    def __init__(self, factor):
-        self.factor = factor
-
-    def bound(self, setting):
-        return self.factor * super().bound(setting)
-
-
 TIGHT = {
     "algorithm.density": 0.0,
     "algorithm.learning_rate": 0.5,
@@ -94,7 +85,7 @@ TIGHT = {
 
 def test_a_bound_below_its_tight_value_is_violated(quadratic):
     """On λ = L, from the optimum, the SGD bound is attained in stationarity: 0.9 of it is false."""
-    true, false = ft.verify(quadratic(TIGHT), theorems=[Sgd(), Tightened(0.9)])
+    true, false = ft.verify(quadratic(TIGHT), theorems=[Sgd(), scaled(Sgd(), 0.9)])
     assert true.status == "holds"
     assert true.tightness > 0.93
     assert false.status == "violated"
@@ -108,7 +99,7 @@ NONCONVEX = {"problem": {"kind": "nonconvex"}, "algorithm.density": 0.0, "algori
 def test_a_bound_within_the_interval_is_inconclusive(quadratic):
     few = quadratic(NONCONVEX | {"simulation": {"steps": 30, "trials": 4}})
     measured = ft.verify(few, theorems=[Sgd()])[0].tightness
-    (verdict,) = ft.verify(few, theorems=[Tightened(measured)])
+    (verdict,) = ft.verify(few, theorems=[scaled(Sgd(), measured)])
     assert verdict.status == "inconclusive"
     assert "trials would settle it" in verdict.reason or "reaches" in verdict.reason
 
@@ -118,7 +109,7 @@ def test_what_monte_carlo_leaves_open_is_settled_by_the_exact_expectation(quadra
     few = quadratic(TIGHT | {"simulation": {"steps": 30, "trials": 4}})
     evidence = ft.exact(few)
     ratio = float(np.max(evidence.mean / ft.bound(few, "sgd")))
-    above, below = ft.verify(few, theorems=[Tightened(1.02 * ratio), Tightened(0.98 * ratio)])
+    above, below = ft.verify(few, theorems=[scaled(Sgd(), 1.02 * ratio), scaled(Sgd(), 0.98 * ratio)])
     assert (above.status, above.source) == ("holds", "exact")
     assert (below.status, below.source) == ("violated", "exact")
     assert above.lower == above.measured == above.upper

@@ -13,7 +13,8 @@ from frugal_theory.evidence.horizons import JUDGED, horizons
 from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
 from frugal_theory.studies.self_test.engines import FAULTS
 from frugal_theory.studies.self_test.stages import ENGINE, STAGES, build
-from frugal_theory.studies.self_test.theorems import PLANTS, TIGHT, scaled
+from frugal_theory.studies.self_test.theorems import PLANTS, TIGHT
+from frugal_theory.testing.false_theorem import scaled
 from frugal_theory.theorems import THEOREMS, Theorem
 from frugal_theory.verdicts.claims import Claims, claims_of
 from frugal_theory.verdicts.verdict import Verdict

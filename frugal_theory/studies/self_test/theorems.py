@@ -9,29 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.run_lengths import RunLengths
-from frugal_theory.theorems import THEOREMS, Setting, Theorem
+from frugal_theory.testing.false_theorem import Changed
+from frugal_theory.theorems import THEOREMS, Setting
 
-__all__ = ["PLANTS", "TIGHT", "Changed", "Plant", "scaled"]
+__all__ = ["PLANTS", "TIGHT", "Plant"]
 
 Array = NDArray[np.float64]
 Change = Callable[[Setting], Setting]
-
-
-class Changed:
-    """A theorem whose bound is another one, and perhaps its metric; all the rest is the original's."""
-
-    def __init__(self, theorem: Theorem, what: str, bound: Callable[[Setting], Array], metric: str | None = None) -> None:
-        self.name, self.title, self.source = theorem.name, what, "the self-test"
-        self.statement = f"{theorem.statement}   [{what}]"
-        self.explicit, self.metric = True, metric or theorem.metric
-        self.covers, self.largest_step, self.bound = theorem.covers, theorem.largest_step, bound
-        if metric is None and hasattr(theorem, "measure"):
-            self.measure = theorem.measure
-
-
-def scaled(theorem: Theorem, factor: float, what: str) -> Changed:
-    """The theorem with its bound times a factor."""
-    return Changed(theorem, what, lambda setting: factor * theorem.bound(setting))
 
 
 @dataclass(frozen=True)
