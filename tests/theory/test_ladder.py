@@ -305,7 +305,7 @@ def test_the_command_writes_what_it_found(tmp_path: Any) -> None:
     assert set(curves["rung"]) == {rung["name"] for rung in ladder["rungs"]}
     last = curves.groupby("rung")["value"].last()
     assert all(last[rung["name"]] == rung["value"] for rung in ladder["rungs"])
-    assert sorted(file.name for file in out.iterdir()) == ["experiment.toml", "ladder.json", "ladder.parquet"]
+    assert sorted(file.name for file in out.iterdir()) == ["experiment.toml", "ladder.json", "ladder.parquet", "studies"]
 
 
 def test_out_of_order_is_exit_status_1(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
