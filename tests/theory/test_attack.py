@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import frugal_theory as ft
 from frugal_theory.commands.main import app
 from frugal_theory.studies.attack import OPTIMIZERS, attack
-from frugal_theory.studies.self_test.theorems import scaled
+from frugal_theory.testing import scaled
 from frugal_theory.theorems import THEOREMS
 from tests.tolerances import ATTAINED, ROUNDING
 
@@ -75,7 +75,7 @@ def test_sets_are_searched_and_written(quadratic):
 
 
 def test_a_theorem_that_falls_is_reported_with_exit_status_1(quadratic, tmp_path, monkeypatch):
-    monkeypatch.setitem(THEOREMS, "sgd", scaled(THEOREMS["sgd"], 0.9, "false"))
+    monkeypatch.setitem(THEOREMS._entries, "sgd", scaled(THEOREMS["sgd"], 0.9, "false"))
     path = tmp_path / "sgd.toml"
     path.write_text(ft.dump(quadratic(SGD)), encoding="utf-8")
     worst = tmp_path / "worst.toml"

@@ -18,7 +18,7 @@ from frugal_theory.evidence.exact import expectations as exact_module
 from frugal_theory.evidence.worst_case import programs as worst_module
 from frugal_theory.studies.ladder import Rung, ladders
 from frugal_theory.studies.ladder.rung import compare
-from frugal_theory.studies.self_test.theorems import scaled
+from frugal_theory.testing import scaled
 from frugal_theory.theorems import THEOREMS
 from tests.tolerances import PRINTED, ROUNDING, SOLVERS_AGREE
 
@@ -127,7 +127,7 @@ def test_sets_that_change_are_climbed_in_the_weighted_norm() -> None:
     ],
 )
 def test_a_bound_that_is_too_small_is_flagged(monkeypatch: pytest.MonkeyPatch, theorem: str, factor: float, pair: Any) -> None:
-    monkeypatch.setitem(THEOREMS, theorem, scaled(THEOREMS[theorem], factor, "false"))
+    monkeypatch.setitem(THEOREMS._entries, theorem, scaled(THEOREMS[theorem], factor, "false"))
     ladder = ft.ladder(experiment())
     assert [(link.lower, link.upper) for link in ladder.out_of_order] == [pair]
     (link,) = ladder.out_of_order
@@ -141,7 +141,7 @@ def test_half_the_run_length_bound_is_below_the_worst_case(monkeypatch: pytest.M
     """At K = 20 half of 2.95 is less than 1.603, so the worst case refutes it; the sharp rung is taken out of the way."""
     monkeypatch.setattr(worst_module, "HORIZONS", ())
     for theorem in ("run_length", "run_length_sharp"):
-        monkeypatch.setitem(THEOREMS, theorem, scaled(THEOREMS["run_length"], 0.5, "false"))
+        monkeypatch.setitem(THEOREMS._entries, theorem, scaled(THEOREMS["run_length"], 0.5, "false"))
     ladder = ft.ladder(experiment({"simulation.steps": 20}))
     assert ("worst_case", "run_length") in statuses(ladder)
     assert statuses(ladder)[("worst_case", "run_length")] == "not below"
@@ -309,7 +309,7 @@ def test_the_command_writes_what_it_found(tmp_path: Any) -> None:
 
 
 def test_out_of_order_is_exit_status_1(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(THEOREMS, "sgdm", scaled(THEOREMS["sgdm"], 0.5, "false"))
+    monkeypatch.setitem(THEOREMS._entries, "sgdm", scaled(THEOREMS["sgdm"], 0.5, "false"))
     path, out = tmp_path / "short.toml", tmp_path / "out"
     path.write_text(SGDM, encoding="utf-8")
     done = CliRunner().invoke(app, ["ladder", str(path), "--out", str(out), "--set", "simulation.steps=1"])
