@@ -41,15 +41,15 @@ class Split:
 
     def update(self, state: State, g: Array, seen: Seen | None = None) -> tuple[Array, State]:
         """The update of the formula above, and both new states."""
-        residual = self.part.residual(g)
-        if self.part.empty:
+        part, reading = self.part, self.reading
+        residual = part.residual(g)
+        if part.empty:
             update, free = self.free.update(state["free"], residual, seen)
             return update, {**state, "free": free}
-        inside, kept = self.part.project(g), state["full"]
-        full_update, new = self.full.update(self.part.see(kept, self.reading), inside)
+        inside, kept = part.project(g), state["full"]
+        full_update, new = self.full.update(part.see(kept, reading), inside)
         free_update, free = self.free.update(state["free"], residual, Seen(inside, full_update))
-        update = self.part.lift(full_update) + free_update
-        return update, {"full": self.part.keep(kept, new, self.reading), "free": free}
+        return part.lift(full_update) + free_update, {"full": part.keep(kept, new, reading), "free": free}
 
 
 @dataclass(frozen=True)

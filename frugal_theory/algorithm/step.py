@@ -94,7 +94,7 @@ def step(
         else:
             u, new_statistics[name], new_free[name] = _one_by_one(split, state, name, gradient)
         new_parameters[name] = (1 - alpha * algorithm.weight_decay) * parameters[name] - alpha * u
-    return new_parameters, replace(state, step=state.step + 1, statistics=new_statistics, free=new_free)
+    return new_parameters, State(state.step + 1, state.parts, new_statistics, state.trials, state.bases, new_free)
 
 
 def _side_by_side(full: Rule, free: Rule) -> bool:
