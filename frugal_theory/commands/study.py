@@ -49,9 +49,9 @@ def answer_all(
 
     if not names:
         _list()
-    for one, experiment, path in _prepared(names, parse_overrides(settings or [])):
+    for one, experiment, source in _prepared(names, parse_overrides(settings or [])):
         print(f"{one.name}: {one.question}", flush=True)
-        source, place = path.read_text(encoding="utf-8"), folder(one.name)
+        place = folder(one.name)
         found = carry_out(one, experiment, place, jobs=jobs or CORES, cluster=cluster, source=source)
         print(f"    {found.answer.sentence}")
         print(f"    {found.answer.status}; {found.seconds:.1f} s; {place}\n", flush=True)
@@ -59,31 +59,30 @@ def answer_all(
 
 
 def _list() -> None:
-    from frugal_theory.studies import questions
+    from frugal_theory.studies.questions import STUDIES
 
-    for name in questions.names():
-        print(f"{name:20} {questions.question(name).question}")
+    for name, one in STUDIES.items():
+        print(f"{name:20} {one.question}")
     print("\nfrugal-theory study NAME answers one, frugal-theory study all every one, frugal-theory study PATH.py your own.")
 
 
-def _prepared(names: Sequence[str], overrides: Mapping[str, Any]) -> list[tuple[Study, Experiment, Path]]:
-    """The studies of these names, their experiments and their files; "all" is every question.
+def _prepared(names: Sequence[str], overrides: Mapping[str, Any]) -> list[tuple[Study, Experiment | None, str]]:
+    """The studies of these names, their experiments and their texts; "all" is every one that has a name.
 
     Everything is read before anything runs. Raises ExperimentError, in one line, for a name that is none.
     """
-    from frugal_theory.studies import questions
+    from frugal_theory.studies.questions import STUDIES, from_file
 
-    asked = [name for name in dict.fromkeys(names) if name != "all"]
-    known = questions.names()
-    for name in asked:
-        if name not in known and not name.endswith(".py"):
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    for name in names:
+        if name not in STUDIES and name != "all" and not name.endswith(".py"):
+            close = difflib.get_close_matches(name, STUDIES, n=1, cutoff=0.5)
             hint = f'did you mean "{close[0]}"? ' if close else ""
-            raise ExperimentError(f'study: "{name}" is not a study; {hint}allowed: {", ".join(known)}, all, or a file.py')
+            raise ExperimentError(f'study: "{name}" is not a study; {hint}allowed: {", ".join(STUDIES)}, all, or a file.py')
     found = []
-    for name in [*(known if "all" in names else ()), *(name for name in asked if name not in known or "all" not in names)]:
-        own = name.endswith(".py")
-        path = Path(name) if own else questions.FOLDER / f"{name}.py"
-        one = questions.from_file(path) if own else questions.question(name)
-        found.append((one, load(path.with_suffix(".toml"), overrides), path))
+    asked = [name for given in names for name in (STUDIES if given == "all" else [given])]
+    for name in dict.fromkeys(asked):
+        one = STUDIES[name] if name in STUDIES else from_file(Path(name))
+        path = Path(name) if name not in STUDIES else getattr(one, "path", None)
+        experiment = None if path is None else load(path.with_suffix(".toml"), overrides)
+        found.append((one, experiment, "" if path is None else path.read_text(encoding="utf-8")))
     return found

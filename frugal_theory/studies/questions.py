@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import frugal_theory
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import ExperimentError, load
+from frugal_theory.config.registry import Registry
 from frugal_theory.studies.study import Answer, Run, Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FOLDER", "Question", "from_file", "names", "question"]
+__all__ = ["FOLDER", "STUDIES", "Question", "experiment", "from_file", "names"]
 
 FOLDER = Path(frugal_theory.__file__).parent / "simulations"
 """Experiments and questions. In a checkout a link to simulations/; an installed package has them here."""
@@ -84,9 +85,16 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.py") if path.with_suffix(".toml").exists())
 
 
-def question(name: str) -> Question:
-    """The question of this package with that name."""
-    return Question(import_module(f"{frugal_theory.__name__}.{FOLDER.name}.{name}"))
+STUDIES: Registry[Study] = Registry(
+    "study",
+    "frugal_theory.studies.questions:STUDIES",
+    {name: f"{frugal_theory.__name__}.{FOLDER.name}.{name}:__name__" for name in names()},
+    each=lambda module: Question(import_module(module)),
+)
+"""What ``frugal-theory study`` answers by name: the questions of this package, and studies that were added.
+
+Of the latter one with a ``path``, a file beside its experiment, is measured on that experiment, others on none.
+"""
 
 
 def experiment(name: str, overrides: Mapping[str, Any] | None = None) -> Experiment:

@@ -33,7 +33,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", questions.names())
 def test_a_question_is_complete(name):
-    asked = questions.question(name)
+    asked = questions.STUDIES[name]
     assert asked.question.endswith("?")
     assert questions.experiment(name).name.replace("-", "_") == name
     assert (questions.FOLDER / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import frugal_theory as ft
+from frugal_theory.commands.main import app
 from frugal_theory.studies import questions
 from frugal_theory.studies.interruption import INTERRUPTED
 from frugal_theory.studies.runner import carry_out
@@ -188,7 +190,17 @@ def test_the_list_names_every_question(tmp_path):
     done = study(cwd=tmp_path)
     assert done.returncode == 0
     for name in questions.names():
-        assert f"{name:20} {questions.question(name).question}" in done.stdout
+        assert f"{name:20} {questions.STUDIES[name].question}" in done.stdout
+
+
+def test_a_study_is_added_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with ft.extended():
+        questions.STUDIES.add("toy", Toy(failed=True))
+        found = CliRunner().invoke(app, ["study", "toy", "--jobs", "1"])
+    assert found.exit_code == 1
+    assert found.stdout.startswith("toy: Does a claim fail?\n    The sum is 7.5.\n    open; ")
+    assert files(tmp_path / "runs" / "toy") == ["study.json", "table.csv"]
 
 
 def test_a_failed_claim_is_exit_status_1(place):

@@ -52,7 +52,6 @@ class SelfTest:
 
 def sheet_of(table: pd.DataFrame) -> Sheet:
     """The findings of a table."""
-    rows = table.drop(columns="confidence").to_dict("records")
-    return Sheet(
-        tuple(Finding(**{str(key): value for key, value in row.items()}) for row in rows), float(table["confidence"].iloc[0])
-    )
+    columns = table.drop(columns="confidence")
+    findings = tuple(Finding(**dict(zip(columns, row, strict=True))) for row in columns.itertuples(index=False, name=None))
+    return Sheet(findings, float(table["confidence"].iloc[0]))
