@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-cuda lint format bench notebooks clean
+.PHONY: help install demo test test-kernels test-slow test-cuda lint format bench notebooks clean
 
 help:  ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,11 +25,19 @@ demo: $(STAMP)  ## verify the theorems, train a small LLaMA with the same algori
 	$(BIN)/frugal-theory report runs/demo
 
 # One arithmetic thread a process: the tests run side by side, and small matrices gain nothing from more.
-test test-slow: export OMP_NUM_THREADS = 1
-test test-slow: export OPENBLAS_NUM_THREADS = 1
+test test-kernels test-slow: export OMP_NUM_THREADS = 1
+test test-kernels test-slow: export OPENBLAS_NUM_THREADS = 1
+
+# Sums in another order: the kernels that OpenBLAS has for every x86-64 processor, and PyTorch without vector instructions.
+WORDS := --ignore-glob='*/test_report_*' --ignore=tests/theory/test_notebooks.py --ignore=tests/theory/test_layers.py
+test-kernels: export OPENBLAS_CORETYPE = Prescott
+test-kernels: export ATEN_CPU_CAPABILITY = default
 
 test: $(STAMP)  ## all tests but the slow studies
 	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-kernels: $(STAMP)  ## the numerical tests once more, with the arithmetic kernels of another processor
+	$(BIN)/python -m pytest -n auto -m "not slow" tests/theory tests/parity $(WORDS)
 
 test-slow: $(STAMP)  ## the slow studies
 	$(BIN)/python -m pytest -m slow
@@ -37,10 +45,11 @@ test-slow: $(STAMP)  ## the slow studies
 test-cuda: $(STAMP)  ## the PyTorch tests and the parity suite on a GPU
 	$(BIN)/python -m pytest tests/gpu tests/parity -m "not slow"
 
-lint: $(STAMP)  ## ruff (lint and format) and mypy
+lint: $(STAMP)  ## ruff (lint and format), mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import frugal_theory as ft
 from frugal_theory.config.load import parse
 from frugal_theory.evidence.exact.linear import updates
 from frugal_theory.evidence.worst_case import programs as worst_case
+from frugal_theory.testing import scaled
+from frugal_theory.theorems import THEOREMS
 from tests.contributing import BLOCKS
 
 QUADRATIC = """
@@ -48,6 +51,32 @@ def quadratic() -> Callable[..., ft.Experiment]:
         return parse(QUADRATIC, "test.toml", overrides)
 
     return build
+
+
+@pytest.fixture
+def experiment_file(tmp_path: Path) -> Callable[..., Path]:
+    """``experiment_file(text, overrides)``: NAME.toml in the test's folder, by default with the small quadratic.
+
+    A text is written as it is; with overrides, the experiment that they make of it.
+    """
+
+    def write(text: str = QUADRATIC, overrides: dict[str, Any] | None = None) -> Path:
+        experiment = parse(text, "test.toml", overrides)
+        path = tmp_path / f"{experiment.name}.toml"
+        path.write_text(ft.dump(experiment) if overrides else text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, float], None]:
+    """``planted("sgd", 0.9)``: that theorem has its bound times 0.9 for as long as the test takes."""
+
+    def plant(name: str, factor: float) -> None:
+        monkeypatch.setitem(THEOREMS._entries, name, scaled(THEOREMS[name], factor))
+
+    return plant
 
 
 @pytest.fixture

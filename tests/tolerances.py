@@ -61,4 +61,4 @@ FLOAT16 = 5e-3
 """A short run whose state waits in float16: a few roundings of 5e-4 that are averaged with the rest, relative."""
 
 GOLDEN = 1e-7
-"""Losses of a LLaMA in float64 after twenty steps: its norms and rotations are float32 in transformers, one rounding, relative."""
+"""Losses of a LLaMA in float64 after twenty steps: its norms and rotations are float32 in transformers, relative."""

@@ -65,6 +65,13 @@ class Frugal(torch.optim.Optimizer):
     only for what is in the set; which units those are is recomputed, never saved. Statistics have the parameter's
     dtype; step counts (key "step") and bases are at least float32. The period follows ``group["step"]``, the number
     of steps in which any parameter had a gradient.
+
+    >>> weight = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+    >>> optimizer = Frugal([("weight", weight)], lr=0.25, density=0.0, state_free="signsgd")
+    >>> (weight @ weight).backward()
+    >>> optimizer.step()
+    >>> weight.tolist()
+    [0.75, 0.75]
     """
 
     def __init__(

@@ -70,6 +70,12 @@ def step(
 
     ``learning_rate`` (α) defaults to the algorithm's. Raises ValueError if that is a fraction of the admissible step,
     which only a theorem can turn into a number, and for gradients that do not match the parameters.
+
+    >>> import frugal_theory as ft
+    >>> algorithm = ft.Algorithm(density=0.0, state_free="signsgd", learning_rate=0.25)
+    >>> x, state = ft.step(algorithm, {"x": np.ones(2)}, {"x": np.array([3.0, -2.0])})
+    >>> x["x"].tolist()
+    [0.75, 1.25]
     """
     state = init() if state is None else state
     alpha = _learning_rate(algorithm, learning_rate)

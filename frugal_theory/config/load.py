@@ -21,6 +21,10 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experi
     ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``. Every cell of the file's sweep is
     validated too. Raises :class:`ExperimentError` for a missing file, invalid TOML, an unknown key, a wrong
     type or an impossible combination.
+
+    >>> from importlib.resources import files
+    >>> load(files("frugal_theory.simulations") / "demo.toml", {"algorithm.density": 0.5}).algorithm.density
+    0.5
     """
     path = Path(path)
     try:

@@ -9,6 +9,7 @@ The toolkit's own are held against the same checks by its tests.
 from frugal_theory.testing.contract import ContractError
 from frugal_theory.testing.false_theorem import Changed, scaled
 from frugal_theory.testing.noise import check_noise
+from frugal_theory.testing.parabola import measured_and_bound
 from frugal_theory.testing.problem import check_problem
 from frugal_theory.testing.rule import check_rule
 from frugal_theory.testing.strategies import algorithms, experiments, quadratics
@@ -23,6 +24,7 @@ __all__ = [
     "check_rule",
     "check_theorem",
     "experiments",
+    "measured_and_bound",
     "quadratics",
     "scaled",
 ]

@@ -19,6 +19,10 @@ class HeldSets(RunLength):
     W is smallest on the last step of a period, 1 − β E[β^{Tn}] with n the following periods in which j stays: 1 − β for
     a basis or a block that leaves at once, 1 − β(1−p)/(1−pβ^T) if units are drawn with probability p. 1/w is at
     most 1/(1−β), a price for the plain norm only: the *average* leak over a period is about β/((1−β)T).
+
+    >>> from frugal_theory.testing import measured_and_bound
+    >>> measured_and_bound("held_sets", density=0.5, update_gap=5, subspace="coordinates")
+    (0.495, 1.73)
     """
 
     name = "held_sets"

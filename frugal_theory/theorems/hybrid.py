@@ -22,6 +22,10 @@ class Hybrid:
             ≤ Δ/(Kα) + (Lα/2)( (1+3β)/(1+β) avg E Σ_{j∈J_k} W²σ_j² + κ²(1+β)/(1−β) avg E d_k ) + 2κ avg E Σ_{j∉J_k} σ_j
 
     If J_k is always empty the β terms vanish, and this is signSGD with L for every coordinate. Upper bound.
+
+    >>> from frugal_theory.testing import measured_and_bound
+    >>> measured_and_bound("hybrid", density=0.5, subspace="coordinates", state_free="signsgd", learning_rate=0.01)
+    (0.679, 1.15)
     """
 
     name = "hybrid"

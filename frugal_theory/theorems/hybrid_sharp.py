@@ -19,6 +19,10 @@ class HybridSharp(Hybrid):
             ≤ Δ/(Kα) + (Lα/2)( (1+β) avg E Σ_{j∈J_k} W²σ_j² + κ²/(1−β) avg E d_k ) + cκ avg E Σ_{j∉J_k} σ_j
 
     J = [d] makes it ``run_length_sharp``, J = ∅ ``signsgd_sharp`` with L for every coordinate.
+
+    >>> from frugal_theory.testing import measured_and_bound
+    >>> measured_and_bound("hybrid_sharp", density=0.5, subspace="coordinates", state_free="signsgd", learning_rate=0.01)
+    (0.708, 1.05)
     """
 
     name = "hybrid_sharp"

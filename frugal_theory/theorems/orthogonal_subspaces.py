@@ -14,6 +14,10 @@ class OrthogonalSubspaces(RunLength):
         avg E⟨gᵏ, Wᵏgᵏ⟩ ≤ [ Δ/(Kα) + (Lασ²/2)( 1 − ρ + ρ(1 + √2 β/(1+β)) avg (1 − β^r)² ) ] / (1 − Lα(1/2 + √2 β/(1−β)))
 
     because E tr(WΣW) = σ²(1 − ρ) + ρσ²(1 − β^r)² for a projector with E Π = ρI. r runs T, T−1 … 1 in every period.
+
+    >>> from frugal_theory.testing import measured_and_bound
+    >>> measured_and_bound("orthogonal_subspaces", (1.0, 0.5), density=0.5, update_gap=1, subspace="random")
+    (0.211, 2.21)
     """
 
     name = "orthogonal_subspaces"

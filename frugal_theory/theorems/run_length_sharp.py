@@ -21,6 +21,10 @@ class RunLengthSharp(RunLength):
 
     This is the member Γ = 1, η = Lαβ/(1−β) of a family of bounds with two free constants: Γ ≥ 1 is the weight of past
     gradients in E m², η Young's. The reported bound takes the best η exactly and the best Γ of a grid, for every K.
+
+    >>> from frugal_theory.testing import measured_and_bound
+    >>> measured_and_bound("run_length_sharp", density=0.5, update_gap=1, subspace="coordinates")
+    (0.332, 0.556)
     """
 
     name = "run_length_sharp"

@@ -12,6 +12,10 @@ class Sgd:
 
     Standard descent lemma, summed (Ghadimi & Lan 2013, Theorem 2.1, for a constant step). Upper bound; the noise part
     is attained in stationarity by a quadratic with a single eigenvalue λ = L.
+
+    >>> from frugal_theory.testing import measured_and_bound
+    >>> measured_and_bound("sgd", density=0.0, learning_rate=0.5)
+    (0.0299, 0.03)
     """
 
     name = "sgd"

@@ -19,6 +19,10 @@ class SignSgdSymmetric(SignSgd):
     Proved in ``docs/theory.md``, section "signSGD": E[g_j sign g̃_j] ≥ |g_j| h(|g_j|/σ_j) by Gauss's inequality. The right
     side vanishes with α and K: for such noise the floor of the ℓ1 bounds is theirs, not the algorithm's. After
     Bernstein et al. 2018, who treat this noise with a mixed norm of the same kind.
+
+    >>> from frugal_theory.testing import measured_and_bound
+    >>> measured_and_bound("signsgd_symmetric", density=0.0, state_free="signsgd", learning_rate=0.01)
+    (0.749, 1.0)
     """
 
     name = "signsgd_symmetric"

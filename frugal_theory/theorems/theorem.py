@@ -13,9 +13,6 @@ __all__ = ["Theorem", "off_the_family", "published_step"]
 class Theorem(Protocol):
     """A convergence theorem. Yours needs these six attributes and three methods to be verified.
 
-    P1–P6 are tested for every theorem. An attribute ``premises``, a text, says what else or less it needs; nothing but
-    ``frugal-theory theorems`` reads it.
-
     In theory every ``setting`` is a :class:`~frugal_theory.theorems.setting.ProblemSetting`. A theorem that reads no more
     than a :class:`~frugal_theory.theorems.setting.Setting` has holds wherever constants are known, measured ones too.
     P1–P6 are tested for every theorem. Three more attributes, texts, may be there: ``premises`` says what else or less it

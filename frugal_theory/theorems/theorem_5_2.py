@@ -16,6 +16,10 @@ class Theorem52:
     FRUGAL (arXiv 2411.07837), Theorem 5.2, as remembered; p_jᵏ = Pr[j ∈ J_k], p̄_min = min_j avg_k p_jᵏ and
     p̂_max = max_{j,k} p_jᵏ. Its constant is hidden, so it never "holds": the verdict reports the constant that
     the evidence implies. With J = [d] or ∅ the last factor is 1.
+
+    >>> from frugal_theory.testing import measured_and_bound  # the shape, with constant 1
+    >>> measured_and_bound("theorem_5_2", density=0.5, update_gap=1, subspace="coordinates")
+    (0.55, 0.435)
     """
 
     name = "theorem_5_2"

@@ -36,6 +36,12 @@ def verify(
     cells that are open, up to ``simulation.max_trials``. ``theorems`` replaces those that the file names. ``jobs`` processes
     share the work, or the workers of the Dask ``cluster`` with that address. ``progress(cell, done, total)`` is called as
     trials finish. Raises ExperimentError for an experiment that cannot be run.
+
+    >>> import frugal_theory as ft
+    >>> sgd = {"density": 0.0, "state_full": "sgdm", "state_free": "sgd", "learning_rate": 0.5}
+    >>> tables = {"algorithm": sgd, "problem": {"kind": "quadratic", "dimension": 4}, "verify": {"theorems": ["sgd", "sgdm"]}}
+    >>> [(verdict.theorem, verdict.status) for verdict in ft.verify(ft.parse({"name": "four", **tables}))]
+    [('sgd', 'holds'), ('sgdm', 'not applicable')]
     """
     ready = claims_of(experiment, theorems)
     report = None if progress is None else (lambda claims, done, total: progress(claims.cell.label, done, total))
@@ -48,6 +54,13 @@ def bound(experiment: Experiment, theorem: str) -> Array:
     """The right-hand side of a theorem for the experiment itself, K = 1 … steps, shape (steps,).
 
     Raises ExperimentError for an unknown theorem, and ValueError naming the reason where it is not applicable.
+
+    >>> import frugal_theory as ft
+    >>> sgd = {"density": 0.0, "state_full": "sgdm", "state_free": "sgd", "learning_rate": 1.0}
+    >>> parabola = {"problem": {"kind": "quadratic", "eigenvalues": [1.0], "start": "ones"}, "noise": {"kind": "none"}}
+    >>> experiment = ft.parse({"name": "one", "algorithm": sgd, **parabola, "simulation": {"steps": 4}})
+    >>> ft.bound(experiment, "sgd").round(4).tolist()
+    [1.0, 0.5, 0.3333, 0.25]
     """
     chosen = named(experiment, theorem)
     (claims,) = claims_of(experiment.model_copy(update={"sweep": {}, "cases": []}), [chosen])

@@ -55,9 +55,9 @@ def _one_thread(monkeypatch):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, experiment_file, monkeypatch):
     """A working folder with an experiment and its text."""
-    (tmp_path / "tiny.toml").write_text(EXPERIMENT)
+    experiment_file(EXPERIMENT)
     texts = [f"document {i} says that {i} times {i} is {i * i}" for i in range(60)]
     (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     monkeypatch.chdir(tmp_path)
@@ -203,8 +203,8 @@ def test_a_full_disk_is_one_line_and_the_run_can_go_on(monkeypatch, capsys):
     assert call(monkeypatch, "train", "tiny.toml") == 0
 
 
-def test_a_sweep_is_trained_cell_by_cell_on_request(place, monkeypatch):
-    (place / "tiny.toml").write_text(EXPERIMENT + '\n[sweep]\n"algorithm.density" = [0.25, 1.0]\n')
+def test_a_sweep_is_trained_cell_by_cell_on_request(place, experiment_file, monkeypatch):
+    experiment_file(EXPERIMENT + '\n[sweep]\n"algorithm.density" = [0.25, 1.0]\n')
     assert call(monkeypatch, "train", "tiny.toml", "--out", "one") == 0
     assert (place / "one" / "training" / "summary.json").exists()
     assert call(monkeypatch, "train", "tiny.toml", "--out", "all", "--sweep") == 0

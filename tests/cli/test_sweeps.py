@@ -54,9 +54,8 @@ CLUSTER = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboar
 
 
 @pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "sweep.toml").write_text(SWEEP)
-    return tmp_path
+def folder(experiment_file):
+    return experiment_file(SWEEP).parent
 
 
 def verify(folder, *arguments, program=None):

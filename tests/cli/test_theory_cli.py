@@ -46,9 +46,8 @@ def frugal_theory(*arguments, cwd, **keys):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "small.toml").write_text(EXPERIMENT)
-    return tmp_path
+def folder(experiment_file):
+    return experiment_file(EXPERIMENT).parent
 
 
 def test_verify_writes_the_results_that_the_contract_names(folder):

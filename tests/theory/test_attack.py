@@ -9,8 +9,6 @@ from typer.testing import CliRunner
 import frugal_theory as ft
 from frugal_theory.commands.main import app
 from frugal_theory.studies.attack import OPTIMIZERS, attack
-from frugal_theory.studies.self_test.theorems import scaled
-from frugal_theory.theorems import THEOREMS
 from tests.tolerances import ATTAINED, ROUNDING
 
 SGD = {
@@ -74,10 +72,9 @@ def test_sets_are_searched_and_written(quadratic):
     assert found.verdict.status == "holds"
 
 
-def test_a_theorem_that_falls_is_reported_with_exit_status_1(quadratic, tmp_path, monkeypatch):
-    monkeypatch.setitem(THEOREMS, "sgd", scaled(THEOREMS["sgd"], 0.9, "false"))
-    path = tmp_path / "sgd.toml"
-    path.write_text(ft.dump(quadratic(SGD)), encoding="utf-8")
+def test_a_theorem_that_falls_is_reported_with_exit_status_1(experiment_file, tmp_path, planted):
+    planted("sgd", 0.9)
+    path = experiment_file(overrides=SGD)
     worst = tmp_path / "worst.toml"
     result = CliRunner().invoke(app, ["attack", str(path), "--evaluations", "60", "--out", str(worst)])
     assert result.exit_code == 1

@@ -18,7 +18,6 @@ from frugal_theory.evidence.exact import expectations as exact_module
 from frugal_theory.evidence.worst_case import programs as worst_module
 from frugal_theory.studies.ladder import Rung, ladders
 from frugal_theory.studies.ladder.rung import compare
-from frugal_theory.studies.self_test.theorems import scaled
 from frugal_theory.theorems import THEOREMS
 from tests.tolerances import PRINTED, ROUNDING, SOLVERS_AGREE
 
@@ -126,8 +125,8 @@ def test_sets_that_change_are_climbed_in_the_weighted_norm() -> None:
         ("sgdm", 0.7, ("run_length", "sgdm")),
     ],
 )
-def test_a_bound_that_is_too_small_is_flagged(monkeypatch: pytest.MonkeyPatch, theorem: str, factor: float, pair: Any) -> None:
-    monkeypatch.setitem(THEOREMS, theorem, scaled(THEOREMS[theorem], factor, "false"))
+def test_a_bound_that_is_too_small_is_flagged(planted: Any, theorem: str, factor: float, pair: Any) -> None:
+    planted(theorem, factor)
     ladder = ft.ladder(experiment())
     assert [(link.lower, link.upper) for link in ladder.out_of_order] == [pair]
     (link,) = ladder.out_of_order
@@ -137,11 +136,11 @@ def test_a_bound_that_is_too_small_is_flagged(monkeypatch: pytest.MonkeyPatch, t
     assert ladder.sentence.startswith("out of order: ")
 
 
-def test_half_the_run_length_bound_is_below_the_worst_case(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_the_run_length_bound_is_below_the_worst_case(monkeypatch: pytest.MonkeyPatch, planted: Any) -> None:
     """At K = 20 half of 2.95 is less than 1.603, so the worst case refutes it; the sharp rung is taken out of the way."""
     monkeypatch.setattr(worst_module, "HORIZONS", ())
-    for theorem in ("run_length", "run_length_sharp"):
-        monkeypatch.setitem(THEOREMS, theorem, scaled(THEOREMS["run_length"], 0.5, "false"))
+    planted("run_length", 0.5)
+    monkeypatch.setattr(THEOREMS["run_length_sharp"], "bound", THEOREMS["run_length"].bound)
     ladder = ft.ladder(experiment({"simulation.steps": 20}))
     assert ("worst_case", "run_length") in statuses(ladder)
     assert statuses(ladder)[("worst_case", "run_length")] == "not below"
@@ -291,9 +290,8 @@ def test_comparisons(lower: Rung, upper: Rung, status: str) -> None:
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
-def test_the_command_writes_what_it_found(tmp_path: Any) -> None:
-    path, out = tmp_path / "short.toml", tmp_path / "out"
-    path.write_text(SGDM, encoding="utf-8")
+def test_the_command_writes_what_it_found(experiment_file: Any, tmp_path: Any) -> None:
+    path, out = experiment_file(SGDM), tmp_path / "out"
     done = CliRunner().invoke(app, ["ladder", str(path), "--out", str(out), "--jobs", "1"])
     assert done.exit_code == 0, done.output
     assert "Every rung is below the next." in done.stdout
@@ -308,19 +306,17 @@ def test_the_command_writes_what_it_found(tmp_path: Any) -> None:
     assert sorted(file.name for file in out.iterdir()) == ["experiment.toml", "ladder.json", "ladder.parquet", "studies"]
 
 
-def test_out_of_order_is_exit_status_1(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(THEOREMS, "sgdm", scaled(THEOREMS["sgdm"], 0.5, "false"))
-    path, out = tmp_path / "short.toml", tmp_path / "out"
-    path.write_text(SGDM, encoding="utf-8")
+def test_out_of_order_is_exit_status_1(experiment_file: Any, tmp_path: Any, planted: Any) -> None:
+    planted("sgdm", 0.5)
+    path, out = experiment_file(SGDM), tmp_path / "out"
     done = CliRunner().invoke(app, ["ladder", str(path), "--out", str(out), "--set", "simulation.steps=1"])
     assert done.exit_code == 1, done.output
     assert "Out of order: run_length not below sgdm" in done.stdout
     assert json.loads((out / "ladder.json").read_text(encoding="utf-8"))["ladders"][0]["in_order"] is False
 
 
-def test_another_algorithm_is_refused_before_anything_is_written(tmp_path: Any) -> None:
-    path, out = tmp_path / "short.toml", tmp_path / "out"
-    path.write_text(SGDM, encoding="utf-8")
+def test_another_algorithm_is_refused_before_anything_is_written(experiment_file: Any, tmp_path: Any) -> None:
+    path, out = experiment_file(SGDM), tmp_path / "out"
     settings = ["--set", "algorithm.state_full=adamw", "--set", "algorithm.learning_rate=0.1"]
     done = CliRunner().invoke(app, ["ladder", str(path), "--out", str(out), *settings])
     assert isinstance(done.exception, ft.ExperimentError)

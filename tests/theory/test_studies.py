@@ -74,10 +74,10 @@ def one(x):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, experiment_file, monkeypatch):
     """A folder with a study of the user's and its experiment."""
     (tmp_path / "mine.py").write_text(textwrap.dedent(STUDY))
-    (tmp_path / "mine.toml").write_text(QUADRATIC + SWEEP)
+    experiment_file((QUADRATIC + SWEEP).replace('"test"', '"mine"'))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

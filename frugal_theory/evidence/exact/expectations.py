@@ -52,6 +52,13 @@ def exact(experiment: Experiment, *, metric: str = METRICS[0], learning_rate: fl
     In case 4 above the average is over ``simulation.trials`` trials of the momentum sets, the same sets that Monte
     Carlo draws, and the evidence has an interval. Raises ExperimentError for what is not Algorithm 2 on a quadratic with
     additive noise of finite variance, and for an unknown metric.
+
+    >>> import frugal_theory as ft
+    >>> sgd = {"density": 0.0, "state_full": "sgdm", "state_free": "sgd", "learning_rate": 0.5}
+    >>> parabola = {"problem": {"kind": "quadratic", "eigenvalues": [1.0], "start": "ones"}, "noise": {"kind": "none"}}
+    >>> experiment = ft.parse({"name": "one", "algorithm": sgd, **parabola, "simulation": {"steps": 4}})
+    >>> ft.exact(experiment).mean.round(4).tolist()
+    [1.0, 0.625, 0.4375, 0.332]
     """
     return exact_metrics(experiment, (metric,), learning_rate=learning_rate)[metric]
 

@@ -132,6 +132,13 @@ def simulate(
 
     ``jobs`` processes share the work, or the workers of the Dask ``cluster`` with that address; the result is the same bit
     for bit. Raises ExperimentError if the experiment has no [problem], ValueError for an unknown metric.
+
+    >>> import frugal_theory as ft
+    >>> sgd = {"density": 0.0, "state_full": "sgdm", "state_free": "sgd", "learning_rate": 0.5}
+    >>> parabola = {"problem": {"kind": "quadratic", "eigenvalues": [1.0], "start": "ones"}, "noise": {"kind": "none"}}
+    >>> experiment = ft.parse({"name": "one", "algorithm": sgd, **parabola, "simulation": {"steps": 4}})
+    >>> ft.simulate(experiment).mean.round(4).tolist()
+    [1.0, 0.625, 0.4375, 0.332]
     """
     ready = simulation(instance_of(experiment), (metric,))
     return monte_carlo(ready, jobs=jobs, cluster=cluster, progress=progress)[metric]
