@@ -54,10 +54,10 @@ class Run(Protocol):
 
 
 class Alone:
-    """A run without a runner: in this process, silent, nothing kept."""
+    """A run without a runner: silent, nothing kept; in this process, unless the study itself shares its work."""
 
-    jobs = 1
-    cluster: str | None = None
+    def __init__(self, jobs: int = 1, cluster: str | None = None) -> None:
+        self.jobs, self.cluster = jobs, cluster
 
     def say(self, text: str) -> None:
         """Nobody listens."""

@@ -1,0 +1,143 @@
+"""Verify as a study: evidence of every cell, kept as soon as it is there, and verdicts on it under one error level."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frugal_theory.config import Experiment
+from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.results.files import make_folder
+from frugal_theory.results.interrupted import drop_cells, load_cell, save_cell
+from frugal_theory.results.write import write_results
+from frugal_theory.studies.interruption import interruptible
+from frugal_theory.studies.study import Answer, Run
+from frugal_theory.verdicts.claims import Claims, claims_of
+from frugal_theory.verdicts.status import counted
+from frugal_theory.verdicts.verdict import Verdict
+from frugal_theory.verdicts.verify import gather_all, settle_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["VerifyStudy"]
+
+
+@dataclass
+class VerifyStudy:
+    """All cells share one error level, and trials are added where they settle something. ``judge = False``: evidence alone.
+
+    ``folder``: the run's, where cells are kept and theory/ is written by :meth:`write`. ``claims``, ``evidence`` and ``verdicts``
+    are there once it is measured.
+    """
+
+    folder: Path
+    judge: bool = True
+    claims: list[Claims] = field(default_factory=list)
+    evidence: list[dict[str, Evidence]] = field(default_factory=list)
+    verdicts: list[Verdict] | None = None
+
+    name = "verify"
+    question = "Do the theorems hold?"
+    by_cell = False
+
+    def measure(self, experiment: Experiment, run: Run) -> pd.DataFrame:
+        """A row a verdict, or a row a cell without verdicts. Raises ExperimentError for an experiment that cannot be run."""
+        import pandas as pd
+
+        self.claims = claims_of(experiment)
+        make_folder(self.folder)
+        found = self._kept()
+        with self._interruptible(found), _progress(self.claims, experiment.name) as progress:
+            missing = [number for number, metrics in enumerate(found) if metrics is None]
+            todo = [self.claims[number] for number in missing]
+            work = gather_all(todo, jobs=run.jobs, cluster=run.cluster, progress=progress)
+            for number, metrics in zip(missing, work, strict=True):
+                save_cell(self.folder, self.claims[number], metrics)
+                found[number] = metrics
+        self.evidence = [metrics for metrics in found if metrics is not None]
+        if not self.judge:
+            rows = [
+                (c.cell.label, c.setting.alpha, m["squared_gradient_norm"])
+                for c, m in zip(self.claims, self.evidence, strict=True)
+            ]
+            return pd.DataFrame(
+                [
+                    {"cell": label, "learning_rate": a, "mean": e.mean[-1], "lower": e.lower[-1], "upper": e.upper[-1]}
+                    for label, a, e in rows
+                ]
+            )
+        with self._interruptible(found), _progress(self.claims, experiment.name, ", some added to settle it") as progress:
+            self.evidence, self.verdicts = settle_all(
+                self.claims,
+                self.evidence,
+                experiment.verify.confidence,
+                jobs=run.jobs,
+                cluster=run.cluster,
+                progress=progress,
+                keep=lambda claims, metrics: save_cell(self.folder, claims, metrics),
+            )
+        return pd.DataFrame([{**v.record(), "premises": None, "cell": v.label} for v in self.verdicts])
+
+    def draw(self, table: pd.DataFrame) -> Mapping[str, Any]:  # noqa: ARG002
+        """The report draws measured averages under their bounds itself."""
+        return {}
+
+    def answer(self, table: pd.DataFrame) -> Answer:
+        """Yes if every theorem that speaks of a cell holds there; open while some verdict is; a violated one has failed."""
+        found = list(table["status"])
+        violated, still = "violated" in found, any(status in ("inconclusive", "shape only") for status in found)
+        return Answer(f"{counted(found)}.", "no" if violated else "open" if still or "holds" not in found else "yes", violated)
+
+    def write(self, experiment: Experiment) -> None:
+        """experiment.toml and theory/; the cells that were kept for an interruption go."""
+        write_results(self.folder, experiment, self.claims, self.evidence, self.verdicts)
+        drop_cells(self.folder, self.claims)
+
+    def _kept(self) -> list[dict[str, Evidence] | None]:
+        """The evidence that an interrupted run has left; without verdicts not if trials were added to it, which are not wanted."""
+        found = [load_cell(self.folder, claims) for claims in self.claims]
+        if not self.judge:
+            begun = [claims.instance.trials for claims in self.claims]
+            found = [e if e and all(m.trials <= n for m in e.values()) else None for e, n in zip(found, begun, strict=True)]
+        if done := sum(metrics is not None for metrics in found):
+            print(f"{done} of {len(found)} cells are those of an interrupted run in {self.folder}", file=sys.stderr)
+        return found
+
+    def _interruptible(self, found: Sequence[dict[str, Evidence] | None]) -> Any:
+        return interruptible(self.folder, lambda: (sum(metrics is not None for metrics in found), len(found)))
+
+
+@contextmanager
+def _progress(ready: Sequence[Claims], name: str, more: str = "") -> Iterator[Callable[[Claims, int, int], None]]:
+    """A progress bar a cell on a terminal, a line a cell elsewhere; both on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
+    labels = {id(claims): f"[{i}/{len(ready)}] {claims.cell.label or name}" for i, claims in enumerate(ready, start=1)}
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
+        tasks: dict[int, TaskID] = {}
+
+        def update(claims: Claims, done: int, trials: int) -> None:
+            label = labels[id(claims)]
+            if id(claims) not in tasks:
+                tasks[id(claims)] = bars.add_task(label, total=trials)
+            bars.update(tasks[id(claims)], completed=done, total=trials)
+            if done >= trials and not console.is_terminal:
+                print(f"{label}: {trials} trials{more}", file=sys.stderr, flush=True)
+
+        yield update
