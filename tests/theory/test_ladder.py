@@ -140,7 +140,7 @@ def test_half_the_run_length_bound_is_below_the_worst_case(monkeypatch: pytest.M
     """At K = 20 half of 2.95 is less than 1.603, so the worst case refutes it; the sharp rung is taken out of the way."""
     monkeypatch.setattr(worst_module, "HORIZONS", ())
     planted("run_length", 0.5)
-    monkeypatch.setattr(THEOREMS["run_length_sharp"], "bound", THEOREMS["run_length"].bound)
+    monkeypatch.setitem(THEOREMS._entries, "run_length_sharp", THEOREMS["run_length"])
     ladder = ft.ladder(experiment({"simulation.steps": 20}))
     assert ("worst_case", "run_length") in statuses(ladder)
     assert statuses(ladder)[("worst_case", "run_length")] == "not below"
