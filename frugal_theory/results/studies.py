@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frugal_theory.results.open import open_json
-from frugal_theory.results.schema import STUDY
+from frugal_theory.results.schema import LADDERS, STUDY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,10 +30,13 @@ class StudyResult:
 def read_studies(directory: Path) -> list[StudyResult]:
     """The study whose results lie in ``directory`` itself, then those in its ``studies/``, by name.
 
+    Not the ladder where its own file is there: that is read, and shown, as what it is.
+
     Raises ValueError, one line, for a study.json that cannot be read or lacks a key.
     """
     found = [directory / STUDY.path, *sorted((directory / "studies").glob(f"*/{STUDY.path}"))]
-    return [_study(path) for path in found if path.is_file()]
+    apart = {"ladder"} if (directory / LADDERS.path).is_file() else set()
+    return [_study(path) for path in found if path.is_file() and path.parent.name not in apart]
 
 
 def _study(path: Path) -> StudyResult:

@@ -31,8 +31,8 @@ __all__ = ["VerifyStudy"]
 class VerifyStudy:
     """All cells share one error level, and trials are added where they settle something. ``judge = False``: evidence alone.
 
-    ``folder``: the run's, where cells are kept and theory/ is written by :meth:`write`. ``claims``, ``evidence`` and ``verdicts``
-    are there once it is measured.
+    ``folder``: the run's, where cells are kept and theory/ is written by :meth:`write`. ``claims``, ``evidence`` and
+    ``verdicts`` are there once it is measured.
     """
 
     folder: Path
@@ -61,16 +61,7 @@ class VerifyStudy:
                 found[number] = metrics
         self.evidence = [metrics for metrics in found if metrics is not None]
         if not self.judge:
-            rows = [
-                (c.cell.label, c.setting.alpha, m["squared_gradient_norm"])
-                for c, m in zip(self.claims, self.evidence, strict=True)
-            ]
-            return pd.DataFrame(
-                [
-                    {"cell": label, "learning_rate": a, "mean": e.mean[-1], "lower": e.lower[-1], "upper": e.upper[-1]}
-                    for label, a, e in rows
-                ]
-            )
+            return pd.DataFrame([_last(c, m["squared_gradient_norm"]) for c, m in zip(self.claims, self.evidence, strict=True)])
         with self._interruptible(found), _progress(self.claims, experiment.name, ", some added to settle it") as progress:
             self.evidence, self.verdicts = settle_all(
                 self.claims,
@@ -99,7 +90,7 @@ class VerifyStudy:
         drop_cells(self.folder, self.claims)
 
     def _kept(self) -> list[dict[str, Evidence] | None]:
-        """The evidence that an interrupted run has left; without verdicts not if trials were added to it, which are not wanted."""
+        """What an interrupted run has left; for evidence alone not where trials were added, which are not wanted."""
         found = [load_cell(self.folder, claims) for claims in self.claims]
         if not self.judge:
             begun = [claims.instance.trials for claims in self.claims]
@@ -110,6 +101,12 @@ class VerifyStudy:
 
     def _interruptible(self, found: Sequence[dict[str, Evidence] | None]) -> Any:
         return interruptible(self.folder, lambda: (sum(metrics is not None for metrics in found), len(found)))
+
+
+def _last(claims: Claims, found: Evidence) -> dict[str, Any]:
+    """A cell's average up to the last step, with its interval."""
+    ends = {"mean": found.mean[-1], "lower": found.lower[-1], "upper": found.upper[-1]}
+    return {"cell": claims.cell.label, "learning_rate": claims.setting.alpha, **ends}
 
 
 @contextmanager
