@@ -48,7 +48,7 @@ class Split:
             return update, {**state, "free": free}
         inside, kept = part.project(g), state["full"]
         full_update, new = self.full.update(part.see(kept, reading), inside)
-        free_update, free = self.free.update(state["free"], residual, Seen(inside, full_update))
+        free_update, free = self.free.update(state["free"], residual, Seen(part.shown(inside), part.shown(full_update)))
         return part.lift(full_update) + free_update, {"full": part.keep(kept, new, reading), "free": free}
 
 
