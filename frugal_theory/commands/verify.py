@@ -57,10 +57,10 @@ def simulate(
 
     console = Console()
     table = Table("cell", "learning rate", "average ‖g‖² up to the last step", "interval", box=None, pad_edge=False)
-    for study, metrics in zip(ready, evidence, strict=True):
+    for claims, metrics in zip(ready, evidence, strict=True):
         found = metrics["squared_gradient_norm"]
         interval = f"[{found.lower[-1]:.4g}, {found.upper[-1]:.4g}]"
-        table.add_row(study.cell.label or loaded.name, f"{study.setting.alpha:.4g}", f"{found.mean[-1]:.4g}", interval)
+        table.add_row(claims.cell.label or loaded.name, f"{claims.setting.alpha:.4g}", f"{found.mean[-1]:.4g}", interval)
     console.print(table)
     console.print(f"Results: {folder}", highlight=False, soft_wrap=True)
 
@@ -68,7 +68,7 @@ def simulate(
 def _gather(
     experiment: Experiment, out: Path | None, jobs: int, cluster: str | None, *, added: bool = True
 ) -> tuple[Path, list[Claims], list[dict[str, Evidence]]]:
-    """Folder, studies and evidence of every cell; cells that an interrupted run finished are taken from it, unless trials
+    """Folder, claims and evidence of every cell; cells that an interrupted run finished are taken from it, unless trials
     were ``added`` to them and are not wanted."""
     from frugal_theory.results.files import make_folder
     from frugal_theory.results.interrupted import load_cell, save_cell
@@ -78,9 +78,9 @@ def _gather(
     ready = claims_of(experiment)
     folder = out or Path("runs") / experiment.name
     make_folder(folder)
-    evidence = [load_cell(folder, study) for study in ready]
+    evidence = [load_cell(folder, claims) for claims in ready]
     if not added:
-        begun = [study.cell.experiment.simulation.trials for study in ready]
+        begun = [claims.cell.experiment.simulation.trials for claims in ready]
         evidence = [e if e and all(m.trials <= n for m in e.values()) else None for e, n in zip(evidence, begun, strict=True)]
     missing = [number for number, found in enumerate(evidence) if found is None]
     if len(missing) < len(ready):
@@ -113,7 +113,7 @@ def _settle(
             jobs=jobs,
             cluster=cluster,
             progress=progress,
-            keep=lambda study, found: save_cell(folder, study, found),
+            keep=lambda claims, found: save_cell(folder, claims, found),
         )
 
 
@@ -151,15 +151,15 @@ def _progress(ready: Sequence[Claims], name: str, more: str = "") -> Iterator[Ca
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
-    labels = {id(study): f"[{i}/{len(ready)}] {study.cell.label or name}" for i, study in enumerate(ready, start=1)}
+    labels = {id(claims): f"[{i}/{len(ready)}] {claims.cell.label or name}" for i, claims in enumerate(ready, start=1)}
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
         tasks: dict[int, TaskID] = {}
 
-        def update(study: Claims, done: int, trials: int) -> None:
-            label = labels[id(study)]
-            if id(study) not in tasks:
-                tasks[id(study)] = bars.add_task(label, total=trials)
-            bars.update(tasks[id(study)], completed=done, total=trials)
+        def update(claims: Claims, done: int, trials: int) -> None:
+            label = labels[id(claims)]
+            if id(claims) not in tasks:
+                tasks[id(claims)] = bars.add_task(label, total=trials)
+            bars.update(tasks[id(claims)], completed=done, total=trials)
             if done >= trials and not console.is_terminal:
                 print(f"{label}: {trials} trials{more}", file=sys.stderr, flush=True)
 

@@ -44,11 +44,11 @@ def regression():
 
 def tight(experiment, margin):
     """The theorem whose bound is ``margin`` times what many trials measure, at the horizon where it is closest."""
-    (study,) = claims_of(experiment, [SGD])
+    (claims,) = claims_of(experiment, [SGD])
     measured = ft.simulate(
         experiment.model_copy(update={"simulation": experiment.simulation.model_copy(update={"trials": 4096})})
     )
-    return scaled(SGD, margin * float(np.max(measured.mean / study.theorems[0].bound(study.setting))))
+    return scaled(SGD, margin * float(np.max(measured.mean / claims.theorems[0].bound(claims.setting))))
 
 
 def test_the_looks_double_up_to_the_budget(quadratic):
@@ -121,9 +121,9 @@ def test_the_budget_is_kept(regression):
 def test_an_exact_expectation_needs_no_more_trials(quadratic):
     """On the quadratic the first look is left open, and the exact engine settles it at once."""
     experiment = quadratic({"algorithm.density": 0.0, "simulation.trials": 4})
-    (study,) = claims_of(experiment, [SGD])
+    (claims,) = claims_of(experiment, [SGD])
     exact = ft.exact(experiment).mean
-    theorem = scaled(SGD, 1.001 * float(np.max(exact / study.theorems[0].bound(study.setting))))
+    theorem = scaled(SGD, 1.001 * float(np.max(exact / claims.theorems[0].bound(claims.setting))))
     (verdict,) = ft.verify(experiment, theorems=[theorem])
     assert (verdict.status, verdict.source) == ("holds", "exact")
 
@@ -134,7 +134,7 @@ def test_an_interrupted_study_goes_on_where_it_was(regression, tmp_path):
     ready = claims_of(experiment, [tight(experiment, 1.1)])
     start = list(gather_all(ready))
     make_folder(tmp_path)
-    found, verdicts = settle_all(ready, start, 0.99, keep=lambda study, metrics: save_cell(tmp_path, study, metrics))
+    found, verdicts = settle_all(ready, start, 0.99, keep=lambda claims, metrics: save_cell(tmp_path, claims, metrics))
     kept = load_cell(tmp_path, ready[0])
     assert kept[METRIC].trials == verdicts[0].trials > 8
     again, same = settle_all(ready, [kept], 0.99)
@@ -174,7 +174,7 @@ REPETITIONS = 400
 
 def settled_share(regression) -> float:
     """The share of runs of averages of χ²_1 that settle although the bound is their expectation: each of these is an error."""
-    (study,) = claims_of(regression(8), [Changed(SGD, "a bound of 1", lambda setting: np.ones(setting.steps))])
+    (claims,) = claims_of(regression(8), [Changed(SGD, "a bound of 1", lambda setting: np.ones(setting.steps))])
     rng = np.random.default_rng(5)
 
     def trials(first, last):
@@ -187,7 +187,7 @@ def settled_share(regression) -> float:
 
     wrong = 0
     for _ in range(REPETITIONS):
-        _, (verdict,) = settle([study], [trials(0, 8)], CONFIDENCE, more)
+        _, (verdict,) = settle([claims], [trials(0, 8)], CONFIDENCE, more)
         wrong += verdict.status != "inconclusive"
     return wrong / REPETITIONS
 
