@@ -35,8 +35,8 @@ REFUSED = {
         ["noise.sigma[1] = -1.0: allowed: a number >= 0"],
     ),
     "a list for a rule's name": (
-        '[algorithm]\nstate_full = { rule = [1] }',
-        ['algorithm.state_full.rule = [\'adamw\']: allowed: "sgdm", "adamw"'],
+        "[algorithm]\nstate_full = { rule = [1] }",
+        ['algorithm.state_full.rule = [1]: allowed: "sgdm", "adamw"'],
     ),
     "a list for a kind": ('[problem]\nkind = ["matrix"]', ["problem.kind = ['matrix']: allowed: \"quadratic\""]),
     "a number for a name": ("[algorithm]\nsubspace = 3", ['algorithm.subspace = 3: allowed: "coordinates", "blocks"']),
