@@ -38,7 +38,7 @@ REFUSED = {
         "[algorithm]\nstate_full = { rule = [1] }",
         ['algorithm.state_full.rule = [1]: allowed: "sgdm", "adamw"'],
     ),
-    "a list for a kind": ('[problem]\nkind = ["matrix"]', ["problem.kind = ['matrix']: allowed: \"quadratic\""]),
+    "a list for a kind": ("[problem]\nkind = [1]", ['problem.kind = [1]: allowed: "quadratic"']),
     "a number for a name": ("[algorithm]\nsubspace = 3", ['algorithm.subspace = 3: allowed: "coordinates", "blocks"']),
     "confidence": ("[verify]\nconfidence = 1.0", ["verify.confidence = 1.0: allowed: a number > 0 and < 1"]),
     "seed": ("seed = -1", ["seed = -1: allowed: a whole number >= 0"]),
