@@ -18,24 +18,30 @@ from frugal_theory.algorithm.rules import Rule
 __all__ = ["part_of", "update"]
 
 
-def update(
-    rules: tuple[Rule, Rule], group: Mapping[str, Any], state: dict[str, Any], gradient: Tensor, part: Part, old: Part | None
-) -> Tensor:
-    """The update u of a parameter, given its gradient and part; ``old`` is that of the period before at the start of a new one.
+def update(rules: tuple[Rule, Rule], group: Mapping[str, Any], state: dict[str, Any], gradient: Tensor, part: Part) -> Tensor:
+    """The update u of a parameter, given its gradient and part.
 
     ``state`` is the parameter's own: "full" and "free", the states of the two rules, are made and replaced in it.
     """
     full, free = rules
     split = Split(part, full, free, cast(Reading, group["off_set_momentum"]))
-    seen = gradient.reshape(gradient.shape[0], -1) if gradient.dim() > 2 else gradient
+    seen = _as_matrix(gradient)
     if "full" not in state:
         state.update(split.init(seen))
-    elif old is not None:
-        on_update = "keep" if group["subspace"] == "eigen" else group["on_update"]
-        state["full"] = carried(full, old, part, state["full"], seen, reading=split.reading, on_update=on_update)
     u, new = split.update({"full": state["full"], "free": state["free"]}, seen)
     state.update(new)
     return cast(Tensor, u).reshape(gradient.shape)
+
+
+def carry(rule: Rule, group: Mapping[str, Any], state: dict[str, Any], like: Tensor, old: Part, new: Part) -> None:
+    """Carry the state-full rule's state from one part to the next, for a parameter or gradient ``like`` this one."""
+    on_update, reading = group["on_update"], cast(Reading, group["off_set_momentum"])
+    state["full"] = carried(rule, old, new, state["full"], _as_matrix(like), reading=reading, on_update=on_update)
+
+
+def _as_matrix(tensor: Tensor) -> Tensor:
+    """Trailing dimensions flattened, as parts see it."""
+    return tensor.reshape(tensor.shape[0], -1) if tensor.dim() > 2 else tensor
 
 
 def part_of(part: subspaces.Part, parameter: Tensor, reading: str, basis: Tensor | None = None) -> Part:
@@ -44,15 +50,19 @@ def part_of(part: subspaces.Part, parameter: Tensor, reading: str, basis: Tensor
     if isinstance(part, subspaces.DecayingUnits):
         inside = torch.zeros(part.shape[part.dim], dtype=torch.bool, device=parameter.device)
         inside[part.index.long()] = True
-        return Mask(
-            inside.reshape([-1 if axis == part.dim else 1 for axis in range(len(part.shape))]).expand(part.shape).reshape(shape)
-        )
+        along = [-1 if axis == part.dim else 1 for axis in range(len(part.shape))]
+        return Mask(inside.reshape(along).expand(part.shape).reshape(shape), _units(part, shape))
     if isinstance(part, subspaces.Units):
-        return Units(part.index.cpu().numpy(), part.dim, part.shape, shape)
+        return _units(part, shape)
     if isinstance(part, subspaces.Turning | subspaces.Basis):
         assert basis is not None
         return Basis(basis, "vector" if len(part.shape) == 1 else part.side)
     whole = isinstance(part, subspaces.Full)
+    units = compact(Mask(np.asarray(whole)), shape)
     if reading == "decay":  # a block's state goes on off the set, too
-        return Mask(torch.full((1,) * len(shape), whole, device=parameter.device))
-    return compact(Mask(np.asarray(whole)), shape)
+        return Mask(torch.full((1,) * len(shape), whole, device=parameter.device), units)
+    return units
+
+
+def _units(part: subspaces.Units, shape: tuple[int, ...]) -> Units:
+    return Units(part.index.cpu().numpy(), part.dim, part.shape, shape)

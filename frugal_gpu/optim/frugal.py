@@ -242,7 +242,8 @@ class Frugal(torch.optim.Optimizer):
     def _step_by_formula(self, index: int, group: dict[str, Any], rules: tuple[Rule, Rule]) -> None:
         """The same, parameter by parameter."""
         period, within = divmod(group["step"], group["update_gap"])
-        before = dict(self._named_parts(index, period - 1)) if within == 0 and period > 0 else {}
+        if within == 0 and period > 0:
+            self._carry_units(index, group, rules[0], period)
         alpha, reading = float(group["lr"]), group["off_set_momentum"]
         for parameter, name, turning in self._with_gradients(index, period):
             gradient, state = parameter.grad, self.state[parameter]
@@ -252,10 +253,20 @@ class Frugal(torch.optim.Optimizer):
                 key = selection_key(group["seed"], name, period)
                 state["basis"] = choose_basis(group["subspace"], key, turning, gradient).columns
                 state["period"] = period
-            old = formula.part_of(before[name], parameter, reading, columns) if name in before and "full" in state else None
+                if columns is not None:
+                    old, new = (formula.part_of(turning, parameter, reading, basis) for basis in (columns, state["basis"]))
+                    formula.carry(rules[0], group, state, gradient, old, new)
             part = formula.part_of(turning, parameter, reading, state.get("basis"))
-            u = formula.update(rules, group, state, gradient, part, old)
+            u = formula.update(rules, group, state, gradient, part)
             parameter.mul_(1 - alpha * group["weight_decay"]).sub_(u.to(parameter.dtype), alpha=alpha)
+
+    def _carry_units(self, index: int, group: dict[str, Any], rule: Rule, period: int) -> None:
+        """Carry the states of units into a new period, those of parameters that have no gradient in this step, too."""
+        before, after = self._period_parts(index, period - 1), self._period_parts(index, period)
+        for parameter, *parts in zip(group["params"], before, after, strict=True):
+            if "full" in self.state.get(parameter, {}) and not isinstance(parts[0], Turning):
+                old, new = (formula.part_of(part, parameter, group["off_set_momentum"]) for part in parts)
+                formula.carry(rule, group, self.state[parameter], parameter, old, new)
 
     def _with_gradients(self, index: int, period: int) -> Iterator[tuple[Tensor, str, Part]]:
         """The parameters of a group that have a gradient, each with its name and part. RuntimeError for a sparse gradient."""

@@ -55,7 +55,7 @@ def flat(given: Mapping[str, Any]) -> dict[str, Any]:
     for side, prefix in (("state_full", ""), ("state_free", "state_free_")):
         rule = result.get(side)
         if isinstance(rule, str) and rule in FORMULAS and rule not in FLAT[side]:
-            rule = {"rule": rule}
+            rule = {"rule": rule, **_of_the_rule(rule, side, given)}
         if not isinstance(rule, (Mapping, BaseModel)):
             continue
         table = dict(rule) if isinstance(rule, Mapping) else rule.model_dump()
@@ -69,6 +69,12 @@ def flat(given: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _of_the_rule(rule: str, side: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options of ``Frugal`` that were given and that the table of a rule called by its bare name has, too."""
+    said = {"betas": given.get("betas")} if side == "state_full" else {"lr_scale": given.get("state_free_lr_scale", 1.0)}
+    return {key: value for key, value in said.items() if value not in (None, 1.0) and key in FORMULAS[rule].table.model_fields}
+
+
 def rule_defaults(rule: Any) -> dict[str, Any]:
     """The options that a state-full rule has when none are given; nothing for a rule that keeps its table."""
     return FORMULAS[rule].table().model_dump(exclude={"rule"}) if rule in FLAT["state_full"] else {}
@@ -76,9 +82,14 @@ def rule_defaults(rule: Any) -> dict[str, Any]:
 
 def tables_of(group: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The tables of a group's two rules, as an experiment file has them."""
-    full = group.get("state_full_table") or {key: group[key] for key in rule_defaults(group["state_full"])}
-    free = group.get("state_free_table") or {"lr_scale": group["state_free_lr_scale"]}
-    return {"state_full": {"rule": group["state_full"], **full}, "state_free": {"rule": group["state_free"], **free}}
+    options = {
+        "state_full": {key: group[key] for key in rule_defaults(group["state_full"])},
+        "state_free": {"lr_scale": group["state_free_lr_scale"]},
+    }
+    return {
+        side: {"rule": group[side], **(flat if group[side] in FLAT[side] else group.get(f"{side}_table", flat))}
+        for side, flat in options.items()
+    }
 
 
 def rules_of(group: Mapping[str, Any]) -> tuple[Rule, Rule]:

@@ -174,7 +174,7 @@ class Basis:
     shape: tuple[int, ...]
 
     def split(self, gradient: Tensor) -> Split:
-        """(P g, g − PᵀP g), the residual without rounding noise (see ``frugal_theory.algorithm.subspaces.ROUNDING``)."""
+        """(P g, g − PᵀP g), the residual without rounding noise (see ``frugal_theory.algorithm.parts.ROUNDING``)."""
         exact = gradient.reshape(self.shape).to(self.columns.dtype)
         full = exact @ self.columns if self.side == "right" else self.columns.mT @ exact
         rest = exact - self._lift(full)

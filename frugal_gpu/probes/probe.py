@@ -57,7 +57,8 @@ def measure(kinds: Iterable[str], moment: Moment) -> dict[str, float | None]:
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
-    training = model.training
+    modes = {module: module.training for module in model.modules()}
     with torch.random.fork_rng(devices=list(devices)), torch.no_grad():
         yield
-    model.train(training)
+    for module, training in modes.items():
+        module.training = training

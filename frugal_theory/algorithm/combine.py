@@ -48,7 +48,7 @@ class Split:
             return update, {**state, "free": free}
         inside, kept = part.project(g), state["full"]
         full_update, new = self.full.update(part.see(kept, reading), inside)
-        free_update, free = self.free.update(state["free"], residual, Seen(inside, full_update))
+        free_update, free = self.free.update(state["free"], residual, Seen(part.shown(inside), part.shown(full_update)))
         return part.lift(full_update) + free_update, {"full": part.keep(kept, new, reading), "free": free}
 
 
@@ -84,7 +84,11 @@ class Channelwise:
 
 @dataclass(frozen=True)
 class Stored:
-    """A rule whose state is stored in another form between its steps: encoded after a step, decoded before the next."""
+    """A rule whose moments are stored in another form between its steps: encoded after a step, decoded before the next.
+
+    Moments are what ``vectors`` and ``squares`` of the rule name; counts, norms and factors stay as they are. Their stored
+    form does not turn with a basis (``on_update = "project"`` leaves it as it is).
+    """
 
     rule: Rule
     storage: str = "float16"
@@ -98,10 +102,14 @@ class Stored:
     def update(self, state: State, g: Array, seen: Seen | None = None) -> tuple[Array, State]:
         """The rule's update with its state decoded."""
         decode = STORAGES[self.storage].decode
-        decoded = {key: decode(value, g) for key, value in state.items()}
+        decoded = {key: decode(value, g) if key in self._moments else value for key, value in state.items()}
         update, new = self.rule.update(decoded, g) if seen is None else self.rule.update(decoded, g, seen)
         return update, self._encoded(new)
 
     def _encoded(self, state: State) -> State:
         encode = STORAGES[self.storage].encode
-        return {key: encode(value) for key, value in state.items()}
+        return {key: encode(value) if key in self._moments else value for key, value in state.items()}
+
+    @property
+    def _moments(self) -> tuple[str, ...]:
+        return (*self.rule.vectors, *self.rule.squares)

@@ -93,7 +93,9 @@ class Alternating:
         """The parts of a period, with the bases in ``columns`` where there are any, and new ones elsewhere."""
         shapes = {name: tuple(g.shape) for name, g in gradients.items()}
         if not SUBSPACES[self.algorithm.subspace].basis:
-            chosen: Mapping[str, Mask | Basis] = _drawn(self.algorithm, tuple(shapes.items()), period)
+            ruleless = self.algorithm.model_copy(update={"state_full": None, "state_free": None})  # a table may not be hashable
+            kind = SUBSPACES[self.algorithm.subspace]
+            chosen: Mapping[str, Mask | Basis] = _drawn(ruleless, kind, tuple(shapes.items()), period)
         elif columns:
             chosen = {
                 name: Basis(columns[name], side(shape)) if name in columns else Mask(np.asarray(True))
@@ -154,11 +156,17 @@ def placed(part: Mask | Basis, shape: tuple[int, ...], reading: Reading, like: A
     """The part beside an array: on its device, and without what is off the set unless the rule is to see zeros there."""
     if isinstance(part, Basis):
         return Basis(_beside(part.columns, like, like.dtype), part.side)
-    return Mask(_beside(part.inside, like, None)) if reading == "decay" else compact(part, shape)
+    units = compact(part, shape)
+    return Mask(_beside(part.inside, like, None), units) if reading == "decay" else units
 
 
 @lru_cache(maxsize=64)
-def _drawn(algorithm: Algorithm, shapes: tuple[tuple[str, tuple[int, ...]], ...], period: int) -> dict[str, Mask | Basis]:
+def _drawn(
+    algorithm: Algorithm,
+    kind: Any,  # noqa: ARG001  # two subspaces of one name, added one after the other, are two
+    shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    period: int,
+) -> dict[str, Mask | Basis]:
     return choose_parts(algorithm, dict(shapes), period, {})
 
 

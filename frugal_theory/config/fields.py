@@ -26,14 +26,14 @@ class NameOf:
 
     registry: Registry[Any]
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._known, handler(source))
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._known)
 
     def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"type": "string", "enum": list(self.registry)}
 
-    def _known(self, name: str) -> str:
-        if name not in self.registry:
+    def _known(self, name: Any) -> str:
+        if not isinstance(name, str) or name not in self.registry:
             raise PydanticKnownError("literal_error", {"expected": _one_of(list(self.registry))})
         return name
 
@@ -70,10 +70,10 @@ class TableOf:
         if not isinstance(value, Mapping):
             raise PydanticKnownError("model_attributes_type")
         name = value.get(self.tag, self.default)
-        if name is None:
+        if name is None and self.tag not in value:
             raise PydanticKnownError("union_tag_not_found", {"discriminator": f"'{self.tag}'"})
         tables = self.tables
-        if name not in tables:
+        if not isinstance(name, str) or name not in tables:
             expected = ", ".join(f"'{known}'" for known in tables)
             facts = {"discriminator": f"'{self.tag}'", "tag": str(name), "expected_tags": expected}
             raise PydanticKnownError("union_tag_invalid", facts)

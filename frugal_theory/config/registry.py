@@ -7,6 +7,7 @@ for, so a registry may stand below what it holds; what is added from outside rea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class Registry(Mapping[str, Entry]):
     def remove(self, addition: Addition) -> None:
         """Take back what was added."""
         self._entries.pop(addition.name, None)
+
+    def replace(self, addition: Addition) -> None:
+        """Let what was added under that name be this one."""
+        self._entries[addition.name] = addition.entry
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:
@@ -125,20 +130,23 @@ def extended() -> Iterator[None]:
 
 def carry(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, to be called in another process: what was added here is added there first."""
-    return _Carried(function, tuple(_ADDED)) if _ADDED else function
+    return _Carried(function, tuple(_ADDED), os.getpid()) if _ADDED else function
 
 
 @dataclass(frozen=True)
 class _Carried:
-    """A picklable function with the additions that it may need."""
+    """A picklable function with the additions that it may need, and the process that made them."""
 
     function: Callable[..., Any]
     additions: tuple[Addition, ...]
+    process: int
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         for addition in self.additions:
             if addition.name not in addition.registry:
                 addition.registry.add(addition.name, addition.entry)
+            elif os.getpid() != self.process:  # a worker outlives a run, and may have been told of another by that name
+                addition.registry.replace(addition)
         return self.function(*arguments, **keywords)
 
 

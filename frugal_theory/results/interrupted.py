@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["drop_cells", "load_cell", "save_cell"]
 
 
-def save_cell(folder: Path, study: Claims, evidence: Mapping[str, Evidence]) -> None:
+def save_cell(folder: Path, claims: Claims, evidence: Mapping[str, Evidence]) -> None:
     """Keep one cell's evidence until the whole run is complete."""
     arrays: dict[str, Any] = {}
     for metric, found in evidence.items():
@@ -32,22 +32,22 @@ def save_cell(folder: Path, study: Claims, evidence: Mapping[str, Evidence]) -> 
             if value is not None:
                 arrays[f"{metric}/{name}"] = value
         arrays[f"{metric}/facts"] = json.dumps([found.source, found.confidence, found.trials, list(found.notes)])
-    with finished(_cell_file(folder, study)) as temporary, temporary.open("wb") as file:
+    with finished(_cell_file(folder, claims)) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
 
-def load_cell(folder: Path, study: Claims) -> dict[str, Evidence] | None:
+def load_cell(folder: Path, claims: Claims) -> dict[str, Evidence] | None:
     """The evidence that an interrupted run kept for this very cell; None if there is none, or the file is damaged."""
     try:
-        return _read_cell(_cell_file(folder, study), study)
+        return _read_cell(_cell_file(folder, claims), claims)
     except (OSError, EOFError, ValueError, KeyError, BadZipFile):
         return None
 
 
-def _read_cell(path: Path, study: Claims) -> dict[str, Evidence]:
+def _read_cell(path: Path, claims: Claims) -> dict[str, Evidence]:
     with np.load(path) as file:
         evidence = {}
-        for metric in study.metrics:
+        for metric in claims.metrics:
             source, confidence, trials, notes = json.loads(str(file[f"{metric}/facts"]))
             arrays = {name: file[f"{metric}/{name}"] for name in ARRAYS if f"{metric}/{name}" in file}
             evidence[metric] = Evidence(
@@ -56,10 +56,10 @@ def _read_cell(path: Path, study: Claims) -> dict[str, Evidence]:
     return evidence
 
 
-def drop_cells(folder: Path, studies: Iterable[Claims]) -> None:
+def drop_cells(folder: Path, cells: Iterable[Claims]) -> None:
     """Remove what was kept of these cells: the run is complete. Cells of another experiment stay."""
-    for study in studies:
-        _cell_file(folder, study).unlink(missing_ok=True)
+    for claims in cells:
+        _cell_file(folder, claims).unlink(missing_ok=True)
     with suppress(OSError):  # not empty, or not there
         _cells_folder(folder).rmdir()
 
@@ -68,11 +68,11 @@ def _cells_folder(folder: Path) -> Path:
     return folder / "theory" / "cells"
 
 
-def _cell_file(folder: Path, study: Claims) -> Path:
+def _cell_file(folder: Path, claims: Claims) -> Path:
     """Named by everything the evidence depends on: the cell's experiment, its metrics and the program's version."""
     try:
         program = version("frugal-lab")
     except PackageNotFoundError:
         program = "unknown"
-    facts = json.dumps([program, study.metrics, study.setting.alpha, dump(study.cell.experiment)])
+    facts = json.dumps([program, claims.metrics, claims.setting.alpha, dump(claims.cell.experiment)])
     return _cells_folder(folder) / f"{hashlib.sha256(facts.encode()).hexdigest()[:20]}.npz"

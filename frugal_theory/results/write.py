@@ -25,19 +25,19 @@ __all__ = ["write_results"]
 def write_results(
     folder: Path,
     experiment: Experiment,
-    studies: Sequence[Claims],
+    ready: Sequence[Claims],
     evidence: Sequence[Mapping[str, Evidence]],
     verdicts: Sequence[Verdict] | None,
 ) -> None:
     """Write experiment.toml and theory/{evidence.parquet, bounds.parquet, verdicts.json}; no verdicts, no bounds."""
     import pandas as pd
 
-    settings = settings_columns([study.cell for study in studies])
+    settings = settings_columns([claims.cell for claims in ready])
     measured = [
         found.frame()
-        .assign(cell=study.cell.label, confidence=found.confidence, trials=found.trials)[list(EVIDENCE.columns)]
+        .assign(cell=claims.cell.label, confidence=found.confidence, trials=found.trials)[list(EVIDENCE.columns)]
         .assign(**swept)
-        for study, metrics, swept in zip(studies, evidence, settings, strict=True)
+        for claims, metrics, swept in zip(ready, evidence, settings, strict=True)
         for found in metrics.values()
     ]
     write_table(folder / EVIDENCE.path, pd.concat(measured, ignore_index=True))
@@ -45,17 +45,17 @@ def write_results(
         bounds = [
             pd.DataFrame(
                 {
-                    "cell": study.cell.label,
+                    "cell": claims.cell.label,
                     "theorem": theorem.name,
                     "metric": theorem.metric,
-                    "step": np.arange(1, study.setting.steps + 1),
-                    "bound": theorem.bound(study.setting),
+                    "step": np.arange(1, claims.setting.steps + 1),
+                    "bound": theorem.bound(claims.setting),
                     "explicit": theorem.explicit,
                 }
             )[list(BOUNDS.columns)].assign(**swept)
-            for study, swept in zip(studies, settings, strict=True)
-            for theorem in study.theorems
-            if study.excuse(theorem) is None
+            for claims, swept in zip(ready, settings, strict=True)
+            for theorem in claims.theorems
+            if claims.excuse(theorem) is None
         ]
         table = pd.concat(bounds, ignore_index=True) if bounds else pd.DataFrame(columns=[*BOUNDS.columns, *settings[0]])
         write_table(folder / BOUNDS.path, table)

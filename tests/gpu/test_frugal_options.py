@@ -8,6 +8,7 @@ from torch import nn
 
 import frugal_theory as ft
 from frugal_gpu import Frugal
+from frugal_gpu.optim.groups import rules_of
 from frugal_theory import config
 from frugal_theory.algorithm.rules import Lion
 
@@ -171,3 +172,18 @@ def test_a_fraction_of_the_admissible_step_needs_a_number():
 def test_eigen_without_bases_is_refused_from_config_too():
     with pytest.raises(ValueError, match="eigen"):
         Frugal.from_config(Tiny(), config.Algorithm(subspace="eigen"))
+
+
+@pytest.mark.parametrize(("first", "second"), [("adalayer", "adamw"), ("adalayer", "sgdm"), ("adamw", "adafactor")])
+def test_a_group_with_another_rule_has_nothing_of_the_first_ones(first, second):
+    optimizer = Frugal(weights(), state_full=first, state_free="like_full")
+    optimizer.add_param_group({"params": weights(), "state_full": second, "state_free": "sgd"})
+    full, free = rules_of(optimizer.param_groups[1])
+    assert full == config.Algorithm(state_full=second).state_full
+    assert free == config.Algorithm(state_free="sgd").state_free
+
+
+def test_options_reach_a_rule_that_keeps_its_table():
+    optimizer = Frugal(weights(), state_full="adalayer", betas=(0.5, 0.6), state_free="like_full", state_free_lr_scale=0.3)
+    full, free = rules_of(optimizer.param_groups[0])
+    assert (full.betas, full.eps, free.lr_scale) == ((0.5, 0.6), 1e-15, 0.3)

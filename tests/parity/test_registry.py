@@ -165,3 +165,25 @@ def test_a_state_of_any_shape_is_saved_and_continued_bit_for_bit():
             optimizer.step()
     for name, value in straight.arrays().items():
         np.testing.assert_array_equal(value, broken.arrays()[name])
+
+
+@pytest.mark.parametrize("missing", [5, 6])
+@pytest.mark.parametrize("subspace", ["columns", "coordinates", "blocks", "random", "svd"])
+@pytest.mark.parametrize("rule", ["sgdm", "adamw"])
+def test_a_parameter_without_a_gradient_enters_a_period_by_formula_as_by_a_backend(rule, subspace, missing, monkeypatch):
+    """One that has none when a period begins, or within it: its state follows its part all the same."""
+
+    def path():
+        parameter = torch.nn.Parameter(torch.ones(6, 8, dtype=torch.float64))
+        other = torch.nn.Parameter(torch.ones(4, dtype=torch.float64))
+        options = {"subspace": subspace, "density": 0.5, "update_gap": 5, "state_full": rule, "state_free": "sgd"}
+        optimizer, generator = Frugal([("w", parameter), ("v", other)], lr=ALPHA, **options), torch.Generator().manual_seed(6)
+        for step in range(STEPS):
+            gradient = torch.randn(6, 8, dtype=torch.float64, generator=generator)
+            parameter.grad, other.grad = None if step == missing else gradient, torch.ones_like(other)
+            optimizer.step()
+        return parameter.detach()
+
+    expected = path()
+    monkeypatch.setattr(frugal, "accelerated", lambda _: None)
+    torch.testing.assert_close(path(), expected, rtol=FACTORISATION, atol=FACTORISATION)

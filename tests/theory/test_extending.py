@@ -13,7 +13,7 @@ from frugal_theory.algorithm.rules import Lion, Sgdm
 from frugal_theory.algorithm.subspaces import Drawn, Scheduled
 from frugal_theory.config import GaussianNoise, Part, Quadratic
 from frugal_theory.config.load import cells, dump, parse
-from frugal_theory.config.registry import SUBSPACES
+from frugal_theory.config.registry import SUBSPACES, carry, extended
 from frugal_theory.evidence.exact.expectations import exact
 from frugal_theory.instance import instance_of, setting_of
 from frugal_theory.premises import check_premises
@@ -228,3 +228,18 @@ def test_a_subspace_that_is_no_function_of_its_arguments_meets_no_premise(words,
     assert not premise.held
     assert words in premise.how
     assert {verdict.status for verdict in ft.verify(experiment)} == {"not applicable"}
+
+
+def test_a_worker_forgets_what_had_the_name_before(monkeypatch):
+    """Workers outlive a run; here the process takes itself for another one."""
+    called = []
+    with extended():
+        ft.add_subspace("alike", Scheduled(even))
+        carried = carry(lambda: called.append(SUBSPACES["alike"].units))
+    with extended():
+        ft.add_subspace("alike", Scheduled(lambda *given: ~even(*given)))
+        carried()
+        assert called[-1] is not even, "what this process has itself is left alone"
+        monkeypatch.setattr("os.getpid", lambda: -1)
+        carried()
+        assert called[-1] is even

@@ -34,6 +34,12 @@ REFUSED = {
         '[noise]\nkind = "gaussian"\nsigma = [0.1, -1.0]',
         ["noise.sigma[1] = -1.0: allowed: a number >= 0"],
     ),
+    "a list for a rule's name": (
+        "[algorithm]\nstate_full = { rule = [1] }",
+        ['algorithm.state_full.rule = [1]: allowed: "sgdm", "adamw"'],
+    ),
+    "a list for a kind": ("[problem]\nkind = [1]", ['problem.kind = [1]: allowed: "quadratic"']),
+    "a number for a name": ("[algorithm]\nsubspace = 3", ['algorithm.subspace = 3: allowed: "coordinates", "blocks"']),
     "confidence": ("[verify]\nconfidence = 1.0", ["verify.confidence = 1.0: allowed: a number > 0 and < 1"]),
     "seed": ("seed = -1", ["seed = -1: allowed: a whole number >= 0"]),
     "condition": ('[problem]\nkind = "quadratic"\ncondition = 0.5', ["problem.condition = 0.5: allowed: a number >= 1"]),

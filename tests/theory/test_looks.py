@@ -41,8 +41,8 @@ def regression(trials=8, **more):
 @cache
 def closest():
     """The share of the SGD bound that many trials of the regression measure, at the horizon where it is largest."""
-    (study,) = claims_of(regression(), [SGD])
-    return float(np.max(ft.simulate(regression(4096)).mean / SGD.bound(study.setting)))
+    (claims,) = claims_of(regression(), [SGD])
+    return float(np.max(ft.simulate(regression(4096)).mean / SGD.bound(claims.setting)))
 
 
 def tight(margin):

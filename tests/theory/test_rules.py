@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
 import frugal_theory as ft
 from frugal_theory.algorithm.combine import Channelwise, Split, Stored
 from frugal_theory.algorithm.parts import Basis, Mask, compact
-from frugal_theory.algorithm.rules import AdamW, Lion, Sgd, Sgdm, SignSgd
+from frugal_theory.algorithm.rules import AdamW, Lion, RuleTable, Sgd, Sgdm, SignSgd
 from frugal_theory.algorithm.rules.adafactor import Adafactor
 from frugal_theory.algorithm.rules.adalayer import AdaLayer
 from frugal_theory.algorithm.rules.like_full import LikeFull
+from frugal_theory.algorithm.subspaces import Scheduled
+from frugal_theory.config.registry import extended
 from frugal_theory.testing import check_rule
 from tests.tolerances import FLOAT16, ROUNDING
 
@@ -158,6 +162,16 @@ def test_stored_state_is_rounded_between_steps():
     np.testing.assert_array_equal(stored[0], plain[0])
 
 
+def test_counts_are_not_rounded_by_a_storage():
+    """float16 knows no whole number between 2048 and 2050."""
+    rule = Stored(AdamW(betas=(0.9, 0.999)), "float16")
+    state = rule.init(np.ones(1))
+    state["count"] = state["count"] + 2048
+    _, state = rule.update(state, np.ones(1))
+    assert state["count"].item() == 2049
+    assert state["exp_avg"].dtype == np.float16
+
+
 def test_nothing_on_the_part_is_the_state_free_rule():
     part = compact(Mask(np.asarray(False)), (6, 4))
     np.testing.assert_array_equal(updates(Split(part, AdaLayer(), Sgd())), GRADIENTS)
@@ -171,3 +185,59 @@ def test_they_keep_the_contract(rule):
 def test_a_rule_that_holds_rules_has_no_state_to_freeze():
     with pytest.raises(ft.ExperimentError, match='off_set_momentum = "hold" needs a state by unit'):
         ft.parse('name = "x"\n[algorithm]\nsubspace = "columns"\nstate_full = "split"\noff_set_momentum = "hold"\n')
+
+
+@pytest.mark.parametrize("subspace", ["columns", "rows", "randk"])
+def test_the_residual_sees_the_part_alone_whatever_happens_off_it(subspace):
+    """Under "decay" the state-full rule goes on off the set, which in two periods is nothing new to the set."""
+    u = {}
+    for reading in ("reset", "decay"):
+        algorithm = ft.Algorithm(
+            subspace=subspace,
+            density=0.5,
+            update_gap=1,
+            state_full="sgdm",
+            state_free="like_full",
+            off_set_momentum=reading,
+            seed=3,
+        )
+        rule = ft.optimizer(algorithm)
+        state = rule.init(GRADIENTS[0])
+        u[reading] = []
+        for g in GRADIENTS[:2]:
+            update, state = rule.update(state, g)
+            u[reading].append(update)
+    np.testing.assert_allclose(u["decay"], u["reset"], rtol=ROUNDING)
+
+
+class Weighted(RuleTable):
+    """u = w g, the weight in a list: a table that cannot be hashed."""
+
+    rule: Literal["weighted"] = "weighted"
+    weights: list[float]
+
+    def init(self, like):  # noqa: ARG002
+        return {}
+
+    def update(self, state, g, seen=None):  # noqa: ARG002
+        return self.weights[0] * g, state
+
+
+def test_a_rule_may_have_a_table_that_cannot_be_hashed():
+    with extended():
+        ft.add_rule(Weighted)
+        algorithm = ft.Algorithm(density=1.0, state_full={"rule": "weighted", "weights": [3.0]})
+        rule = ft.optimizer(algorithm)
+        np.testing.assert_array_equal(rule.update(rule.init(GRADIENTS[0]), GRADIENTS[0])[0], 3.0 * GRADIENTS[0])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_two_subspaces_of_one_name_are_two(first):
+    def units(period, shape, density):  # noqa: ARG001
+        return np.arange(shape[-1]) % 2 == (0 if first else 1)
+
+    with extended():
+        ft.add_subspace("halves", Scheduled(lambda *given: units(*given)[None]))
+        rule = ft.optimizer(ft.Algorithm(subspace="halves", density=0.5, state_full="sgdm", state_free="none"))
+        u, _ = rule.update(rule.init(GRADIENTS[0]), np.ones((6, 4)))
+    np.testing.assert_array_equal(u.any(axis=0), np.arange(4) % 2 == (0 if first else 1))

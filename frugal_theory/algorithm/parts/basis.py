@@ -51,6 +51,10 @@ class Basis:
         floor = ROUNDING * xp.finfo(rest.dtype).eps * xp.max(xp.abs(gradient), axis=axes, keepdims=True)
         return xp.where(xp.abs(rest) <= floor, xp.zeros_like(rest), rest)
 
+    def shown(self, x: Array) -> Array:
+        """All of it."""
+        return x
+
     def covered(self, gradient: Array, reading: Reading) -> Array:  # noqa: ARG002
         """P g."""
         return self.project(gradient)

@@ -22,6 +22,8 @@ class Mask:
     """
 
     inside: Array
+    compact: Any = None
+    """The same set as :class:`~frugal_theory.algorithm.parts.units.Units`, where it is one parameter's own and known."""
     empty: ClassVar[bool] = False
 
     def project(self, gradient: Array) -> Array:
@@ -35,6 +37,10 @@ class Mask:
     def residual(self, gradient: Array) -> Array:
         """g − P⁻¹P g: exactly zero on the set."""
         return gradient * ~self.inside
+
+    def shown(self, x: Array) -> Array:
+        """The units in the set; off it, under "decay", the state-full rule makes updates that nobody takes."""
+        return x if self.compact is None else self.compact.project(x)
 
     def covered(self, gradient: Array, reading: Reading) -> Array:  # noqa: ARG002
         """P g."""

@@ -33,6 +33,10 @@ class Part(Protocol):
         """g − P⁻¹P g, of the parameter's shape."""
         ...
 
+    def shown(self, x: Array) -> Array:
+        """What the state-free rule may see of the state-full side's gradient or update ``x``: the part alone."""
+        ...
+
     def covered(self, gradient: Array, reading: Reading) -> Array:
         """What of the gradient the state covers: its part, or under "hold" all of it, in the form that the rule sees."""
         ...

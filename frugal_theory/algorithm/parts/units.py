@@ -50,6 +50,10 @@ class Units:
         rest[self._where(rest)] = 0
         return rest.reshape(self.shape)
 
+    def shown(self, x: Array) -> Array:
+        """All of it."""
+        return x
+
     def covered(self, gradient: Array, reading: Reading) -> Array:
         """The entries of the units in the set, or under "hold" of every unit."""
         return gradient.reshape(self.view) if reading == "hold" else self.project(gradient)

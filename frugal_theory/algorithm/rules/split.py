@@ -21,7 +21,8 @@ class SplitTable(RuleTable):
     """``{ rule = "split", subspace = "rows", density = 0.5, state_full = "lion", state_free = "signsgd" }``.
 
     The keys are those of ``[algorithm]``. Its set is drawn by ``seed`` and the period alone: a rule does not know of which
-    parameter it is a part, so parameters of equal shape have equal inner sets.
+    parameter it is a part, so parameters of equal shape have equal inner sets. Its own rules see what its own part is made
+    of, not what the outer state-full side saw.
     """
 
     rule: Literal["split"] = "split"
