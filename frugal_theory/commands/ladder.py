@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,8 +15,6 @@ from frugal_theory.verdicts.status import LINKS
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from frugal_theory.studies.ladder import Ladder
 
 __all__ = ["ladder"]
 
@@ -34,7 +32,7 @@ def ladder(experiment: ExperimentFile, settings: Settings = None, out: Out = Non
     outcome = carry_out(study, loaded, beside(folder, loaded.name, study), jobs=jobs or CORES)
     with finished(folder / "ladder.parquet") as temporary:
         outcome.table.drop(columns=["in_order", "sentence"]).to_parquet(temporary, index=False)
-    content = {"experiment": dump(loaded), "ladders": [one.record() for one in study.found]}
+    content = {"experiment": dump(loaded), "ladders": study.found}
     write_text(folder / "ladder.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     if not any((folder / part).exists() for part in ("theory", "training")):
         write_text(folder / "experiment.toml", dump(loaded))
@@ -46,29 +44,30 @@ def ladder(experiment: ExperimentFile, settings: Settings = None, out: Out = Non
         raise typer.Exit(1)
 
 
-def _print(console: Console, found: Ladder) -> None:
+def _print(console: Console, found: Mapping[str, Any]) -> None:
     """A row a rung, the lowest first, with what became of its comparison; why a rung is missing, below."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(escape(found.label) or "rung", no_wrap=True, header_style="bold", min_width=18)
-    table.add_column(f"up to k = {found.steps}", justify="right", no_wrap=True)
+    table.add_column(escape(found["label"]) or "rung", no_wrap=True, header_style="bold", min_width=18)
+    table.add_column(f"up to k = {found['steps']}", justify="right", no_wrap=True)
     table.add_column("against the next rung")
-    for rung in found.rungs:
+    for rung in found["rungs"]:
         said = []
-        for place, link in enumerate(link for link in found.comparisons if link.lower == rung.name):
-            sign = LINKS[link.status]
-            which = f" {link.upper}" if place else ""
-            told = None if link.status in ("equal", "not comparable", "inconclusive") else link.ratio
-            ratio = "" if told is None else f", {100 * told:.3g} %"
-            said.append(f"[{sign.style}]{sign.mark} {link.status}[/]{which}{ratio}")
-        value = rung.last[0]
-        shown = "missing" if rung.missing else "unsolved" if math.isnan(value) else f"{value:.4g}"
-        table.add_row(f"  {rung.name}", shown, "; ".join(said))
+        for place, link in enumerate(link for link in found["comparisons"] if link["lower"] == rung["name"]):
+            sign = LINKS[link["status"]]
+            which = f" {link['upper']}" if place else ""
+            told = None if link["status"] in ("equal", "not comparable", "inconclusive") else link["ratio"]
+            ratio = "" if told is None else f", {100 * float(told):.3g} %"
+            said.append(f"[{sign.style}]{sign.mark} {link['status']}[/]{which}{ratio}")
+        value = rung["value"]
+        shown = "missing" if rung["missing"] else "unsolved" if value is None else f"{float(value):.4g}"
+        table.add_row(f"  {rung['name']}", shown, "; ".join(said))
     console.print(table)
-    for rung in found.rungs:
-        if rung.missing:
-            console.print(f"  – {rung.name} is missing: {rung.missing}", highlight=False, markup=False, soft_wrap=True)
-    style = "bold red" if found.out_of_order else "green"
-    console.print(f"  {found.sentence[0].upper()}{found.sentence[1:]}.\n", style=style, highlight=False, soft_wrap=True)
+    for rung in found["rungs"]:
+        if rung["missing"]:
+            console.print(f"  – {rung['name']} is missing: {rung['missing']}", highlight=False, markup=False, soft_wrap=True)
+    style = "green" if found["in_order"] else "bold red"
+    sentence = found["sentence"]
+    console.print(f"  {sentence[0].upper()}{sentence[1:]}.\n", style=style, highlight=False, soft_wrap=True)

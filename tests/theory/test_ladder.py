@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -323,3 +324,35 @@ def test_another_algorithm_is_refused_before_anything_is_written(experiment_file
     assert "no ladder" in str(done.exception)
     assert '"sgdm" is allowed' in str(done.exception)
     assert not out.exists()
+
+
+def test_an_interrupted_ladder_goes_on_with_the_cells_that_are_missing(
+    experiment_file: Any, tmp_path: Any, monkeypatch: Any
+) -> None:
+    module = import_module("frugal_theory.studies.ladder.ladder")
+    path, out = experiment_file(SGDM), tmp_path / "out"
+    command = [
+        "ladder",
+        str(path),
+        "--out",
+        str(out),
+        "--set",
+        "simulation.steps=1",
+        "--set",
+        'sweep={"noise.sigma" = [0.1, 0.2]}',
+    ]
+    climbed, stopped = [], module.worst
+
+    def count(claims: Any, *rest: Any) -> Any:
+        climbed.append(claims.cell.label)
+        if len(climbed) == 2:
+            raise KeyboardInterrupt
+        return stopped(claims, *rest)
+
+    monkeypatch.setattr(module, "worst", count)
+    assert CliRunner().invoke(app, command).exit_code == 130
+    assert not (out / "ladder.json").exists()
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert climbed == ["sigma = 0.1", "sigma = 0.2", "sigma = 0.2"]
+    assert [one["label"] for one in json.loads((out / "ladder.json").read_text(encoding="utf-8"))["ladders"]] == climbed[:2]

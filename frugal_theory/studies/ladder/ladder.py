@@ -25,7 +25,7 @@ from frugal_theory.verdicts.claims import Claims, claims_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ladder", "climb", "ladder", "ladders", "ready"]
+__all__ = ["Ladder", "climb", "climber", "interval_confidence", "ladder", "ladders", "ready"]
 
 
 @dataclass(frozen=True)
@@ -120,18 +120,32 @@ def ready(experiment: Experiment) -> list[Claims]:
 
 def climb(experiment: Experiment, cells: Sequence[Claims], jobs: int, progress: Callable[[str], None] | None) -> list[Ladder]:
     """The ladder of every cell that is ready."""
+    one = climber(experiment, cells, jobs, progress)
+    return [one(claims) for claims in cells]
+
+
+def climber(
+    experiment: Experiment, cells: Sequence[Claims], jobs: int, progress: Callable[[str], None] | None
+) -> Callable[[Claims], Ladder]:
+    """What makes the ladder of one of the ``cells``, among which the error level is shared."""
     confidence = experiment.verify.confidence
-    single = 1 - (1 - confidence) / sum(len(rung_horizons(claims.setting.steps)) for claims in cells)
+    single = interval_confidence(experiment, cells)
     solved: dict[str, Rung] = {}
-    found = []
-    for claims in cells:
+
+    def climbed(claims: Claims) -> Ladder:
         say = _speaker(progress, claims.cell.label or experiment.name)
         rungs = [*expectations(claims, single, jobs, say), worst(claims, solved, jobs, say), *bounds(claims)]
         rungs = with_constant(claims, rungs)
         links = _links([rung for rung in rungs if not rung.missing])
         facts = (rungs[0].metric, claims.setting.steps, claims.setting.alpha, confidence)
-        found.append(Ladder(claims.cell.label, *facts, tuple(rungs), tuple(links), claims.cell.settings))
-    return found
+        return Ladder(claims.cell.label, *facts, tuple(rungs), tuple(links), claims.cell.settings)
+
+    return climbed
+
+
+def interval_confidence(experiment: Experiment, cells: Sequence[Claims]) -> float:
+    """That of every single interval, so that all of all cells hold together with the experiment's."""
+    return 1 - (1 - experiment.verify.confidence) / sum(len(rung_horizons(claims.setting.steps)) for claims in cells)
 
 
 def _links(rungs: Sequence[Rung]) -> list[Comparison]:

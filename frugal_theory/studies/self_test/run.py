@@ -89,13 +89,29 @@ class Sheet:
 
 
 def self_test(
-    *, budget: float = 1.0, seed: int = 0, confidence: float = 0.99, progress: Callable[[str, int, int], None] | None = None
+    *,
+    budget: float = 1.0,
+    seed: int = 0,
+    confidence: float = 0.99,
+    jobs: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Sheet:
     """Plant every falsehood and look whether ``verify``, or the exact engine against Monte Carlo, catches it.
 
     ``budget`` multiplies the trials. Theorems and engines have half of the error level each, and within each all
     comparisons share it (Bonferroni). ``progress(what, done, total)`` is called as stages finish. Raises ValueError
     for a budget that is not positive.
+    """
+    halves = halves_of(budget=budget, seed=seed, confidence=confidence, jobs=jobs, progress=progress)
+    return Sheet(tuple(finding for half in halves.values() for finding in half()), confidence)
+
+
+def halves_of(
+    *, budget: float, seed: int, confidence: float, jobs: int, progress: Callable[[str, int, int], None] | None
+) -> dict[str, Callable[[], list[Finding]]]:
+    """The two halves of the self-test, "theorems" and "engines", each with half of the error level, to be run one by one.
+
+    ``jobs`` processes share the theorems' trials; faults of engines are planted in this process alone.
     """
     if not budget > 0:
         raise ValueError(f"budget = {budget}: a number > 0 is allowed")
@@ -109,8 +125,10 @@ def self_test(
         if progress is not None:
             progress(what, done, total)
 
-    findings = _theorems(budget, seed, half, report) + _engines(budget, seed, half, report)
-    return Sheet(tuple(findings), confidence)
+    return {
+        "theorems": lambda: _theorems(budget, seed, half, report, jobs),
+        "engines": lambda: _engines(budget, seed, half, report),
+    }
 
 
 # --- theorems ------------------------------------------------------------------------------------------------
@@ -125,7 +143,7 @@ class _Claim:
     false: bool
 
 
-def _theorems(budget: float, seed: int, confidence: float, report: Callable[[str], None]) -> list[Finding]:
+def _theorems(budget: float, seed: int, confidence: float, report: Callable[[str], None], jobs: int) -> list[Finding]:
     ready, evidence, planted = [], [], []
     for stage in STAGES.values():
         names = dict.fromkeys(
@@ -145,10 +163,10 @@ def _theorems(budget: float, seed: int, confidence: float, report: Callable[[str
         here += [_Claim(plant.theorem_with_it(), plant.what, True) for plant in PLANTS if plant.stage == stage.name]
         claims = replace(claims, theorems=tuple(claim.theorem for claim in here))
         ready.append(claims)
-        evidence.append(gather(claims))
+        evidence.append(gather(claims, jobs=jobs))
         planted.append([(stage.name, claim) for claim in here])
         report(stage.name)
-    evidence, verdicts = settle_all(ready, evidence, confidence)
+    evidence, verdicts = settle_all(ready, evidence, confidence, jobs=jobs)
     flat = [(found, *pair) for found, pairs in zip(evidence, planted, strict=True) for pair in pairs]
     return [
         _theorem_finding(stage, claim, verdict, found) for verdict, (found, stage, claim) in zip(verdicts, flat, strict=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config.load import ExperimentError
-from frugal_theory.studies.self_test.run import Finding, Sheet, self_test
+from frugal_theory.studies.self_test.run import Finding, Sheet, halves_of
 from frugal_theory.studies.study import Answer, Run
 
 if TYPE_CHECKING:
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SelfTest", "sheet_of"]
 
+CONFIDENCE = 0.99
+"""Of all findings together."""
+
 
 @dataclass(frozen=True)
 class SelfTest:
-    """Every planted falsehood and its true counterpart, with trials times ``budget``; all share one error level."""
+    """Every planted falsehood and its true counterpart, with trials times ``budget``, under one error level."""
 
     budget: float = 1.0
     seed: int = 0
@@ -35,10 +38,12 @@ class SelfTest:
             run.progress(done, total)
 
         try:
-            sheet = self_test(budget=self.budget, seed=self.seed, progress=progress)
+            halves = halves_of(budget=self.budget, seed=self.seed, confidence=CONFIDENCE, jobs=run.jobs, progress=progress)
         except ValueError as error:
             raise ExperimentError(f"self-test: {error}") from error
-        return pd.DataFrame([{**asdict(finding), "confidence": sheet.confidence} for finding in sheet.findings])
+        key = f"budget {self.budget!r} seed {self.seed}"
+        tables = [run.kept(f"{name} {key}", lambda half=half: _told(half())) for name, half in halves.items()]  # type: ignore[misc]
+        return pd.concat(tables, ignore_index=True)
 
     def draw(self, _: pd.DataFrame) -> dict[str, Any]:
         """The table says all of it."""
@@ -48,6 +53,12 @@ class SelfTest:
         """Yes, or the claim that faults are caught has failed."""
         sheet = sheet_of(table)
         return Answer(sheet.sentence, "yes" if sheet.passed else "no", failed=not sheet.passed)
+
+
+def _told(findings: list[Finding]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame([{**asdict(finding), "confidence": CONFIDENCE} for finding in findings])
 
 
 def sheet_of(table: pd.DataFrame) -> Sheet:
