@@ -339,7 +339,7 @@ def test_an_interrupted_ladder_goes_on_with_the_cells_that_are_missing(
         "--set",
         "simulation.steps=1",
         "--set",
-        'sweep={"noise.sigma" = [0.1, 0.2]}',
+        'sweep={"algorithm.density" = [0.0, 1.0]}',
     ]
     climbed, stopped = [], module.worst
 
@@ -354,5 +354,5 @@ def test_an_interrupted_ladder_goes_on_with_the_cells_that_are_missing(
     assert not (out / "ladder.json").exists()
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
-    assert climbed == ["sigma = 0.1", "sigma = 0.2", "sigma = 0.2"]
+    assert climbed == ["density = 0.0", "density = 1.0", "density = 1.0"]
     assert [one["label"] for one in json.loads((out / "ladder.json").read_text(encoding="utf-8"))["ladders"]] == climbed[:2]
