@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from frugal_theory import config
-from frugal_theory.algorithm.rules import Rule, rule_of
+from frugal_theory.algorithm.rules import Rule
 from frugal_theory.config.registry import RULES as FORMULAS
+from frugal_theory.config.registry import Kind
 
 __all__ = ["FLAT", "SPLIT", "checked", "flat", "model_groups", "options", "rule_defaults", "rules_of", "tables_of"]
 
@@ -83,7 +85,7 @@ def rule_defaults(rule: Any) -> dict[str, Any]:
 def tables_of(group: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The tables of a group's two rules, as an experiment file has them."""
     options = {
-        "state_full": {key: group[key] for key in rule_defaults(group["state_full"])},
+        "state_full": {key: group[key] for key in _options(group["state_full"])},
         "state_free": {"lr_scale": group["state_free_lr_scale"]},
     }
     return {
@@ -92,10 +94,29 @@ def tables_of(group: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _options(rule: str) -> list[str]:
+    """The options of a group that a state-full rule reads, by name."""
+    return [key for key in FORMULAS[rule].table.model_fields if key != "rule"] if rule in FLAT["state_full"] else []
+
+
 def rules_of(group: Mapping[str, Any]) -> tuple[Rule, Rule]:
     """The state-full and the state-free rule that a group names, with its present hyperparameters."""
-    full, free = (FORMULAS[table["rule"]].table.model_validate(table) for table in tables_of(group).values())
-    return rule_of(full), rule_of(free)
+    full, free = tables_of(group).values()
+    return _rule(full), _rule(free)
+
+
+def _rule(table: dict[str, Any]) -> Rule:
+    """The rule of a table; one whose settings are plain numbers is made once, as it is asked for at every step."""
+    kind, settings = FORMULAS[table["rule"]], tuple(table.items())
+    try:
+        return _made(kind, settings)
+    except TypeError:  # a setting that cannot be hashed
+        return _made.__wrapped__(kind, settings)
+
+
+@lru_cache(maxsize=256)
+def _made(kind: Kind[Rule], settings: tuple[tuple[str, Any], ...]) -> Rule:
+    return kind.make(kind.table.model_validate(dict(settings)))
 
 
 def checked(group: Mapping[str, Any]) -> None:
