@@ -21,22 +21,27 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Results folders, e.g. runs/demo.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: report.html in the first RUN.")] = None,
 ) -> None:
-    """Write report.html: the measured metric under its bounds, the training curve, the verdicts, the experiment."""
+    """Write report.html: measurements under bounds, training curve, verdicts. Exit status 1 if one is violated."""
     from frugal_theory.report import write_report
 
     try:
         path = write_report(*runs, out=out)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
-    console = Console()
+    console, failed = Console(), False
     for folder in runs:
         if len(runs) > 1:
             console.print(f"[bold]{escape(str(folder))}[/bold]", highlight=False)
         verdicts, climbed = folder / VERDICTS.path, folder / LADDERS.path
         if verdicts.exists():
-            print_summary(console, json.loads(verdicts.read_text(encoding="utf-8")))
+            records = json.loads(verdicts.read_text(encoding="utf-8"))
+            failed |= any(record["status"] == "violated" for record in records)
+            print_summary(console, records)
         if climbed.exists():
             for one in json.loads(climbed.read_text(encoding="utf-8"))["ladders"]:
+                failed |= not one["in_order"]
                 said = f"Ladder, {one['label'] or 'this experiment'}: {one['sentence']}"
                 console.print(said, highlight=False, markup=False)
     console.print(f"Report: {path}", highlight=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)

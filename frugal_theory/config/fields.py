@@ -22,9 +22,9 @@ SIDES = ("state_full", "state_free")
 
 @dataclass(frozen=True)
 class NameOf:
-    """``Annotated[str, NameOf(REGISTRY)]``: a name in the registry."""
+    """``Annotated[str, NameOf(REGISTRY)]``: a name in the registry, or in a mapping that never changes."""
 
-    registry: Registry[Any]
+    registry: Mapping[str, Any]
 
     def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._known)

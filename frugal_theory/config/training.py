@@ -9,25 +9,11 @@ from pydantic import Field, model_validator
 from frugal_theory.config.fields import NameOf
 from frugal_theory.config.parts import Count, Part, Positive, Probability
 from frugal_theory.config.registry import PROBES, SCHEDULES
+from frugal_theory.config.shapes import SHAPES
 
 __all__ = ["Data", "Model", "Preset", "Probes", "Training"]
 
-Preset = Literal[
-    "llama-tiny",
-    "llama-9m",
-    "llama-20m",
-    "llama-35m",
-    "llama-40m",
-    "llama-60m",
-    "llama-71m",
-    "llama-100m",
-    "llama-130m",
-    "llama-250m",
-    "llama-350m",
-    "llama-1b",
-    "llama-3b",
-    "llama-7b",
-]
+Preset = Annotated[str, NameOf(SHAPES)]
 
 
 class Model(Part):

@@ -14,7 +14,6 @@ from frugal_theory.metrics.weighted_squared_gradient_norm import WORDS as WEIGHT
 from frugal_theory.metrics.weighted_squared_gradient_norm import weighted_squared_gradient_norm
 
 __all__ = [
-    "LINEAR",
     "METRICS",
     "HybridNorm",
     "Metric",
@@ -37,9 +36,6 @@ METRICS: Registry[Metric] = Registry(
 )
 """The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
 
-LINEAR = ("gradient_one_norm",)
-"""Metrics that grow no faster than the gradient, and have a third moment if the noise has."""
-
 _WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID}
 
 
@@ -60,4 +56,4 @@ def words(name: str) -> Words:
     if name in _WORDS:
         return _WORDS[name]
     added, own = METRICS.get(name), name.replace("_", " ")
-    return Words(getattr(added, "title", own), getattr(added, "symbol", own))
+    return Words(getattr(added, "title", own), getattr(added, "symbol", own), getattr(added, "linear", False))

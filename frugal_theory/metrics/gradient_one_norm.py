@@ -12,7 +12,7 @@ from frugal_theory.metrics.metric import Array, Words, flat
 
 __all__ = ["WORDS", "gradient_one_norm"]
 
-WORDS = {"gradient_one_norm": Words("average ℓ1 norm of the gradient", "ℓ1")}
+WORDS = {"gradient_one_norm": Words("average ℓ1 norm of the gradient", "ℓ1", linear=True)}
 
 
 def gradient_one_norm(

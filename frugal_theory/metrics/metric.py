@@ -17,7 +17,8 @@ Array = NDArray[np.float64]
 
 
 class Metric(Protocol):
-    """A metric of one step; evidence holds its running average. ``title`` and ``symbol``, if it has them, are its words."""
+    """A metric of one step; evidence holds its running average. ``title``, ``symbol`` and ``linear``, if it has
+    them, are its :class:`Words`."""
 
     def __call__(self, gradients: Mapping[str, Array], parts: Mapping[str, Part], runs: RunLengths | None, step: int) -> Array:
         """The metric, shape (trials,), at the 0-based step, given ∇f at the iterate and the parts of that step."""
@@ -25,10 +26,14 @@ class Metric(Protocol):
 
 
 class Words(NamedTuple):
-    """How tables and figures say a metric: what its running average is, and what a line of it is called among others."""
+    """How tables and figures say a metric: what its running average is, and what a line of it is called among others.
+
+    ``linear``: it grows no faster than the gradient, and has a third moment if the noise has.
+    """
 
     title: str
     symbol: str
+    linear: bool = False
 
 
 def squares(gradient: Array) -> Array:

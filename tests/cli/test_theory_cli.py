@@ -90,6 +90,9 @@ def test_a_violated_theorem_is_exit_status_1(folder):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "violated" in done.stdout
+    reported = frugal_theory("report", "runs/small", cwd=folder)
+    assert reported.returncode == 1, reported.stderr
+    assert (folder / "runs" / "small" / "report.html").exists()
 
 
 BAD = {

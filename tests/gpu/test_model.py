@@ -1,12 +1,9 @@
-from typing import get_args
-
 import pytest
 import torch
 
 import frugal_theory as ft
 from frugal_gpu.model.llama import SHAPES, Shape, build_model, meta_model, model_shape, parameter_count
 from frugal_theory import config
-from frugal_theory.config.training import Preset
 
 REPORTED = {
     "llama-9m": "9.0",
@@ -32,8 +29,10 @@ def test_presets_have_the_reported_number_of_parameters(preset):
     assert f"{parameter_count(SHAPES[preset]) / 1e6:.{digits}f}" == REPORTED[preset]
 
 
-def test_every_preset_has_a_shape_and_the_tiny_one_about_a_million_parameters():
-    assert set(get_args(Preset)) == set(SHAPES)
+def test_every_shape_is_a_preset_and_the_tiny_one_has_about_a_million_parameters():
+    assert [config.Model(preset=name).preset for name in SHAPES] == list(SHAPES)
+    with pytest.raises(ValueError, match="'llama-3b' or 'llama-7b'"):
+        config.Model(preset="llama-8b")
     assert 0.9e6 < parameter_count(SHAPES["llama-tiny"]) < 1.3e6
 
 

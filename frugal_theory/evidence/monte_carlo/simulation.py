@@ -24,7 +24,7 @@ from frugal_theory.evidence.moments import Moments, sampled
 from frugal_theory.evidence.monte_carlo import compiled as fast_path
 from frugal_theory.evidence.workers import in_order, one_blas_thread
 from frugal_theory.instance import Instance, instance_of
-from frugal_theory.metrics import LINEAR, METRICS, Metric
+from frugal_theory.metrics import METRICS, Metric, words
 from frugal_theory.problems.noise import no_sixth_moment
 from frugal_theory.problems.problem import Problem
 
@@ -194,7 +194,7 @@ def run(
         yield {
             metric: _certain(metric, moments, confidence)
             if simulation.deterministic
-            else sampled("monte_carlo", metric, moments, confidence, interval=sound or metric in LINEAR)
+            else sampled("monte_carlo", metric, moments, confidence, interval=sound or words(metric).linear)
             for metric, moments in merged.items()
         }
 
