@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-kernels test-slow test-cuda lint format bench notebooks clean
+.PHONY: help install demo test test-ecosystem test-kernels test-slow test-cuda lint format bench notebooks clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,8 +25,8 @@ demo: $(STAMP)  ## verify the theorems, train a small LLaMA with the same algori
 	$(BIN)/frugal-theory report runs/demo
 
 # One arithmetic thread a process: the tests run side by side, and small matrices gain nothing from more.
-test test-kernels test-slow: export OMP_NUM_THREADS = 1
-test test-kernels test-slow: export OPENBLAS_NUM_THREADS = 1
+test test-ecosystem test-kernels test-slow: export OMP_NUM_THREADS = 1
+test test-ecosystem test-kernels test-slow: export OPENBLAS_NUM_THREADS = 1
 
 # Sums in another order: the kernels that OpenBLAS has for every x86-64 processor, and PyTorch without vector instructions.
 WORDS := --ignore-glob='*/test_report_*' --ignore=tests/theory/test_notebooks.py --ignore=tests/theory/test_layers.py
@@ -34,10 +34,13 @@ test-kernels: export OPENBLAS_CORETYPE = Prescott
 test-kernels: export ATEN_CPU_CAPABILITY = default
 
 test: $(STAMP)  ## all tests but the slow studies
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow and not ecosystem"
 
 test-kernels: $(STAMP)  ## the numerical tests once more, with the arithmetic kernels of another processor
-	$(BIN)/python -m pytest -n auto -m "not slow" tests/theory tests/parity $(WORDS)
+	$(BIN)/python -m pytest -n auto -m "not slow and not ecosystem" tests/theory tests/parity $(WORDS)
+
+test-ecosystem: $(STAMP)  ## what needs a cluster of processes
+	$(BIN)/python -m pytest -m ecosystem
 
 test-slow: $(STAMP)  ## the slow studies
 	$(BIN)/python -m pytest -m slow

@@ -137,6 +137,7 @@ def test_a_damaged_cell_is_done_again(quadratic, tmp_path):
     assert load_cell(tmp_path, study) is None
 
 
+@pytest.mark.ecosystem
 def test_a_real_dask_cluster_gives_the_same_bits(folder):
     distributed = pytest.importorskip("distributed")
     assert verify(folder, "--jobs", 1, "--out", "here").returncode == 0
@@ -148,6 +149,7 @@ def test_a_real_dask_cluster_gives_the_same_bits(folder):
     assert results(folder, "there") == results(folder, "here")
 
 
+@pytest.mark.ecosystem
 def test_a_cluster_that_ends_at_work_is_one_line_and_the_rest_goes_on_here(folder):
     """Exit status 2: 1 would say that a theorem is violated."""
     distributed = pytest.importorskip("distributed")
@@ -184,6 +186,7 @@ def no_package() -> None:
     sys.modules["frugal_theory"] = None
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize(
     ("change", "says"), [(other_version, "has 0.frugal-lab, and here"), (no_package, "a worker cannot run frugal-lab")]
 )
@@ -199,6 +202,7 @@ def test_a_worker_of_another_version_is_refused(folder, change, says):
     assert says in done.stderr
 
 
+@pytest.mark.ecosystem
 def test_a_cluster_that_is_not_there_is_one_line(folder):
     pytest.importorskip("distributed")
     program = "from frugal_theory.evidence import workers; workers.TIMEOUT = 0.5\n" + COMMAND[-1]

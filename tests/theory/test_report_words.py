@@ -51,10 +51,10 @@ def test_what_is_added_is_called_by_its_own_name() -> None:
         ft.add_theorem(Derived())
         assert words.theorem_name("half_of_it") == "Half of the sharp run-length theorem"
     assert words.theorem_name("of_somebody_else") == "of somebody else"
-    assert metric_words("largest_coordinate") == ("largest coordinate", "largest coordinate")
+    assert metric_words("largest_coordinate")[:2] == ("largest coordinate", "largest coordinate")
     with ft.extended():
         add_metric("largest_coordinate", LargestCoordinate())
-        assert metric_words("largest_coordinate") == ("average max|g|", "largest coordinate")
+        assert metric_words("largest_coordinate")[:2] == ("average max|g|", "largest coordinate")
     assert [rule_name(name) for name in ("adamw", "signsgd", "none", "mine")] == ["AdamW", "signSGD", "none", "mine"]
 
 

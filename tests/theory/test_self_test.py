@@ -98,13 +98,15 @@ def test_too_small_a_budget_is_said_to_miss():
 
 
 def test_the_command(monkeypatch, sheet, tmp_path):
-    monkeypatch.setattr("frugal_theory.studies.self_test.study.self_test", lambda **_: sheet)
-    result = CliRunner().invoke(app, ["self-test", "--out", str(tmp_path)])
+    def found(findings):
+        halves = {"theorems": lambda: list(findings[:3]), "engines": lambda: list(findings[3:])}
+        monkeypatch.setattr("frugal_theory.studies.self_test.study.halves_of", lambda **_: halves)
+        return CliRunner().invoke(app, ["self-test", "--out", str(tmp_path)])
+
+    result = found(sheet.findings)
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == sheet.sentence
-    missed = Sheet((replace(sheet.planted[0], alarm=False), *sheet.findings[1:]), sheet.confidence)
-    monkeypatch.setattr("frugal_theory.studies.self_test.study.self_test", lambda **_: missed)
-    result = CliRunner().invoke(app, ["self-test", "--out", str(tmp_path)])
+    result = found((replace(sheet.planted[0], alarm=False), *sheet.findings[1:]))
     assert result.exit_code == 1
     assert "✗" in result.stdout
     assert json.loads((tmp_path / "study.json").read_text())["failed"] is True
