@@ -115,6 +115,7 @@ def test_train_writes_the_results_and_says_what_it_reached(place, monkeypatch, c
     assert "training.steps was 4, is 5" in capsys.readouterr().err
 
 
+@pytest.mark.ecosystem
 def test_interrupting_keeps_the_step_and_resume_repeats_the_uninterrupted_run(place, monkeypatch, capsys):
     process = start("train", "tiny.toml", *LONG, "--out", "halves")
     wait_for(place / "halves" / "training" / "checkpoints" / "step-000010", process)
@@ -131,6 +132,7 @@ def test_interrupting_keeps_the_step_and_resume_repeats_the_uninterrupted_run(pl
     assert numbers(place / "halves") == numbers(place / "whole")
 
 
+@pytest.mark.ecosystem
 def test_a_killed_run_resumes_from_its_last_checkpoint(place, monkeypatch):
     process = start("train", "tiny.toml", *LONG, "--out", "killed")
     wait_for(place / "killed" / "training" / "checkpoints" / "step-000010", process)

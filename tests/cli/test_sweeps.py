@@ -76,6 +76,7 @@ def processes_of(session):
     return [line.split()[0] for line in listed.splitlines() if not line.split()[1].startswith("Z")]
 
 
+@pytest.mark.ecosystem
 def test_same_bits_for_any_number_of_processes(folder):
     for jobs, program in ((1, None), (2, EAGER), (3, EAGER)):
         done = verify(folder, "--jobs", jobs, "--out", f"{jobs}{program is None}", program=program)
@@ -87,6 +88,7 @@ def test_same_bits_for_any_number_of_processes(folder):
     assert results(folder, "3False") == whole
 
 
+@pytest.mark.ecosystem
 def test_kill_9_loses_no_finished_cell(folder):
     """Killed after the second cell; the same command then finishes the rest, and does not do those cells again."""
     slow = ["--jobs", "2", "--set", "simulation.steps=2000"]

@@ -141,6 +141,7 @@ def test_a_full_disk_is_one_line():
     assert not Path("/tmp/never-written").exists()
 
 
+@pytest.mark.ecosystem
 def test_an_interrupted_run_keeps_its_cells_and_continues(folder):
     """Ctrl-C after the first cell: status 130, the finished cells are kept, and the same command ends bit-identically."""
     slow = ["--jobs", "1", "--set", "simulation.steps=3000", "--out", "out"]
