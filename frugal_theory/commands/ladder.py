@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from frugal_theory.commands.options import CORES, ExperimentFile, Jobs, Out, Settings
+from frugal_theory.commands.options import CORES, Cluster, ExperimentFile, Jobs, Out, Settings
 from frugal_theory.config.load import dump, load, parse_overrides
 from frugal_theory.verdicts.status import LINKS
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["ladder"]
 
 
-def ladder(experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = None) -> None:
+def ladder(
+    experiment: ExperimentFile, settings: Settings = None, out: Out = None, jobs: Jobs = None, cluster: Cluster = None
+) -> None:
     """Hold Monte Carlo, exact expectation, worst case and bounds of one short run in order. Exit status 1 if they are not."""
     from rich.console import Console
 
@@ -29,7 +31,7 @@ def ladder(experiment: ExperimentFile, settings: Settings = None, out: Out = Non
 
     loaded, study = load(experiment, parse_overrides(settings or [])), LadderStudy()
     folder = out or Path("runs") / loaded.name
-    outcome = carry_out(study, loaded, beside(folder, loaded.name, study), jobs=jobs or CORES)
+    outcome = carry_out(study, loaded, beside(folder, loaded.name, study), jobs=jobs or CORES, cluster=cluster)
     with finished(folder / "ladder.parquet") as temporary:
         outcome.table.drop(columns=["in_order", "sentence"]).to_parquet(temporary, index=False)
     content = {"experiment": dump(loaded), "ladders": study.found}

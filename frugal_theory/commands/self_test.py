@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from frugal_theory.commands.options import Jobs
+from frugal_theory.commands.options import Cluster, Jobs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +27,7 @@ def self_test(
     everything: Annotated[bool, typer.Option("--all", help="Show the true counterparts too.")] = False,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Results folder.")] = Path("runs/self-test"),
     jobs: Jobs = None,
+    cluster: Cluster = None,
 ) -> None:
     """Plant false theorems and faulty engines. Exit status 1 unless all are caught and nothing true raises an alarm."""
     from rich.console import Console
@@ -34,7 +35,7 @@ def self_test(
     from frugal_theory.studies.runner import carry_out
     from frugal_theory.studies.self_test.study import SelfTest, sheet_of
 
-    found = carry_out(SelfTest(budget, seed), None, out, jobs=jobs or 1)
+    found = carry_out(SelfTest(budget, seed), None, out, jobs=jobs or 1, cluster=cluster)
     console = Console()
     print_sheet(console if console.is_terminal else Console(width=WIDTH), sheet_of(found.table), everything=everything)
     if found.answer.failed:

@@ -69,9 +69,9 @@ def bound(experiment: Experiment, theorem: str) -> Array:
     return chosen.bound(claims.setting)
 
 
-def gather(claims: Claims, *, jobs: int = 1) -> dict[str, Evidence]:
+def gather(claims: Claims, *, jobs: int = 1, cluster: str | None = None) -> dict[str, Evidence]:
     """Monte Carlo evidence for every metric that the claims need."""
-    return next(gather_all([claims], jobs=jobs))
+    return next(gather_all([claims], jobs=jobs, cluster=cluster))
 
 
 def gather_all(

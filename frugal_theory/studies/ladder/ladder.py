@@ -125,16 +125,20 @@ def climb(experiment: Experiment, cells: Sequence[Claims], jobs: int, progress: 
 
 
 def climber(
-    experiment: Experiment, cells: Sequence[Claims], jobs: int, progress: Callable[[str], None] | None
+    experiment: Experiment,
+    cells: Sequence[Claims],
+    jobs: int,
+    progress: Callable[[str], None] | None,
+    cluster: str | None = None,
 ) -> Callable[[Claims], Ladder]:
-    """What makes the ladder of one of the ``cells``, among which the error level is shared."""
+    """What makes the ladder of one of the ``cells``, which share the error level; a ``cluster`` shares Monte Carlo."""
     confidence = experiment.verify.confidence
     single = interval_confidence(experiment, cells)
     solved: dict[str, Rung] = {}
 
     def climbed(claims: Claims) -> Ladder:
         say = _speaker(progress, claims.cell.label or experiment.name)
-        rungs = [*expectations(claims, single, jobs, say), worst(claims, solved, jobs, say), *bounds(claims)]
+        rungs = [*expectations(claims, single, jobs, say, cluster), worst(claims, solved, jobs, say), *bounds(claims)]
         rungs = with_constant(claims, rungs)
         links = _links([rung for rung in rungs if not rung.missing])
         facts = (rungs[0].metric, claims.setting.steps, claims.setting.alpha, confidence)

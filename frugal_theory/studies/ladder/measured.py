@@ -35,13 +35,15 @@ def norm(setting: Setting) -> str:
     return PLAIN if THEOREMS["fixed_set"].covers(setting) is None else WEIGHTED
 
 
-def expectations(claims: Claims, single: float, jobs: int, say: Callable[[str], None]) -> list[Rung]:
+def expectations(
+    claims: Claims, single: float, jobs: int, say: Callable[[str], None], cluster: str | None = None
+) -> list[Rung]:
     """Monte Carlo, and the exact expectation."""
     from frugal_theory.evidence.exact.expectations import expectations as exact
 
     metric = norm(claims.setting)
     say("Monte Carlo")
-    sampled = monte_carlo(simulation(claims.instance, (metric,)), jobs=jobs)[metric]
+    sampled = monte_carlo(simulation(claims.instance, (metric,)), jobs=jobs, cluster=cluster)[metric]
     how = f"average of {sampled.trials:,} trials" if sampled.trials > 1 else "nothing is random: one trial"
     how = "; ".join([how, *(note for note in sampled.notes if sampled.trials > 1)])
     rungs = [_measured(claims, sampled, single, "monte_carlo", "Monte Carlo", "the algorithm itself", how)]

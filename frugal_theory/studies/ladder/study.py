@@ -35,7 +35,7 @@ class LadderStudy:
         import pandas as pd
 
         cells = ready(experiment)
-        climbed, level = climber(experiment, cells, run.jobs, run.say), interval_confidence(experiment, cells)
+        climbed, level = climber(experiment, cells, run.jobs, run.say, run.cluster), interval_confidence(experiment, cells)
         tables = [run.kept(f"{level!r} {dump(claims.cell.experiment)}", partial(_told, climbed, claims)) for claims in cells]
         self.found = [json.loads(table["record"].iloc[0]) for table in tables]
         return pd.concat(tables, ignore_index=True).drop(columns="record")

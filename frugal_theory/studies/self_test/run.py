@@ -94,6 +94,7 @@ def self_test(
     seed: int = 0,
     confidence: float = 0.99,
     jobs: int = 1,
+    cluster: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Sheet:
     """Plant every falsehood and look whether ``verify``, or the exact engine against Monte Carlo, catches it.
@@ -102,16 +103,23 @@ def self_test(
     comparisons share it (Bonferroni). ``progress(what, done, total)`` is called as stages finish. Raises ValueError
     for a budget that is not positive.
     """
-    halves = halves_of(budget=budget, seed=seed, confidence=confidence, jobs=jobs, progress=progress)
+    halves = halves_of(budget=budget, seed=seed, confidence=confidence, jobs=jobs, cluster=cluster, progress=progress)
     return Sheet(tuple(finding for half in halves.values() for finding in half()), confidence)
 
 
 def halves_of(
-    *, budget: float, seed: int, confidence: float, jobs: int, progress: Callable[[str, int, int], None] | None
+    *,
+    budget: float,
+    seed: int,
+    confidence: float,
+    jobs: int,
+    cluster: str | None,
+    progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Callable[[], list[Finding]]]:
     """The two halves of the self-test, "theorems" and "engines", each with half of the error level, to be run one by one.
 
-    ``jobs`` processes share the theorems' trials; faults of engines are planted in this process alone.
+    ``jobs`` processes, or the workers of the Dask ``cluster``, share the theorems' trials; faults of engines are planted in
+    this process alone.
     """
     if not budget > 0:
         raise ValueError(f"budget = {budget}: a number > 0 is allowed")
@@ -126,7 +134,7 @@ def halves_of(
             progress(what, done, total)
 
     return {
-        "theorems": lambda: _theorems(budget, seed, half, report, jobs),
+        "theorems": lambda: _theorems(budget, seed, half, report, jobs, cluster),
         "engines": lambda: _engines(budget, seed, half, report),
     }
 
@@ -143,7 +151,9 @@ class _Claim:
     false: bool
 
 
-def _theorems(budget: float, seed: int, confidence: float, report: Callable[[str], None], jobs: int) -> list[Finding]:
+def _theorems(
+    budget: float, seed: int, confidence: float, report: Callable[[str], None], jobs: int, cluster: str | None
+) -> list[Finding]:
     ready, evidence, planted = [], [], []
     for stage in STAGES.values():
         names = dict.fromkeys(
@@ -163,10 +173,10 @@ def _theorems(budget: float, seed: int, confidence: float, report: Callable[[str
         here += [_Claim(plant.theorem_with_it(), plant.what, True) for plant in PLANTS if plant.stage == stage.name]
         claims = replace(claims, theorems=tuple(claim.theorem for claim in here))
         ready.append(claims)
-        evidence.append(gather(claims, jobs=jobs))
+        evidence.append(gather(claims, jobs=jobs, cluster=cluster))
         planted.append([(stage.name, claim) for claim in here])
         report(stage.name)
-    evidence, verdicts = settle_all(ready, evidence, confidence, jobs=jobs)
+    evidence, verdicts = settle_all(ready, evidence, confidence, jobs=jobs, cluster=cluster)
     flat = [(found, *pair) for found, pairs in zip(evidence, planted, strict=True) for pair in pairs]
     return [
         _theorem_finding(stage, claim, verdict, found) for verdict, (found, stage, claim) in zip(verdicts, flat, strict=True)

@@ -38,7 +38,9 @@ class SelfTest:
             run.progress(done, total)
 
         try:
-            halves = halves_of(budget=self.budget, seed=self.seed, confidence=CONFIDENCE, jobs=run.jobs, progress=progress)
+            halves = halves_of(
+                budget=self.budget, seed=self.seed, confidence=CONFIDENCE, jobs=run.jobs, cluster=run.cluster, progress=progress
+            )
         except ValueError as error:
             raise ExperimentError(f"self-test: {error}") from error
         key = f"budget {self.budget!r} seed {self.seed}"
