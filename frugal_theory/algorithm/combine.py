@@ -34,6 +34,7 @@ class Split:
     reading: Reading = "reset"
     vectors: ClassVar[tuple[str, ...]] = ()
     squares: ClassVar[tuple[str, ...]] = ()
+    elementwise: ClassVar[bool] = False
 
     def init(self, like: Array) -> State:
         """Both rules at their start."""
@@ -66,6 +67,7 @@ class Channelwise:
     axis: int = -2
     vectors: ClassVar[tuple[str, ...]] = ()
     squares: ClassVar[tuple[str, ...]] = ()
+    elementwise: ClassVar[bool] = False
 
     def init(self, like: Array) -> State:
         """The rule at its start, on the projection."""
@@ -94,6 +96,7 @@ class Stored:
     storage: str = "float16"
     vectors: ClassVar[tuple[str, ...]] = ()
     squares: ClassVar[tuple[str, ...]] = ()
+    elementwise: ClassVar[bool] = False  # a stored form may share a scale among coordinates
 
     def init(self, like: Array) -> State:
         """The rule at its start, encoded."""

@@ -15,6 +15,7 @@ from frugal_theory.algorithm.rules.adafactor import Adafactor
 from frugal_theory.algorithm.rules.adalayer import AdaLayer
 from frugal_theory.algorithm.rules.like_full import LikeFull
 from frugal_theory.algorithm.subspaces import Scheduled
+from frugal_theory.config import Part
 from frugal_theory.config.registry import extended
 from frugal_theory.testing import check_rule
 from tests.tolerances import FLOAT16, ROUNDING
@@ -160,6 +161,27 @@ def test_stored_state_is_rounded_between_steps():
     assert not np.array_equal(stored[1:], plain[1:])
     assert Stored(Sgdm(), "float16").init(GRADIENTS[0])["momentum"].dtype == np.float16
     np.testing.assert_array_equal(stored[0], plain[0])
+
+
+def test_trials_of_a_rule_that_holds_rules_do_not_mix(block):
+    """A storage whose scale is that of the largest entry: side by side, trials would share it."""
+    block("A storage")
+
+    class Eight(Part):
+        rule: Literal["eight"] = "eight"
+
+    ft.add_rule(Eight, lambda _: Stored(AdamW(), "absmax"))
+    algorithm = ft.Algorithm(state_full="eight", state_free="sgd", subspace="columns", density=0.5, learning_rate=0.1)
+    scales = np.array([1.0, 100.0])[:, None, None]
+    together, alone = ft.init(np.arange(2)), [ft.init(np.array([t])) for t in range(2)]
+    x, y = np.zeros((2, 6, 4)), [np.zeros((1, 6, 4))] * 2
+    for g in GRADIENTS:
+        moved, together = ft.step(algorithm, {"W": x}, {"W": scales * g}, together)
+        x = moved["W"]
+        for t in range(2):
+            moved, alone[t] = ft.step(algorithm, {"W": y[t]}, {"W": scales[t : t + 1] * g}, alone[t])
+            y[t] = moved["W"]
+    np.testing.assert_allclose(x, np.concatenate(y), rtol=ROUNDING)
 
 
 def test_counts_are_not_rounded_by_a_storage():
