@@ -149,11 +149,10 @@ class MemoryStudy:
     def draw(self, table: pd.DataFrame) -> dict[str, Any]:
         """A bar a method, of its parts."""
         unit, size = unit_of(table)
-        shown = table.assign(
-            weights=table["parameters"] / size, gradients=table["gradients"] / size, state=table["state"] / size
-        )
+        parts = {"weights": "parameters", "gradients": "gradients", "state": "state", "selection": "selection"}
+        shown = table.assign(**{part: table[column] / size for part, column in parts.items()})
         title = "Memory of training, without activations"
-        return {"memory": bars(title, f"{unit}, float32", shown, ["weights", "gradients", "state"], left=330)}
+        return {"memory": bars(title, f"{unit}, float32", shown, list(parts), left=330)}
 
     def answer(self, table: pd.DataFrame) -> Answer:
         """Yes if it does; by how much the state alone is smaller."""

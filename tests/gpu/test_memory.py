@@ -1,5 +1,7 @@
 import math
+from dataclasses import asdict
 
+import pandas as pd
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ import frugal_theory as ft
 from frugal_gpu import Frugal
 from frugal_gpu.model.llama import SHAPES, Shape, build_model, meta_model
 from frugal_gpu.optim.state import state_bytes_held
-from frugal_gpu.studies.memory import memory_of, memory_table
+from frugal_gpu.studies.memory import MemoryStudy, memory_of, memory_table, unit_of
 from frugal_theory.config import Algorithm
 from frugal_theory.config.load import parse
 
@@ -95,6 +97,16 @@ def test_table_names_the_neighbours_at_the_experiments_density():
     assert galore.state == badam.state + bases
     assert frugal.selection == 4 * 8 * (6 * 128 + 344)  # int32 for a quarter of the columns: 512, and 1376 of down_proj
     assert frugal.total == frugal.parameters + frugal.gradients + frugal.state + frugal.selection
+
+
+def test_bars_end_at_the_total():
+    study = MemoryStudy()
+    rows = memory_table(parse('name = "m"\n[model]\npreset = "llama-9m"\n[algorithm]\nsubspace = "columns"\n'))
+    table = pd.DataFrame([{**asdict(row), "total": row.total} for row in rows])
+    (axes,) = study.draw(table)["memory"].axes
+    last = axes.containers[-1].patches
+    ends = [bar.get_x() + bar.get_width() for bar in last]
+    assert ends == pytest.approx(table["total"] / unit_of(table)[1])
 
 
 def test_a_model_is_needed():
