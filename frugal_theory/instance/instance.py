@@ -16,7 +16,7 @@ from frugal_theory.config.experiment import Simulation, Verify
 from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.problems.problem import Noise, Problem
 from frugal_theory.theorems.resolve import resolve
-from frugal_theory.theorems.setting import Constants, Law, ProblemSetting, declared
+from frugal_theory.theorems.setting import Constant, Constants, Law, ProblemSetting, declared
 
 __all__ = ["Instance", "instance_of", "resolved", "setting_of", "starting_point"]
 
@@ -133,6 +133,10 @@ def _built(cell: Cell, learning_rate: float | None) -> Instance:
     return _made(cell, build_problem(experiment), build_noise(experiment), experiment.algorithm, learning_rate)
 
 
+def _positive(value: float | None) -> Constant[float] | None:
+    return declared(float(value)) if value is not None and value > 0 else None
+
+
 def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float | None) -> Instance:
     """Where x¹, the bases, the run lengths and the constants of an instance come from."""
     start = starting_point(problem, cell.experiment.seed)
@@ -142,6 +146,8 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
         gap=declared(float(problem.value(start)) - problem.infimum),
         variance=declared(noise.variance(problem)),
         symmetric_unimodal=bool(getattr(noise, "symmetric_unimodal", False)),
+        uncorrelated=bool(getattr(noise, "uncorrelated", False)),
+        strong_convexity=_positive(getattr(problem, "strong_convexity", None)),
     )
     law = Law(algorithm, learning_rate, run_lengths(algorithm, problem.shapes, bases))
     setting = ProblemSetting(constants, law, cell.experiment.simulation.steps, problem, noise)

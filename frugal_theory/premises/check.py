@@ -45,8 +45,10 @@ def add_premise(premise: PremiseTest) -> PremiseTest:
     return PREMISES.add(premise.name, premise)
 
 
-def check_premises(instance: Instance, *, level: float = LEVEL, known: Known | None = None) -> tuple[Premise, ...]:
-    """All of :data:`PREMISES` for one instance, in order.
+def check_premises(
+    instance: Instance, *, level: float = LEVEL, known: Known | None = None, further: Sequence[str] = ()
+) -> tuple[Premise, ...]:
+    """Those of :data:`PREMISES` that every theorem needs, and the ``further`` ones that are named, for one instance, in order.
 
     ``level``: the probability that one or more of six true premises are refused. ``known``: what was found of those that
     do not depend on the algorithm; give the same dict for all cells of a sweep, and equal problems are tested once.
@@ -55,9 +57,9 @@ def check_premises(instance: Instance, *, level: float = LEVEL, known: Known | N
     key = _key(instance, level) if known is not None else None
     if known is not None and key is not None:
         grounds.known.update(known.get(key, {}))
-    found = tuple(grounds.premise(name) for name in PREMISES)
+    found = tuple(grounds.premise(name) for name, test in PREMISES.items() if test.of_every_theorem or name in further)
     if known is not None and key is not None:
-        known[key] = {name: grounds.known[name] for name, test in PREMISES.items() if not test.of_algorithm}
+        known[key] = {name: premise for name, premise in grounds.known.items() if not PREMISES[name].of_algorithm}
     return found
 
 

@@ -21,12 +21,15 @@ class PremiseTest:
     """One premise and how it is tested: ``test`` is given the :class:`Grounds` of an instance and says what it found.
 
     ``of_algorithm``: whether that depends on the algorithm. If not, cells with the same problem and noise are tested once.
+    ``of_every_theorem``: whether every theorem needs it (but those that spare it); if not, it is tested where a theorem that
+    speaks of the cell needs it.
     """
 
     name: str
     statement: str
     test: Callable[[PremiseTest, Grounds], Premise]
     of_algorithm: bool = True
+    of_every_theorem: bool = True
 
     def found(self, held: bool, how: str, level: float | None = None, power: str = "") -> Premise:
         """The premise with what was found."""

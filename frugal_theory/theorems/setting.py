@@ -47,7 +47,9 @@ class Constants:
 
     ``smoothness``: L. ``gap``: Δ = f(x¹) − f*. ``variance``: σ_j² by parameter, arrays of the parameters' shapes.
     ``coordinate_smoothness``: L_j likewise; None if nobody has said, and L serves for every coordinate.
-    ``symmetric_unimodal``: whether the noise of every coordinate is known to be symmetric with one mode.
+    ``symmetric_unimodal``: whether the noise of every coordinate is known to be symmetric with one mode. ``uncorrelated``:
+    whether the noise of any two coordinates is known to be uncorrelated at every x. ``strong_convexity``: μ > 0 with
+    f(y) ≥ f(x) + ⟨∇f(x), y − x⟩ + (μ/2)‖y − x‖²; None if nobody has said.
     """
 
     smoothness: Constant[float]
@@ -55,6 +57,8 @@ class Constants:
     variance: Constant[Arrays]
     coordinate_smoothness: Constant[Arrays] | None = None
     symmetric_unimodal: bool = False
+    uncorrelated: bool = False
+    strong_convexity: Constant[float] | None = None
 
 
 @dataclass(frozen=True)

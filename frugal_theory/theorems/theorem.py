@@ -7,7 +7,7 @@ from typing import Protocol
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.theorems.setting import Array, Setting
 
-__all__ = ["Theorem", "off_the_family", "published_step"]
+__all__ = ["Theorem", "further_premises", "off_the_family", "published_step", "spared_premises"]
 
 
 class Theorem(Protocol):
@@ -15,9 +15,11 @@ class Theorem(Protocol):
 
     In theory every ``setting`` is a :class:`~frugal_theory.theorems.setting.ProblemSetting`. A theorem that reads no more
     than a :class:`~frugal_theory.theorems.setting.Setting` has holds wherever constants are known, measured ones too.
-    P1–P6 are tested for every theorem. Three more attributes, texts, may be there: ``premises`` says what else or less it
-    needs (nothing but ``frugal-theory theorems`` reads it), ``short_name`` is what tables call it, if not by its title, and
-    ``label`` what stands at the end of its line in a figure.
+    P1–P6 are tested for every theorem. Two more members may say otherwise: a method ``needs(setting)`` gives the names of
+    the further premises (:data:`frugal_theory.premises.PREMISES`) that it needs of this setting, and ``spares``, a tuple,
+    those of P1–P6 that it does without. Three more attributes, texts, may be there: ``premises`` says the same in words for
+    ``frugal-theory theorems``, ``short_name`` is what tables call it, if not by its title, and ``label`` what stands at the
+    end of its line in a figure.
     """
 
     name: str
@@ -44,6 +46,17 @@ class Theorem(Protocol):
     def bound(self, setting: Setting) -> Array:
         """The bound of the running average for K = 1 … steps, shape (steps,)."""
         ...
+
+
+def further_premises(theorem: Theorem, setting: Setting) -> tuple[str, ...]:
+    """The names of the premises beside P1–P6 that the theorem needs of a setting that it covers."""
+    needs = getattr(theorem, "needs", None)
+    return tuple(needs(setting)) if needs is not None else ()
+
+
+def spared_premises(theorem: Theorem) -> tuple[str, ...]:
+    """The names of those of P1–P6 that the theorem does without."""
+    return tuple(getattr(theorem, "spares", ()))
 
 
 def off_the_family(setting: Setting) -> str | None:
