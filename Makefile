@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-ecosystem test-kernels test-slow test-cuda lint format bench notebooks clean
+.PHONY: help install demo test test-ecosystem test-kernels test-slow test-cuda gpu-check gpu-study lint format bench notebooks clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,20 @@ test-slow: $(STAMP)  ## the slow studies
 
 test-cuda: $(STAMP)  ## the PyTorch tests and the parity suite on a GPU
 	$(BIN)/python -m pytest tests/gpu tests/parity -m "not slow"
+
+# On a machine with a GPU and its own PyTorch nothing is installed: its Python runs the checkout (docs/gpu.md).
+PIECE ?= 1
+SECONDS ?= 270
+gpu-check gpu-study: export PYTHONPATH := .:$(PYTHONPATH)
+gpu-check gpu-study: export PYTHONUNBUFFERED = 1
+gpu-check: OUT ?= runs/gpu-check
+gpu-study: OUT ?= runs/gpu-study
+
+gpu-check:  ## times, memory and tests on a GPU, with PYTHON as it is: OUT=DIR, SECONDS=270
+	$(PYTHON) -m benchmarks.gpu.check --out $(OUT) --seconds $(SECONDS)
+
+gpu-study:  ## a piece of the training study on a GPU, with PYTHON as it is: PIECE=1 to 3, OUT=DIR, SECONDS=270
+	$(PYTHON) -m benchmarks.gpu.study --out $(OUT) --piece $(PIECE) --seconds $(SECONDS)
 
 lint: $(STAMP)  ## ruff (lint and format), mypy and import-linter
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -379,6 +380,11 @@ def _device_name(device: torch.device) -> str:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
+    return {name: _version(name) for name in ("frugal-lab", "torch", "transformers", "tokenizers", "accelerate")}
 
-    return {name: version(name) for name in ("frugal-lab", "torch", "transformers", "tokenizers", "accelerate")}
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # this package, where it runs from a checkout
+        return "unknown"
