@@ -30,7 +30,7 @@ def check(out: Out = Path("runs/gpu-check"), seconds: Seconds = 270, tiny: Tiny 
     """
     tiny = tiny or device().type == "cpu"
     deadline, presets = Deadline(seconds), TINY if tiny else FULL
-    rounds, gap = (9, 4) if tiny else (41, 20)
+    rounds, gap = (9, 6) if tiny else (41, 20)
     share = 0.3 * seconds / len(presets)
     folders = tuple(tests_in or tests.FOLDERS)
     processes = min(8, os.cpu_count() or 1)

@@ -43,7 +43,7 @@ class Times:
 def step_times(preset: str, rounds: int, gap: int, seconds: float) -> list[dict[str, Any]]:
     """A row an optimizer. A round is a step of each; periods begin every ``gap`` rounds.
 
-    No round begins after ``seconds``, but two periods are always entered: the first, and one that is timed.
+    No round begins after ``seconds``, but some ordinary steps are always timed, and one that enters a period.
     """
     deadline, place = Deadline(seconds), device()
     model = model_with_gradients(preset, place)
@@ -52,7 +52,7 @@ def step_times(preset: str, rounds: int, gap: int, seconds: float) -> list[dict[
     bandwidth = copied_bytes_a_second(place)
     busy = Busy(place)
     for number in range(rounds):
-        if number > gap and deadline.left < 0:
+        if number > gap + WARM and deadline.left < 0:
             break
         for name, optimizer in made.items():
             kept = times[name]

@@ -30,13 +30,13 @@ def small(monkeypatch):
 def test_steps_are_compared_with_the_fused_adamw_of_their_run(small, monkeypatch):
     monkeypatch.setattr(steps, "copied_bytes_a_second", lambda place: 1e9)  # noqa: ARG005
     size, tensors = small
-    rows = {row["optimizer"]: row for row in steps.step_times("llama-tiny", rounds=8, gap=5, seconds=0)}
+    rows = {row["optimizer"]: row for row in steps.step_times("llama-tiny", rounds=40, gap=5, seconds=0)}
     state = {FUSED: 8 * size + 4 * tensors, "signSGD everywhere": 0}  # a step count of four bytes a tensor
     for name, held in state.items():
         assert rows[name]["floor ms"] == pytest.approx((12 * size + 2 * held) / 1e6)
     for name, row in rows.items():
         assert row["alone ratio"] == row["alone ms"] / rows[FUSED]["alone ms"]
-        assert row["steps"] == 1  # rounds 0 to 3 warm up, 5 enters a period, and the time was over then
+        assert row["steps"] == (3 if torch.cuda.is_available() else 5)  # 0 to 3 warm up, 5 enters a period, 9 was the last
         periods = name in {f"FRUGAL {kind}" for kind in ("blocks", "columns", "coordinates", "randk", "random", "svd")}
         assert (row["entering ms"] is not None) == periods
         expected = (199 * row["alone ms"] + row["entering ms"]) / 200 if periods else row["alone ms"]
