@@ -20,8 +20,8 @@ GROWTH = 2**4
 
 
 class Simulation(Part):
-    """How much Monte Carlo evidence to gather: ``trials`` to begin with, and doubled up to ``max_trials`` (16 times as
-    many if not given) for what is still open then."""
+    """How much Monte Carlo evidence to gather: ``trials`` to begin with, and for what is still open then more, up to
+    ``max_trials`` (16 times as many if not given)."""
 
     steps: Count = 1000
     trials: Count = 128
@@ -34,13 +34,9 @@ class Simulation(Part):
         return self
 
     @property
-    def looks(self) -> tuple[int, ...]:
-        """The numbers of trials at which verdicts are attempted."""
-        budget = GROWTH * self.trials if self.max_trials is None else self.max_trials
-        found = [self.trials]
-        while found[-1] < budget:
-            found.append(min(2 * found[-1], budget))
-        return tuple(found)
+    def budget(self) -> int:
+        """The largest number of trials."""
+        return GROWTH * self.trials if self.max_trials is None else self.max_trials
 
 
 class Verify(Part):

@@ -13,13 +13,16 @@ from frugal_theory.evidence.intervals import mean_interval
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Evidence", "Source"]
+__all__ = ["ARRAYS", "KEPT", "Evidence", "Source"]
 
 Array = NDArray[np.float64]
 Source = Literal["monte_carlo", "exact", "worst_case", "training"]
 
 ARRAYS = ("steps", "mean", "lower", "upper", "deviation", "skewness")
 """The fields of Evidence that have an entry for every step."""
+
+KEPT = (*ARRAYS, "values")
+"""All its arrays."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,9 @@ class Evidence:
 
     ``mean``, ``lower`` and ``upper`` have shape (K,) and hold at each single step with ``confidence``. Evidence that
     is exact has lower = mean = upper. ``deviation`` and ``skewness``, shape (K,), are those of one trial;
-    :meth:`interval` needs them to give the interval at another confidence.
+    :meth:`interval` needs them to give the interval at another confidence. ``values``, shape (trials, horizons), are the
+    averages of every trial at the :func:`~frugal_theory.evidence.horizons.judged` horizons, which verdicts are made from: they
+    are valid for every law, the interval for the laws of ``docs/theory.md``.
     """
 
     source: Source
@@ -42,6 +47,7 @@ class Evidence:
     deviation: Array | None = None
     skewness: Array | None = None
     notes: tuple[str, ...] = field(default=())
+    values: Array | None = field(default=None, repr=False)
 
     def interval(self, confidence: float) -> tuple[Array, Array]:
         """Lower and upper end, shape (K,), of the interval that covers E at each single step with ``confidence``."""

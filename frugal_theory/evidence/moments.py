@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.evidence.evidence import Evidence, Source
+from frugal_theory.evidence.horizons import judged
 
 __all__ = ["Moments", "pooled", "sampled"]
 
@@ -24,28 +25,33 @@ zero depends on the processor's BLAS kernel, and its skewness is that of roundin
 
 @dataclass(frozen=True)
 class Moments:
-    """Number, mean and central power sums Σ(q−q̄)², Σ(q−q̄)³ of per-trial running averages; arrays of shape (steps,)."""
+    """Number, mean and central power sums Σ(q−q̄)², Σ(q−q̄)³ of per-trial running averages; arrays of shape (steps,).
+
+    ``values``: the averages themselves at the :func:`~frugal_theory.evidence.horizons.judged` horizons, (count, horizons).
+    """
 
     count: int
     mean: Array
     second: Array
     third: Array
+    values: Array
 
     @classmethod
     def of(cls, averages: Array) -> Moments:
         """Moments over the first axis of ``averages``, shape (trials, steps)."""
         mean = averages.mean(axis=0)
         centred = averages - mean
-        return cls(len(averages), mean, np.sum(centred**2, axis=0), np.sum(centred**3, axis=0))
+        values = averages[:, judged(averages.shape[1]) - 1]
+        return cls(len(averages), mean, np.sum(centred**2, axis=0), np.sum(centred**3, axis=0), values)
 
     @classmethod
     def behind(cls, evidence: Evidence) -> Moments:
         """The moments that ``evidence`` was made of. Raises ValueError if it has no statistics of trials."""
-        if evidence.deviation is None or evidence.skewness is None:
+        if evidence.deviation is None or evidence.skewness is None or evidence.values is None:
             raise ValueError("evidence without a deviation is not an average of trials")
         n = evidence.trials
         second = evidence.deviation**2 * (n - 1)
-        return cls(n, evidence.mean, second, evidence.skewness * n * (second / n) ** 1.5)
+        return cls(n, evidence.mean, second, evidence.skewness * n * (second / n) ** 1.5, evidence.values)
 
     def merge(self, other: Moments) -> Moments:
         """Moments of both samples together (Pébay 2008, equations 2.1, 3.1)."""
@@ -60,7 +66,7 @@ class Moments:
             + delta**3 * (n_a * n_b * (n_a - n_b) / n**2)
             + 3 * delta * (n_a * other.second - n_b * self.second) / n
         )
-        return Moments(n, mean, second, third)
+        return Moments(n, mean, second, third, np.concatenate([self.values, other.values]))
 
 
 def sampled(
@@ -81,7 +87,7 @@ def sampled(
     steps = np.arange(1, len(mean) + 1)
     blank = Evidence(source, steps, mean, mean, mean, metric, confidence, n, deviation, skewness, tuple(notes))
     lower, upper = blank.interval(confidence)
-    return Evidence(source, steps, mean, lower, upper, metric, confidence, n, deviation, skewness, tuple(notes))
+    return replace(blank, lower=lower, upper=upper, values=moments.values)
 
 
 def pooled(first: Evidence, second: Evidence) -> Evidence:

@@ -80,9 +80,9 @@ class Instance:
         return self.cell.experiment.simulation.trials
 
     @property
-    def looks(self) -> tuple[int, ...]:
-        """The numbers of trials at which verdicts are attempted."""
-        return self.cell.experiment.simulation.looks
+    def budget(self) -> int:
+        """The largest number of trials."""
+        return self.cell.experiment.simulation.budget
 
     @property
     def confidence(self) -> float:

@@ -18,7 +18,7 @@ from frugal_theory.premises.draws import Draws
 from frugal_theory.premises.grounds import Grounds, PremiseTest
 from frugal_theory.premises.premise import Premise
 
-__all__ = ["LEVEL", "PREMISES", "add_premise", "check_noise_premises", "check_premises"]
+__all__ = ["LEVEL", "PREMISES", "add_premise", "check_noise_premises", "check_premises", "key_of"]
 
 Known = MutableMapping[bytes, dict[str, Premise]]
 
@@ -56,7 +56,7 @@ def check_premises(
     do not depend on the algorithm; give the same dict for all cells of a sweep, and equal problems are tested once.
     """
     grounds = Grounds(instance, level, PREMISES)
-    key = _key(instance, level) if known is not None else None
+    key = key_of(instance, level) if known is not None else None
     if known is not None and key is not None:
         grounds.known.update(known.get(key, {}))
     found = tuple(grounds.premise(name) for name, test in PREMISES.items() if test.of_every_theorem or name in further)
@@ -71,7 +71,7 @@ def check_noise_premises(instance: Instance, drawn: Sequence[Draws], level: floa
     return tuple(grounds.premise(name) for name in ("P3", "P4", "P5"))
 
 
-def _key(instance: Instance, level: float) -> bytes | None:
+def key_of(instance: Instance, level: float = LEVEL) -> bytes | None:
     """What premises that do not depend on the algorithm do depend on, as bytes; None for objects that cannot be pickled."""
     setting = instance.setting
     variance = {name: np.asarray(value) for name, value in setting.variance.items()}

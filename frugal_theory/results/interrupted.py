@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from frugal_theory.config.load import dump
-from frugal_theory.evidence.evidence import ARRAYS, Evidence
+from frugal_theory.evidence.evidence import KEPT, Evidence
 from frugal_theory.results.files import finished
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def save_cell(folder: Path, claims: Claims, evidence: Mapping[str, Evidence]) ->
     """Keep one cell's evidence until the whole run is complete."""
     arrays: dict[str, Any] = {}
     for metric, found in evidence.items():
-        for name in ARRAYS:
+        for name in KEPT:
             value = getattr(found, name)
             if value is not None:
                 arrays[f"{metric}/{name}"] = value
@@ -49,7 +49,7 @@ def _read_cell(path: Path, claims: Claims) -> dict[str, Evidence]:
         evidence = {}
         for metric in claims.metrics:
             source, confidence, trials, notes = json.loads(str(file[f"{metric}/facts"]))
-            arrays = {name: file[f"{metric}/{name}"] for name in ARRAYS if f"{metric}/{name}" in file}
+            arrays = {name: file[f"{metric}/{name}"] for name in KEPT if f"{metric}/{name}" in file}
             evidence[metric] = Evidence(
                 source=source, metric=metric, confidence=confidence, trials=trials, notes=tuple(notes), **arrays
             )

@@ -47,7 +47,7 @@ def write_results(
                 {
                     "cell": claims.cell.label,
                     "theorem": theorem.name,
-                    "metric": theorem.metric,
+                    "metric": claims.key(theorem),
                     "step": np.arange(1, claims.setting.steps + 1),
                     "bound": theorem.bound(claims.setting),
                     "explicit": theorem.explicit,

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from frugal_theory.config import Experiment
 from frugal_theory.config.cells import Cell, cells
+from frugal_theory.evidence.evidence import Evidence
+from frugal_theory.evidence.exact.expectations import METRICS as EXACT
+from frugal_theory.evidence.exact.expectations import at_most, decouples, expectations
+from frugal_theory.evidence.second_moments import Known, known_squares
 from frugal_theory.instance import Instance, instance_of
-from frugal_theory.metrics import Metric
+from frugal_theory.metrics import METRICS, Metric
 from frugal_theory.premises import PREMISES, check_premises
+from frugal_theory.premises.check import key_of
+from frugal_theory.premises.draws import draw
+from frugal_theory.premises.noise_tail import known_moments, noise_tail
 from frugal_theory.premises.premise import Premise
+from frugal_theory.problems.noise import has_mean_zero
 from frugal_theory.theorems import Setting, Theorem
 from frugal_theory.theorems.resolve import theorems_of
 from frugal_theory.theorems.theorem import further_premises, spared_premises
 
-__all__ = ["Claims", "claims_of"]
+__all__ = ["Claims", "claims_of", "kurtosis_of"]
+
+INDEX, SHOWN = 4.0, 0.8
+"""Draws must show a tail index above the one, so that there is a fourth moment, and more than the other share of the declared
+variance, to speak of the kurtosis."""
+
+SLACK = 0.8
+"""What a noise of one's own says of its kurtosis is not believed below this share of what its draws show."""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What the theorems claim of one instance, and why some of them may claim nothing."""
+    """What the theorems claim of one instance, and why some of them may claim nothing.
+
+    ``kurtosis``: q with E‖ξ‖⁴ ≤ qσ⁴ given the past; None if neither the noise nor its draws can say.
+    """
 
     instance: Instance
     theorems: tuple[Theorem, ...]
     premises: tuple[Premise, ...] = ()
+    kurtosis: float | None = None
 
     @property
     def cell(self) -> Cell:
@@ -36,17 +61,59 @@ class Claims:
         """The instance's setting."""
         return self.instance.setting
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that the theorems need, the squared gradient norm always among them."""
-        needed = [t.metric for t in self.theorems if self.excuse(t) is None]
+        """The metrics that the theorems need, by :meth:`key`, the squared gradient norm always among them."""
+        needed = [self.key(t) for t in self.theorems if self.excuse(t) is None]
         return tuple(dict.fromkeys(["squared_gradient_norm", *needed]))
 
-    @property
+    @cached_property
     def measures(self) -> dict[str, Metric]:
-        """The metrics that depend on the setting, by name: those that a theorem brings with it (``measure``)."""
+        """The metrics that depend on the setting, by :meth:`key`: those that a theorem brings with it (``measure``)."""
         own = [t for t in self.theorems if hasattr(t, "measure") and self.excuse(t) is None]
-        return {t.metric: t.measure(self.setting) for t in own}
+        return {self.key(t): t.measure(self.setting) for t in own}
+
+    @cached_property
+    def _own(self) -> Counter[str]:
+        """How many theorems bring a metric of their own under each name."""
+        return Counter(t.metric for t in self.theorems if hasattr(t, "measure"))
+
+    def key(self, theorem: Theorem) -> str:
+        """Under which name evidence holds the theorem's metric.
+
+        That is the metric's name. But a theorem that brings its own under a name that is that of another is judged by its own.
+        """
+        name = theorem.metric
+        if not hasattr(theorem, "measure") or (name not in METRICS and self._own[name] == 1):
+            return name
+        return f"{name} ({theorem.name})"
+
+    def metric(self, theorem: Theorem) -> Metric:
+        """The function that measures the theorem's metric."""
+        return self.measures[self.key(theorem)] if hasattr(theorem, "measure") else METRICS[theorem.metric]
+
+    def known(self, theorem: Theorem, *, exact_over_noise: bool = False) -> Known:
+        """What is known beforehand of the theorem's metric in a single trial."""
+        key = (self.key(theorem), exact_over_noise)
+        if key not in self._known:
+            metric = self.metric(theorem)
+            self._known[key] = known_squares(self.instance, metric, self.kurtosis, exact_over_noise=exact_over_noise)
+        return self._known[key]
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, bool], Known]:
+        return {}
+
+    @cached_property
+    def expectation(self) -> dict[str, Evidence]:
+        """Exact expectations that cost no more than a run: where coordinates, or eigen-directions, move by themselves."""
+        wanted = [name for name in self.metrics if name in EXACT]
+        return expectations(self.instance, wanted) if decouples(self.instance) else {}
+
+    @cached_property
+    def ceilings(self) -> dict[str, NDArray[np.float64]]:
+        """Upper bounds of expectations, by metric, under any noise of the declared variances; not every metric has one."""
+        return {} if self.expectation else at_most(self.instance, self.metrics)
 
     def premises_of(self, theorem: Theorem) -> tuple[Premise, ...]:
         """Of the premises that were tested those that the theorem needs; all of them if it does not speak of the algorithm."""
@@ -75,11 +142,36 @@ def claims_of(experiment: Experiment, theorems: Sequence[Theorem] | None = None)
     """The claims on every cell of the experiment; nothing is simulated yet. ``theorems`` replaces those that the file names."""
     chosen = theorems_of(experiment) if theorems is None else tuple(theorems)
     tested: dict[bytes, dict[str, Premise]] = {}
-    ready = (instance_of(cell) for cell in cells(experiment))
-    return [
-        Claims(instance, chosen, check_premises(instance, known=tested, further=_further(instance.setting, chosen)))
-        for instance in ready
-    ]
+    tails: dict[bytes, float | None] = {}
+
+    def made(instance: Instance) -> Claims:
+        premises = check_premises(instance, known=tested, further=_further(instance.setting, chosen))
+        key = key_of(instance)
+        if key is None or key not in tails:
+            kurtosis = kurtosis_of(instance)
+            if key is not None:
+                tails[key] = kurtosis
+        else:
+            kurtosis = tails[key]
+        return Claims(instance, chosen, premises, kurtosis)
+
+    return [made(instance_of(cell)) for cell in cells(experiment)]
+
+
+def kurtosis_of(instance: Instance) -> float | None:
+    """q of the noise, E‖ξ‖⁴ ≤ qσ⁴: known beforehand, or what its draws allow; None if they can say nothing.
+
+    Draws say something where tails are light enough for a fourth moment (an index above :data:`INDEX`) and most of the declared
+    variance has been seen: what is missing of it may come in jumps too rare to have shown.
+    """
+    known = known_moments(instance)
+    if known is not None and has_mean_zero(instance.noise):
+        return known.whole
+    tail = noise_tail(instance, draw(instance))
+    if known is not None and known.whole >= SLACK * tail.fourth:
+        return known.whole
+    seen = tail.index > INDEX and tail.shown_lower > SHOWN
+    return tail.fourth_upper if seen and math.isfinite(tail.fourth_upper) else None
 
 
 def _further(setting: Setting, theorems: Sequence[Theorem]) -> list[str]:

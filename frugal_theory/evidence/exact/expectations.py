@@ -33,7 +33,7 @@ from frugal_theory.instance import Instance, instance_of
 from frugal_theory.problems.noise import Gaussian, NoNoise, StudentT
 from frugal_theory.problems.quadratic import Quadratic
 
-__all__ = ["METRICS", "averaged_over_sets", "exact", "exact_metrics", "expectations"]
+__all__ = ["METRICS", "at_most", "averaged_over_sets", "decouples", "exact", "exact_metrics", "expectations"]
 
 Array = NDArray[np.float64]
 
@@ -103,6 +103,14 @@ def expectations(
     return model.average_over_sets(metrics, instance.trials if trials is None else trials, confidence)
 
 
+def decouples(instance: Instance) -> bool:
+    """Whether :func:`expectations` is exact and costs no more than a run: coordinates, or eigen-directions, that do not mix."""
+    try:
+        return _model(instance, 1.0).decouples
+    except ValueError:
+        return False
+
+
 def averaged_over_sets(instance: Instance) -> bool:
     """Whether :func:`expectations` averages over trials of the sets (case 4); False where it refuses, too."""
     try:
@@ -112,11 +120,29 @@ def averaged_over_sets(instance: Instance) -> bool:
     return not model.decouples and model.inclusion() is None
 
 
-def _model(instance: Instance, learning_rate: float) -> _Model:
+def at_most(instance: Instance, metrics: Sequence[str]) -> dict[str, Array]:
+    """Upper bounds of the expectations, shape (steps,), under any noise that keeps to its variances (P3 to P5), by metric.
+
+    Second moments of a linear recursion grow with the variances of its noise, whatever else that is and wherever it is less.
+    Nothing for problems that are no quadratics, for coordinates that mix, and for directions that do, unless noise is known to
+    be uncorrelated.
+    """
+    wanted = [name for name in metrics if name in METRICS]
+    try:
+        model = _model(instance, instance.setting.alpha, any_noise=True)
+    except ValueError:
+        return {}
+    if not model.decouples or not (model.problem.separable or instance.setting.constants.uncorrelated):
+        return {}
+    values: Callable[[str], Array] = model.scheduled if model.runs.law == "scheduled" else model.redrawn
+    return {name: _running(values(name)) for name in wanted}
+
+
+def _model(instance: Instance, learning_rate: float, *, any_noise: bool = False) -> _Model:
     problem, noise, setting = instance.problem, instance.noise, instance.setting
     if not isinstance(problem, Quadratic):
         raise ValueError(f'the problem is {type(problem).__name__}; problem.kind = "quadratic" is allowed')
-    if not isinstance(noise, (NoNoise, Gaussian, StudentT)):
+    if not any_noise and not isinstance(noise, (NoNoise, Gaussian, StudentT)):
         kind = type(noise).__name__
         raise ValueError(f'{kind} noise is not known to be additive; noise.kind "none", "gaussian", "student-t" are allowed')
     algorithm, runs = setting.algorithm, setting.runs

@@ -1,0 +1,359 @@
+"""Second moments known beforehand: how large the average of one trial can be, in the square mean, from constants alone.
+
+No number of trials shows that an expectation is *below* a bound unless something is known of rare large values. Here it follows
+from L, Δ, σ_j² and the kurtosis q of the noise, E‖ξ‖⁴ ≤ qσ⁴ given the past: the descent inequality of a theorem holds
+along every single run, so its square mean is bounded as its mean is (``docs/theory.md``, section "What trials can show"). Three
+families have one; steps that cannot exceed a size bound the gradient itself by how far x can have come.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frugal_theory.algorithm.rules import AdamW, Lion
+from frugal_theory.instance import Instance
+from frugal_theory.metrics import METRICS, HybridNorm, Metric, SignNorm
+from frugal_theory.theorems.held_sets import smallest_weight
+from frugal_theory.theorems.independent_sampling import smallest_mean_weight
+from frugal_theory.theorems.setting import Setting
+from frugal_theory.theorems.signsgd_sharp import sign_loss
+from frugal_theory.theorems.theorem import off_the_family
+
+__all__ = ["Known", "known_squares"]
+
+Array = NDArray[np.float64]
+Arrays = Mapping[str, Array]
+
+PLAIN, WEIGHTED = "squared_gradient_norm", "weighted_squared_gradient_norm"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the average x_k of one trial up to step k: E x_k² ≤ ``square``, x_k ≤ ``ceiling``, shape (steps,).
+
+    Infinite where nothing is. ``how``: from what, or what is missing, as the end of a sentence.
+    """
+
+    square: Array
+    ceiling: Array
+    how: str
+
+    def against(self, bound: Array, at: NDArray[np.int64]) -> Array:
+        """V for the horizons with 0-based numbers ``at``: E x'² ≤ V for every x' ≤ x with E x' = ``bound``."""
+        return np.minimum(self.square[at], self.ceiling[at] * bound)
+
+
+def known_squares(instance: Instance, metric: Metric, kurtosis: float | None, *, exact_over_noise: bool = False) -> Known:
+    """What is known of the running averages of a metric.
+
+    ``kurtosis``: q with E‖ξ‖⁴ ≤ qσ⁴ given the past, None if it is not known. ``exact_over_noise``: a trial is one of the sets
+    alone, its average an expectation over the noise.
+    """
+    setting, name = instance.setting, _kind(metric)
+    nothing = np.full(setting.steps, np.inf)
+    if setting.runs is None:
+        return Known(nothing, nothing, "the selection depends on the noise")
+    ceiling, reached = _reach(instance, name, metric)
+    noise = _Noise.of(setting, kurtosis, exact_over_noise)
+    if noise is None:
+        how = "neither the noise, by a method kurtosis(problem), nor its draws bound its fourth moment"
+        return Known(nothing, ceiling, "steps have a largest size" if reached else how)
+    with np.errstate(all="ignore"):
+        roots = [root for root in (_momentum(setting, name, noise), _sets(setting, name, noise)) if root is not None]
+        roots += [
+            root for root in (_signs(setting, name, metric, noise), _growth(instance, name, metric, noise)) if root is not None
+        ]
+    square = np.min([nothing, *roots], axis=0) ** 2
+    square = np.where(np.isnan(square), np.inf, square)
+    if np.isfinite(square).all():
+        how = "the descent inequality along a run"
+    elif reached:
+        how = "steps have a largest size"
+    else:
+        how = "no theorem bounds a single trial of this metric, algorithm and step size"
+    return Known(square, ceiling, how)
+
+
+def _kind(metric: Metric) -> str:
+    """The name of a metric of this package; "" for any other, whatever it is called."""
+    if type(metric) is SignNorm:
+        return "sign_norm"
+    return next((name for name in (PLAIN, WEIGHTED, "gradient_one_norm") if metric is METRICS[name]), "")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Coordinates on the momentum set, or off it: each with its ``share`` of the draws, of which one lasts ``gap`` steps."""
+
+    share: Array
+    gap: float = 0.0
+
+    def mean(self, values: Array) -> float:
+        """E Σ_j v_j over the part."""
+        return float(values @ self.share)
+
+    def average(self, values: Array, steps: Array) -> Array:
+        """‖avg Σ_j v_j‖ over the parts of k steps, in the square mean, whatever the joint law of one draw."""
+        mean, most = self.mean(values), float(values @ (self.share > 0))
+        return np.sqrt(mean**2 + mean * (most - mean) * np.minimum(1.0, self.gap / steps))
+
+
+def _parts(setting: Setting) -> tuple[Part, Part]:
+    """The coordinates that may be on the momentum set, and those that may be off it."""
+    runs = setting.runs
+    assert runs is not None
+    count = _flat(setting, setting.variance).size
+    if runs.law in ("scheduled", "turning") or setting.algorithm.subspace == "eigen":
+        return Part(np.full(count, float(not runs.empty))), Part(np.full(count, float(not runs.full)))
+    share = _flat(setting, runs.share)
+    gap = float(setting.algorithm.update_gap) if runs.law == "redrawn" else 0.0
+    return Part(share, gap), Part(1 - share, gap)
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """σ_j² as a vector (d,), q, ``along``: the largest variance in any direction, and whether the noise is averaged out."""
+
+    variance: Array
+    kurtosis: float
+    along: float
+    averaged: bool
+
+    @classmethod
+    def of(cls, setting: Setting, kurtosis: float | None, averaged: bool) -> _Noise | None:
+        variance = _flat(setting, setting.variance)
+        if averaged or not np.any(variance):
+            kurtosis = 1.0
+        if kurtosis is None or not math.isfinite(kurtosis) or not np.isfinite(variance).all():
+            return None
+        along = float(variance.max() if setting.constants.uncorrelated else variance.sum())
+        return cls(variance, kurtosis, along, averaged)
+
+    def squares(self, part: Part, steps: Array) -> Array:
+        """‖avg Σ_j ξ_j²‖ over the coordinates of ``part``, in the square mean."""
+        mean = part.average(self.variance, steps)
+        if self.averaged:
+            return mean
+        total, second = float(self.variance.sum()), float(self.variance @ (part.share > 0))
+        return np.sqrt(mean**2 + np.maximum(self.kurtosis * total**2 - second**2, 0.0) / steps)
+
+    def drift(self, length: Array, steps: Array) -> Array:
+        """‖avg ⟨ξ, v⟩‖ for v settled by the past with avg E‖v‖² ≤ ``length``."""
+        return np.zeros_like(steps) if self.averaged else np.sqrt(self.along * length / steps)
+
+
+# --- SGDM on everything, and SGD: the Lyapunov function of sgdm_sharp --------------------------------------------------
+
+
+def _momentum(setting: Setting, name: str, noise: _Noise) -> Array | None:
+    """√E x² for ‖g‖² under SGD and SGDM, 0 < Lα ≤ 1 + β (docs/theory.md, the proof of sgdm_sharp, along one run)."""
+    plain = name == PLAIN or (name == WEIGHTED and not (setting.runs and setting.runs.empty))
+    if not plain or not (setting.is_sgd or setting.is_sgdm):
+        return None
+    smoothness, steps = setting.smoothness, setting.horizons
+    beta = 0.0 if setting.is_sgd else setting.beta
+    a = smoothness * setting.alpha * (setting.sgd_scale if setting.is_sgd else 1.0)
+    if not 0 < a <= 1 + beta:
+        return None
+    shared = 1 + 2 * beta * a / (1 - beta**2)
+    p = (a * beta / (1 - beta)) ** 2 / (2 * shared)
+    lag = a * beta / (1 - beta) - (a**2 * beta / (1 - beta) ** 2 / shared)
+    c, n = a * (1 - a * (1 - beta) / (2 * (1 + beta))) / shared, a**2 / (2 * shared)
+    square = (1 + beta) ** 2 / (4 * (2 * a * beta + 1 - beta**2))
+    curved = (1 + 2 * lag / a) * a**2 / 4 + p + square * a**2
+    on_momentum = 2 * beta * (1 - beta) * curved
+    on_gradient = a * (1 - beta) / 2 + 2 * square * a * (1 - beta) - 2 * (1 - beta) ** 2 * curved
+    everything = Part(np.ones_like(noise.variance))
+    total = float(noise.variance.sum())
+    transient = smoothness * setting.gap / steps
+    gradients = (transient + n * total) / c
+    momenta = (1 - beta) * total + gradients
+    drift = noise.drift(2 * on_momentum**2 * momenta + 2 * on_gradient**2 * gradients, steps)
+    return np.asarray((transient + n * noise.squares(everything, steps) + drift) / c)
+
+
+# --- Algorithm 2: the auxiliary sequence of the run-length theorem -----------------------------------------------------
+
+
+def _sets(setting: Setting, name: str, noise: _Noise) -> Array | None:
+    """√E x² for ‖g‖² and ‖g‖²_W under Algorithm 2 with sets of any law, where Lα(1/2 + β/(1−β)) < 1."""
+    free, runs = setting.algorithm.state_free, setting.runs
+    assert runs is not None
+    if name not in (PLAIN, WEIGHTED) or off_the_family(setting) or (free.rule == "sgd" and free.lr_scale > 1):
+        return None
+    beta, steps, a = setting.beta, setting.horizons, setting.smoothness * setting.alpha
+    room = 1 - a * (1 + beta) / (2 * (1 - beta))
+    if not room > 0:
+        return None
+    (inside, _), everything = _parts(setting), Part(np.ones_like(noise.variance))
+    lag = a * beta / (1 - beta)
+    held, transient = inside.mean(noise.variance), setting.gap / (steps * setting.alpha)
+    weighted = (transient + a / 2 * (float(noise.variance.sum()) + beta * held)) / room
+    quadratic = a / 2 * noise.squares(everything, steps) + lag / 2 * (1 - beta) * noise.squares(inside, steps)
+    root = (transient + quadratic + noise.drift(_length(weighted, held, lag, beta), steps)) / room
+    if runs.law == "redrawn" and beta > 0:
+        root = 2 * root  # W is measured as it is expected: ‖Σ E[y_k | past]‖ ≤ 2‖Σ y_k‖ in the square mean, for y ≥ 0
+    return root if name == WEIGHTED else root / _least_weight(setting)
+
+
+def _length(gradients: Array, held: float, lag: float, beta: float) -> Array:
+    """avg E‖v‖² of what stands beside ξ in the descent inequality of a run, over α; ``gradients``: avg E‖g‖²_W.
+
+    v = (LαW − 1)Wg − W(∇f(z) − g) + ℓW²(βm + (1−β)g), the last from m² along a run: (βm + (1−β)(g + ξ))² is at most βm² +
+    (1−β)g² + (1−β)²ξ² + 2(1−β)⟨βm + (1−β)g, ξ⟩.
+    """
+    momenta = (1 - beta) * held + gradients
+    own = lag * np.sqrt(beta * momenta + (1 - beta) * gradients)
+    return np.asarray((np.sqrt(gradients) + lag * np.sqrt(momenta) + own) ** 2)
+
+
+def _least_weight(setting: Setting) -> Array:
+    """The least weight that a coordinate has in ‖g‖²_W, given the past; shape (steps,), 0 where nothing moves."""
+    runs = setting.runs
+    assert runs is not None
+    if runs.law == "redrawn" and setting.algorithm.update_gap == 1:
+        return np.full(setting.steps, smallest_mean_weight(setting))
+    return smallest_weight(setting)
+
+
+# --- a few steps: how far the gradient can have grown --------------------------------------------------------------------
+
+
+def _growth(instance: Instance, name: str, metric: Metric, noise: _Noise) -> Array | None:
+    """√E x² under SGDM on any sets and SGD, signs or nothing off them, at any step, through ‖gᵏ‖₄, the root of the fourth mean:
+
+    ‖gᵏ⁺¹‖₄ ≤ ‖g¹‖ + Lα(Σ_{i≤k} ‖gⁱ‖₄ + ‖Σ wⁱξⁱ‖₄ + kκ√d) with weights wⁱ ≤ 1, the last term for signs. At k = 1 it is ‖g¹‖²
+    itself; it is of use for few steps.
+    """
+    from frugal_theory.theorems import THEOREMS
+
+    setting = instance.setting
+    free, signs = setting.algorithm.state_free, THEOREMS["hybrid"].covers(setting) is None
+    if not signs and (off_the_family(setting) or (free.rule == "sgd" and free.lr_scale > 1)):
+        return None
+    first, count = _first_norm(instance), noise.variance.size
+    spread = 1.0 if noise.averaged else max(4.0, 3 * noise.kurtosis)
+    a, scatter = setting.smoothness * setting.alpha, spread**0.25 * math.sqrt(float(noise.variance.sum()))
+    signed = free.lr_scale * math.sqrt(count) if signs else 0.0
+    norms, total = np.full(setting.steps, np.inf), 0.0
+    for k in range(setting.steps):
+        norms[k] = first + a * (total + scatter * math.sqrt(k) + signed * k)
+        total += norms[k]
+        if not math.isfinite(total):
+            break
+    return _average_of(norms, name, metric, count)
+
+
+def _first_norm(instance: Instance) -> float:
+    """‖g¹‖."""
+    gradient = instance.problem.gradient({key: value[None] for key, value in instance.start.items()})
+    return math.sqrt(sum(float(np.sum(g**2)) for g in gradient.values()))
+
+
+def _average_of(norms: Array, name: str, metric: Metric, count: int) -> Array | None:
+    """The running average of the metric in terms of ‖g‖, shape (steps,); None for a metric that nothing is known of."""
+    if name in (PLAIN, WEIGHTED):
+        values = norms**2
+    elif name in ("gradient_one_norm", "sign_norm"):
+        values = math.sqrt(count) * norms
+    elif type(metric) is HybridNorm:
+        values = metric.phi * norms**2 + metric.scale * math.sqrt(count) * norms
+    else:
+        return None
+    return np.asarray(np.cumsum(values) / np.arange(1, len(values) + 1))
+
+
+# --- SGDM on the set and signSGD off it --------------------------------------------------------------------------------
+
+
+def _signs(setting: Setting, name: str, metric: Metric, noise: _Noise) -> Array | None:
+    """√E x² for the norms of the hybrid theorem and of signSGD; in the mean over the noise it is the theorem's own bound."""
+    from frugal_theory.theorems import THEOREMS
+
+    hybrid, runs = THEOREMS["hybrid_sharp"], setting.runs
+    assert runs is not None
+    if hybrid.covers(setting) is not None:
+        return None
+    by_sign = runs.empty and name in ("gradient_one_norm", "sign_norm")
+    if not by_sign and type(metric) is not HybridNorm:
+        return None
+    kappa, beta, steps = setting.algorithm.state_free.lr_scale, setting.beta, setting.horizons
+    a, (inside, outside) = setting.smoothness * setting.alpha, _parts(setting)
+    symmetric = name == "sign_norm" or (type(metric) is HybridNorm and metric.deviation is not None)
+    floor = 0.0 if symmetric and setting.symmetric_unimodal else sign_loss(setting) * kappa
+    deviation, ones = np.sqrt(noise.variance), np.ones_like(noise.variance)
+    count, loss = outside.average(ones, steps), floor * outside.average(deviation, steps)
+    if not noise.averaged:  # a wrong sign costs 2|g_j| ≤ 2|ξ_j|, and in the mean the floor
+        loss = np.sqrt(loss**2 + (2 * kappa * float(deviation @ (outside.share > 0))) ** 2 / steps)
+    transient = setting.gap / (steps * setting.alpha)
+    if runs.empty:
+        curvature = min(setting.smoothness * ones.sum(), float(_flat(setting, setting.coordinate_smoothness).sum()))
+        root = transient + setting.alpha * kappa**2 * curvature / 2 + loss
+        return root / kappa if by_sign else root
+    assert isinstance(metric, HybridNorm)
+    lag, held = a * beta / (1 - beta), inside.mean(noise.variance)
+    phi = 1 - a / 2 - lag
+    if not phi > 0:
+        return None
+    curvature, mean_loss = kappa**2 * outside.mean(ones), floor * outside.mean(deviation)
+    bound = transient + a / 2 * ((1 + beta) * held + curvature / (1 - beta)) + mean_loss
+    quadratic = a / 2 * (noise.squares(inside, steps) + kappa**2 * count) + lag / 2 * (1 - beta) * noise.squares(inside, steps)
+    drift = noise.drift(_length(bound / phi, held, lag, beta), steps)
+    root = (transient + quadratic + lag / 2 * kappa**2 * count + loss + drift) * max(1.0, metric.phi / phi)
+    return 2 * root if runs.law == "redrawn" and beta > 0 else root
+
+
+# --- steps of bounded size ---------------------------------------------------------------------------------------------
+
+
+def _reach(instance: Instance, name: str, metric: Metric) -> tuple[Array, bool]:
+    """The largest average of any trial, from how far bounded steps can come: ‖gᵏ‖ ≤ ‖g¹‖ + L‖xᵏ − x¹‖; inf without a bound."""
+    setting, nothing = instance.setting, np.full(instance.setting.steps, np.inf)
+    sizes = _sizes(setting)
+    if sizes is None or (name == WEIGHTED and setting.algorithm.state_free.lr_scale > 1):
+        return nothing, False
+    count = _flat(setting, setting.variance).size
+    way = np.concatenate([[0.0], np.cumsum(sizes)[:-1]]) * setting.alpha * math.sqrt(count)
+    found = _average_of(_first_norm(instance) + setting.smoothness * way, name, metric, count)
+    return (nothing, False) if found is None else (found, True)
+
+
+def _sizes(setting: Setting) -> Array | None:
+    """The largest |u_j| of steps 1 … K, shape (steps,); None if there is none, or weight decay."""
+    runs, algorithm, steps = setting.runs, setting.algorithm, setting.horizons
+    if runs is None or algorithm.weight_decay:
+        return None
+    largest = np.zeros_like(steps)
+    if not runs.full:
+        free = algorithm.state_free
+        if free.rule not in ("signsgd", "none"):
+            return None
+        largest = np.full_like(steps, free.lr_scale if free.rule == "signsgd" else 0.0)
+    if not runs.empty:
+        full = algorithm.state_full
+        if isinstance(full, Lion):
+            largest = np.maximum(largest, 1.0)
+        elif isinstance(full, AdamW) and _counted(setting) and full.betas[0] ** 2 < full.betas[1]:
+            first, second = full.betas
+            among = (1 - first) ** 2 / ((1 - second) * (1 - first**2 / second))  # Cauchy and Schwarz
+            sizes = np.sqrt(among * (1 - second**steps)) / (1 - first**steps)
+            largest = np.maximum(largest, sizes if runs.law == "fixed" else sizes.max())
+        else:
+            return None
+    return largest
+
+
+def _counted(setting: Setting) -> bool:
+    """Whether every coordinate's statistics are those of one sequence of gradients: no basis that turns without a reset."""
+    runs = setting.runs
+    return runs is not None and (runs.law != "turning" or setting.algorithm.on_update == "reset")
+
+
+def _flat(setting: Setting, arrays: Arrays) -> Array:
+    """Arrays that broadcast to the parameters' shapes, as one vector (d,)."""
+    return np.concatenate([np.ravel(np.broadcast_to(arrays[key], shape)) for key, shape in setting.shapes.items()])
