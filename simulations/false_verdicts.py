@@ -2,7 +2,7 @@
 
 Every claim is a bound at a known multiple of the exact expectation. "true" (× 1, attained at every step; × 2) must not be
 "violated"; "false" (× 0.99, × 0.5, or × 0.5 at a single step and × 2 at all others) must not "hold". A run of 1,024 trials is
-judged after 3, 16, 64, 256 and all of them, as if each were the end; one wrong word at any of these counts. Noise of variance 1
+judged after 3, 16, 128 and all of them, as if each were the end; one wrong word at any of these counts. Noise of variance 1
 is drawn by classes of this module, so that nothing is known of it but what the premises' draws show. On a quadratic only its
 variance matters to the expectation of ‖g‖², so the exact engine gives that for every law; for signs the expectation is that of
 many trials, and claims keep four standard errors off it.
@@ -28,7 +28,8 @@ from frugal_theory.evidence.exact.expectations import expectations
 from frugal_theory.evidence.moments import Moments, sampled
 from frugal_theory.evidence.monte_carlo.simulation import simulation
 from frugal_theory.instance import Instance, instance_of
-from frugal_theory.problems.noise import Gaussian
+from frugal_theory.problems.logistic import Logistic
+from frugal_theory.problems.noise import Gaussian, Minibatch
 from frugal_theory.problems.problem import Noise, Problem
 from frugal_theory.problems.quadratic import Quadratic
 from frugal_theory.report.words import percent
@@ -52,10 +53,10 @@ QUESTION = "How often are verdicts wrong, and how often do they say nothing?"
 WHOLE = True
 """The module makes its own cells."""
 
-REPETITIONS = 160
+REPETITIONS = 100
 """Independent runs of every cell."""
 
-LOOKS = (3, 16, 64, 256, 1024)
+LOOKS = (3, 16, 128, 1024)
 """Numbers of trials at which a run is judged."""
 
 CONFIDENCES = (0.9, 0.99)
@@ -186,6 +187,9 @@ FACTORS: dict[str, tuple[bool, Callable[[Array], Array]]] = {
 TRUTH = 40_000
 """Trials whose average stands for an expectation that nobody knows."""
 
+SAMPLES = np.random.default_rng(0).standard_normal((60, 4)) + 0.5
+"""Features times labels of the logistic regression."""
+
 DIRECTION = np.full((8, 1), 8**-0.5)
 """Of the rank-one quadratic."""
 
@@ -225,7 +229,8 @@ def block(experiment: Experiment, law: str, sets: str, first: int, count: int) -
         ready = Claims(instance(experiment, sets, Law(law), 1 + repetition), claims, kurtosis=kurtosis)
         values, key = averages(ready, claims[0]), ready.key(claims[0])
         for trials in LOOKS:
-            evidence = {ready.key(claim): sampled("monte_carlo", key, Moments.of(values[:trials]), 0.9) for claim in claims}
+            measured = sampled("monte_carlo", key, Moments.of(values[:trials]), 0.9)
+            evidence = {ready.key(claim): measured for claim in claims}
             for confidence in CONFIDENCES:
                 for claim in claims:
                     found = verdict(ready, claim, evidence, 1 - confidence, confidence)
@@ -256,20 +261,19 @@ def instance(experiment: Experiment, sets: str, noise: Noise, seed: int, **chang
     altered = experiment.algorithm.model_dump(exclude_unset=True) | dict(kind.changes)
     named = {"name": "cell", "algorithm": altered, "verify": {"theorems": [kind.theorem]}}
     assert experiment.problem is not None
-    if kind.logistic:
-        named |= {"problem": {"kind": "logistic", "dataset": "breast-cancer", "l2": 0.01, "start": "ones"}}
-        named |= {"noise": {"kind": "minibatch", "batch_size": 8}}
     tables = experiment.model_dump(exclude_unset=True) | named
     model = instance_of(ft.parse(tables))
     algorithm = model.setting.algorithm.model_copy(update={"seed": seed, **changes})
     problem: Problem = model.problem
+    steps, rate = experiment.simulation.steps, model.setting.alpha
     if kind.rank_one:
         basis = np.linalg.qr(np.concatenate([DIRECTION, np.eye(8)[:, :7]], axis=1))[0]
         problem = Quadratic(np.array([1.0] + [0.0] * 7), basis, tuple(DIRECTION[:, 0]))
-    steps, rate = experiment.simulation.steps, model.setting.alpha
-    used = model.noise if kind.logistic else noise
+    if kind.logistic:
+        problem, noise = Logistic(SAMPLES, 0.01, (1.0,) * 4), Minibatch(4)
+        rate /= problem.smoothness  # that of the quadratic is 1
     return Instance.of_parts(
-        problem, used, algorithm, learning_rate=rate, steps=steps, trials=experiment.simulation.trials, seed=seed
+        problem, noise, algorithm, learning_rate=rate, steps=steps, trials=experiment.simulation.trials, seed=seed
     )
 
 

@@ -8,10 +8,10 @@ not negative; b > 0 is a bound, and y = x/b.
 - *E x ≤ b* is refused by Π (1 + λ(yᵢ − 1)), 0 ≤ λ ≤ 1, whatever the law (Waudby-Smith & Ramdas 2024). Stakes are spread over
   λ, and over horizons, and what they have grown to is averaged: the average of such bets is one.
 - *E x ≥ b* can be refused only if something is known of how large x may be: a rare large value that no trial has seen would
-  make any sample look too small. What is known here is V ≥ E x². With c = max(1, V/b²), 0 < t ≤ 1/(√c − 1) and ν the smaller
-  root of 4cν² − 4(1+t)ν + t² = 0, the stake is Π q(min(yᵢ, t/(2ν))), q(y) = 1 + t(1 − y) + ν(y² − c). At its least, where
-  y = t/(2ν), q is 0. If E x = m ≥ b then x' = xb/m ≤ x has mean b and E x'² ≤ V, so E q(x'/b) ≤ 1, and as q(min(·, t/(2ν)))
-  falls, so is E q(min(y, t/(2ν))) ≤ 1.
+  make any sample look too small. What is known here is V ≥ E x². With c = max(1, V/b²), 0 < t ≤ 1/(√c − 1) and ν between the
+  roots of 4cν² − 4(1+t)ν + t² = 0 the stake is Π q(min(yᵢ, t/(2ν))), q(y) = 1 + t(1 − y) + ν(y² − c), which is never negative.
+  If E x = m ≥ b then x' = xb/m ≤ x has mean b and E x'² ≤ V, so E q(x'/b) ≤ 1, and as q(min(·, t/(2ν))) falls, so is
+  E q(min(y, t/(2ν))) ≤ 1.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ Array = NDArray[np.float64]
 STAKES = np.geomspace(2e-3, 1.0, 20)
 """λ of the bets against E x ≤ b: the best one is about the relative excess over the relative second moment."""
 
-SHARES = np.geomspace(0.06, 1.0, 7)
-"""Bets against E x ≥ b have t of these shares of the largest that is allowed, …"""
+PLACES = np.repeat(np.linspace(0, 1, 5), 2)
+"""Bets against E x ≥ b: where t lies between ½/c and the largest that is allowed, evenly in log t; each is there twice, …"""
+
+CAREFUL = np.tile([False, True], 5)
+"""… with the least ν, which loses everything to a value of t/(2ν), and with t²/2, which keeps about half of it."""
 
 LARGEST = 32.0
-"""… which is never more than this."""
+"""t is never more than this."""
 
 DOUBLINGS = 60
 """Halvings of the interval in which a limit is looked for."""
@@ -43,7 +46,7 @@ def growth_above(ratios: Array) -> Array:
 
 
 def growth_below(ratios: Array, square: Array) -> Array:
-    """log q(min(y, t/(2ν))) for every t: shape (shares, trials, horizons), of ``ratios`` (trials, horizons).
+    """log q(min(y, t/(2ν))) for every bet: shape (bets, trials, horizons), of ``ratios`` (trials, horizons).
 
     ``square``: c, shape (horizons,); where it is not finite nothing grows.
     """
@@ -51,8 +54,11 @@ def growth_below(ratios: Array, square: Array) -> Array:
     c = np.where(known, np.maximum(square, 1.0), 4.0)
     with np.errstate(divide="ignore"):
         most = np.minimum(1 / (np.sqrt(c) - 1), LARGEST)
-    t = SHARES[:, None] * most
+    least = np.minimum(0.5 / c, most)
+    t = least * (most / least) ** PLACES[:, None]
     nu = t**2 / (2 * ((1 + t) + np.sqrt(np.maximum((1 + t) ** 2 - c * t**2, 0.0))))  # the smaller root, without cancellation
+    larger = ((1 + t) + np.sqrt(np.maximum((1 + t) ** 2 - c * t**2, 0.0))) / (2 * c)
+    nu = np.where(CAREFUL[:, None], np.minimum(np.maximum(nu, t**2 / 2), larger), nu)
     y = np.minimum(ratios, (t / (2 * nu))[:, None, :])
     with np.errstate(divide="ignore"):
         won = np.log(np.maximum(1 + t[:, None] * (1 - y) + nu[:, None] * (y**2 - c), 0.0))
@@ -76,7 +82,7 @@ def below(values: Array, bound: Array, square: Array) -> Array:
     ``square``: V, an upper bound of E x², (horizons,); inf where none is known.
     """
     total = growth_below(values / bound, square / bound**2).sum(axis=1)
-    return np.asarray(np.logaddexp.reduce(total - np.log(len(SHARES)), axis=0))
+    return np.asarray(np.logaddexp.reduce(total - np.log(len(PLACES)), axis=0))
 
 
 def lower_limit(values: Array, level: float) -> float:

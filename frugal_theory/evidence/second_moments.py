@@ -64,11 +64,9 @@ def known_squares(instance: Instance, metric: Metric, kurtosis: float | None, *,
         how = "neither the noise, by a method kurtosis(problem), nor its draws bound its fourth moment"
         return Known(nothing, ceiling, "steps have a largest size" if reached else how)
     with np.errstate(all="ignore"):
-        roots = [root for root in (_momentum(setting, name, noise), _sets(setting, name, noise)) if root is not None]
-        roots += [
-            root for root in (_signs(setting, name, metric, noise), _growth(instance, name, metric, noise)) if root is not None
-        ]
-    square = np.min([nothing, *roots], axis=0) ** 2
+        linear = _momentum(setting, name, noise), _sets(setting, name, noise)
+        other = _signs(setting, name, metric, noise), _growth(instance, name, metric, noise)
+    square = np.min([nothing, *(root for root in (*linear, *other) if root is not None)], axis=0) ** 2
     square = np.where(np.isnan(square), np.inf, square)
     if np.isfinite(square).all():
         how = "the descent inequality along a run"
@@ -246,7 +244,7 @@ def _growth(instance: Instance, name: str, metric: Metric, noise: _Noise) -> Arr
         total += norms[k]
         if not math.isfinite(total):
             break
-    return _average_of(norms, name, metric, count)
+    return _average_of(norms, setting, name, metric)
 
 
 def _first_norm(instance: Instance) -> float:
@@ -255,14 +253,17 @@ def _first_norm(instance: Instance) -> float:
     return math.sqrt(sum(float(np.sum(g**2)) for g in gradient.values()))
 
 
-def _average_of(norms: Array, name: str, metric: Metric, count: int) -> Array | None:
+def _average_of(norms: Array, setting: Setting, name: str, metric: Metric) -> Array | None:
     """The running average of the metric in terms of ‖g‖, shape (steps,); None for a metric that nothing is known of."""
+    count, runs = _flat(setting, setting.variance).size, setting.runs
+    assert runs is not None
     if name in (PLAIN, WEIGHTED):
         values = norms**2
     elif name in ("gradient_one_norm", "sign_norm"):
         values = math.sqrt(count) * norms
     elif type(metric) is HybridNorm:
-        values = metric.phi * norms**2 + metric.scale * math.sqrt(count) * norms
+        weights = [1 - min(float(np.min(leak)) for leak in runs.leak(k).values()) for k in range(len(norms))]
+        values = metric.phi * np.array(weights) * norms**2 + metric.scale * math.sqrt(count) * norms
     else:
         return None
     return np.asarray(np.cumsum(values) / np.arange(1, len(values) + 1))
@@ -319,7 +320,7 @@ def _reach(instance: Instance, name: str, metric: Metric) -> tuple[Array, bool]:
         return nothing, False
     count = _flat(setting, setting.variance).size
     way = np.concatenate([[0.0], np.cumsum(sizes)[:-1]]) * setting.alpha * math.sqrt(count)
-    found = _average_of(_first_norm(instance) + setting.smoothness * way, name, metric, count)
+    found = _average_of(_first_norm(instance) + setting.smoothness * way, setting, name, metric)
     return (nothing, False) if found is None else (found, True)
 
 

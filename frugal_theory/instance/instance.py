@@ -141,9 +141,11 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
     """Where x¹, the bases, the run lengths and the constants of an instance come from."""
     start = starting_point(problem, cell.experiment.seed)
     bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
+    with np.errstate(over="ignore", invalid="ignore"):  # a start that is too far away is refused where it is judged
+        gap = float(problem.value(start)) - problem.infimum
     constants = Constants(
         smoothness=declared(problem.smoothness),
-        gap=declared(float(problem.value(start)) - problem.infimum),
+        gap=declared(gap),
         variance=declared(noise.variance(problem)),
         symmetric_unimodal=bool(getattr(noise, "symmetric_unimodal", False)),
         uncorrelated=bool(getattr(noise, "uncorrelated", False)),

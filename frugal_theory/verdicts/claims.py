@@ -145,7 +145,8 @@ def claims_of(experiment: Experiment, theorems: Sequence[Theorem] | None = None)
     tails: dict[bytes, float | None] = {}
 
     def made(instance: Instance) -> Claims:
-        premises = check_premises(instance, known=tested, further=_further(instance.setting, chosen))
+        with np.errstate(all="ignore"):  # what overflows is seen in the numbers, and refused there
+            premises = check_premises(instance, known=tested, further=_further(instance.setting, chosen))
         key = key_of(instance)
         if key is None or key not in tails:
             kurtosis = kurtosis_of(instance)

@@ -193,29 +193,29 @@ class _Claim:
             rate = np.max(np.nan_to_num(growing.mean(axis=1), nan=-1.0, neginf=-1.0), axis=0)
         slow = won < wanted
         rates = rate[slow]
-        needed = (wanted + math.log(len(betting.SHARES))) / float(rates.min()) if rates.min() > 0 else math.inf
-        shown = self._shown(int(at[where]))
-        lower, upper = self._limits(values[:, where], float(square[where]))
-        reason = f"At k = {shown.step} the average {shown.measured:.4g} is at {100 * (shown.tightness or 0):.3g} % of the bound"
-        if not np.isfinite(square).all():
-            return replace(shown, status="inconclusive", reason=f"{reason}, but nothing can hold by trials alone: {known.how}.")
+        needed = (wanted + math.log(len(betting.PLACES))) / float(rates.min()) if rates.min() > 0 else math.inf
         over = self._needed_above(values, at)
-        if over is not None and over < needed:
-            needed = over
+        open_ = replace(self._shown(int(at[where])), status="inconclusive")
+        reason = f"At k = {open_.step} the average {open_.measured:.4g} is at {100 * (open_.tightness or 0):.3g} % of the bound"
+        if not np.isfinite(square).all():
+            reason += f", and nothing can hold by trials alone: {known.how}."
+            refuted = over if math.isfinite(over) and over <= MANY_TRIALS else None
+            if refuted is None:  # no more trials for this
+                return replace(open_, reason=reason, lower=None, upper=None)
+            return replace(open_, reason=reason, trials_needed=_two_digits(max(refuted, self.found.trials + 1)))
+        needed = min(needed, over)
         if needed > MANY_TRIALS:
-            return replace(
-                shown, status="inconclusive", lower=lower, upper=upper, reason=f"{reason}: too close for these trials to say."
-            )
+            return replace(open_, reason=f"{reason}: too close for these trials to say.")
         count = _two_digits(max(needed, self.found.trials + 1))
-        reason += f", in [{lower:.4g}, {upper:.4g}] by {self.found.trials:,} trials; about {count:,} trials would settle it."
-        return replace(shown, status="inconclusive", reason=reason, lower=lower, upper=upper, trials_needed=count)
+        reason += f", in [{open_.lower:.4g}, {open_.upper or math.inf:.4g}] by {self.found.trials:,} trials"
+        return replace(open_, reason=f"{reason}; about {count:,} trials would settle it.", trials_needed=count)
 
-    def _needed_above(self, values: Array, at: Index) -> float | None:
-        """About how many trials would refute the bound, if they were like these."""
+    def _needed_above(self, values: Array, at: Index) -> float:
+        """About how many trials would refute the bound, if they were like these; inf if they do not speak against it."""
         bound = self.bound[at]
         usable = bound > 0
         if not np.any(usable):
-            return None
+            return math.inf
         with np.errstate(invalid="ignore"):
             rates = np.max(
                 np.nan_to_num(betting.growth_above(values[:, usable] / bound[usable]).mean(axis=1), neginf=-1.0), axis=0
@@ -262,9 +262,9 @@ class _Claim:
         if self.found.values is None:
             return mean, mean
         place = np.flatnonzero(judged(self.claims.setting.steps) == step + 1)
-        if not len(place) or not np.isfinite(self.found.values[:, place[0]]).all():
+        if not len(place) or not np.all(np.isfinite(kept := self.found.values[:, place[0]]) & (kept >= 0)):
             return None, None
-        lower, upper = self._limits(self.found.values[:, place[0]], float(self._known.square[step]))
+        lower, upper = self._limits(kept, float(self._known.square[step]))
         return lower, upper if math.isfinite(upper) else None
 
     def _holds(self, step: int, by: str) -> Verdict:

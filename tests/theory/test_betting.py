@@ -1,0 +1,307 @@
+"""Bets: what trials say of an expectation holds for every law, at whatever number of trials."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import frugal_theory as ft
+from frugal_theory.evidence import betting
+from frugal_theory.evidence.exact.expectations import at_most, expectations
+from frugal_theory.evidence.horizons import judged
+from frugal_theory.evidence.moments import Moments, sampled
+from frugal_theory.evidence.monte_carlo.simulation import simulation
+from frugal_theory.evidence.second_moments import known_squares
+from frugal_theory.instance import Instance, instance_of
+from frugal_theory.metrics import METRICS
+from frugal_theory.problems.noise import Gaussian
+from frugal_theory.problems.quadratic import Quadratic
+from frugal_theory.testing import Changed, scaled
+from frugal_theory.theorems import THEOREMS
+from frugal_theory.theorems.sgd import Sgd
+from frugal_theory.verdicts.claims import Claims, claims_of, kurtosis_of
+from frugal_theory.verdicts.judging import verdict
+from tests.tolerances import ENUMERATION, ROUNDING
+
+METRIC = "squared_gradient_norm"
+ONE = np.ones(1)
+
+
+class Additive:
+    """Noise of variance 1 by a function that draws it: nothing more is known of it."""
+
+    def __init__(self, draw):
+        self.draw = draw
+
+    def variance(self, problem):
+        return {name: np.ones(shape) for name, shape in problem.shapes.items()}
+
+    def sample(self, rng, problem, x, gradient):  # noqa: ARG002
+        return {name: g + self.draw(rng, g.shape) for name, g in gradient.items()}
+
+
+def two_point(rate):
+    """0, or with this probability ±1/√rate."""
+    return lambda rng, shape: (rng.random(shape) < rate) * rng.choice([-1.0, 1.0], shape) / np.sqrt(rate)
+
+
+# --- the bets, by enumeration -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("values", "chances"), [((0.0, 4.0), (0.75, 0.25)), ((0.5, 0.9, 3.0), (0.5, 0.4, 0.13))])
+def test_no_bet_wins_on_average_under_its_hypothesis(values, chances):
+    """Over all samples of three trials of a discrete law whose expectation is the bound, or off it on the side allowed."""
+    chances = np.array(chances) / sum(chances)
+    mean, square = float(chances @ values), float(chances @ np.square(values))
+    outcomes = list(itertools.product(range(len(values)), repeat=3))
+    weight = np.array([np.prod(chances[list(outcome)]) for outcome in outcomes])
+    samples = [np.array(values)[list(outcome)][:, None] for outcome in outcomes]
+    for bound in (mean, 1.3 * mean):  # E x ≤ b
+        grown = np.exp([betting.above(sample, np.array([bound]), ONE)[0] for sample in samples])
+        assert weight @ grown <= 1 + ENUMERATION
+    for bound in (mean, 0.7 * mean):  # E x ≥ b
+        grown = np.exp([betting.below(sample, np.array([bound]), np.array([square]))[0] for sample in samples])
+        assert weight @ grown <= 1 + ENUMERATION
+    assert weight @ np.exp([betting.above(s, np.array([mean]), ONE)[0] for s in samples]) == pytest.approx(1)
+
+
+def test_every_stake_is_a_number_and_some_win_on_zeros():
+    """q is not negative for any c, and for every c some bet grows on the smallest samples that there are."""
+    ratios = np.linspace(0, 50, 400)[:, None]
+    for c in (1.0, 1.5, 10.0, 1e3, 1e6):
+        grown = betting.growth_below(ratios, np.array([c]))
+        assert not np.any(np.isnan(grown))
+        assert grown[:, 0].max() > 0.2 / c
+    assert np.all(betting.growth_below(ratios, np.array([np.inf])) == 0)
+
+
+def test_limits_enclose_the_expectation():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(400) ** 2
+    lower, upper = betting.lower_limit(values, 1e-2), betting.upper_limit(values, 1e-2, 3.0)
+    assert 0.6 < lower < 1 < upper < 1.5
+    assert betting.upper_limit(values, 1e-2, np.inf) == np.inf
+    assert betting.lower_limit(np.zeros(5), 1e-2) == 0
+    tighter = betting.lower_limit(values, 0.1), betting.upper_limit(values, 0.1, 3.0)
+    assert lower < tighter[0] < tighter[1] < upper
+
+
+def test_horizons_that_are_judged():
+    assert judged(1).tolist() == [1]
+    assert judged(200)[:128].tolist() == list(range(1, 129))
+    assert judged(10**5)[-1] == 10**5
+    assert np.all(judged(10**5)[1:] / judged(10**5)[:-1] <= 2)
+
+
+# --- the square mean that is known beforehand -------------------------------------------------------------------------
+
+CASES = {
+    "SGD": ({"algorithm.density": 0.0}, "sgd"),
+    "SGDM": ({"algorithm.density": 1.0}, "sgdm"),
+    "fixed": ({"algorithm.set": [0, 1, 2]}, "fixed_set"),
+    "drawn": ({"algorithm.update_gap": 1}, "independent_sampling"),
+    "held": ({}, "run_length_sharp"),
+    "held, plain": ({}, "held_sets"),
+    "bases": ({"algorithm.subspace": "random"}, "orthogonal_subspaces"),
+    "hybrid": ({"algorithm.state_free": {"rule": "signsgd", "lr_scale": 0.1}}, "hybrid_sharp"),
+    "hybrid, symmetric": ({"algorithm.state_free": {"rule": "signsgd", "lr_scale": 0.1}}, "hybrid_symmetric"),
+    "regression": ({"problem": {"kind": "logistic"}, "noise": {"kind": "minibatch", "batch_size": 4}}, "run_length_sharp"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_square_mean_is_at_least_that_of_trials(quadratic, case):
+    """E x² of many trials stays below what the descent inequality says of it, and a hundredth of that would not do."""
+    overrides, name = CASES[case]
+    noisy = {"noise.sigma": 1.0} if "noise" not in overrides else {}
+    rate = {"algorithm.learning_rate": {"fraction_of_admissible": 0.5}, "verify.theorems": [name]}
+    (claims,) = claims_of(quadratic({**noisy, **overrides, **rate, "simulation": {"steps": 60, "trials": 192}}))
+    (theorem,) = claims.theorems
+    work = simulation(claims.instance, (claims.key(theorem),), measures=claims.measures)
+    values = np.concatenate([work.run(batch)[claims.key(theorem)].values for batch in work.batches])
+    known = claims.known(theorem)
+    share = np.mean(values**2, axis=0) / known.square
+    assert np.all(share <= 1)
+    assert share.max() > 0.001
+    bound = theorem.bound(claims.setting)
+    assert np.all(known.square >= np.mean(values, axis=0) ** 2)
+    assert np.median(known.square / bound**2) < 40, "a bound so far off would settle nothing"
+
+
+def test_steps_of_bounded_size_bound_the_gradient(quadratic):
+    """Lion moves no coordinate by more than α a step, so no trial exceeds the ceiling; nothing is known of AdamW in a basis."""
+    lion = quadratic({"algorithm.state_full": "lion", "algorithm.state_free": "signsgd", "algorithm.learning_rate": 0.01})
+    instance = instance_of(lion)
+    known = known_squares(instance, METRICS[METRIC], None)
+    work = simulation(instance, (METRIC,))
+    values = np.concatenate([work.run(batch)[METRIC].values for batch in work.batches])
+    assert np.isfinite(known.ceiling).all()
+    assert np.all(values <= known.ceiling * (1 + ROUNDING))
+
+    def strange(*known):
+        return METRICS[METRIC](*known)
+
+    assert np.isinf(known_squares(instance, strange, None).ceiling).all(), "nothing is known of a metric of one's own"
+
+
+def test_the_exact_expectation_bounds_that_under_any_noise_of_its_variance(quadratic):
+    """Rademacher noise, and noise that is silent half of the time: both stay below the recursion with variance 1."""
+    experiment = quadratic({"noise.sigma": 1.0, "algorithm.learning_rate": 0.02, "simulation.trials": 512})
+    base = instance_of(experiment)
+    exact = ft.exact(experiment).mean
+    for draw in (two_point(1.0), lambda rng, shape: rng.choice([0.0, 1.0, -1.0], shape, p=[0.5, 0.25, 0.25])):
+        instance = Instance.of_parts(
+            base.problem, Additive(draw), base.setting.algorithm, learning_rate=0.02, steps=60, trials=512, seed=7
+        )
+        np.testing.assert_allclose(at_most(instance, [METRIC])[METRIC], exact, rtol=ROUNDING)
+        work = simulation(instance, (METRIC,))
+        values = np.concatenate([work.run(batch)[METRIC].values for batch in work.batches])
+        error = values.std(axis=0) / np.sqrt(len(values))
+        assert np.all(values.mean(axis=0) <= exact + 5 * error + ROUNDING * exact)
+    turning = base.setting.algorithm.model_copy(update={"subspace": "random"})
+    assert at_most(Instance.of_parts(base.problem, Additive(two_point(1.0)), turning, learning_rate=0.02), [METRIC]) == {}
+
+
+# --- verdicts that were wrong -----------------------------------------------------------------------------------------
+
+
+def measured(claims):
+    (theorem,) = claims.theorems
+    work = simulation(claims.instance, (claims.key(theorem),), measures=claims.measures)
+    return np.concatenate([work.run(batch)[claims.key(theorem)].values for batch in work.batches])
+
+
+def judged_by_trials(claims, values, confidence=0.99):
+    evidence = {claims.key(claims.theorems[0]): sampled("monte_carlo", METRIC, Moments.of(values), 0.9)}
+    return verdict(claims, claims.theorems[0], evidence, 1 - confidence, confidence)
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.6, 0.99])
+def test_trials_that_agree_settle_nothing(factor):
+    """W2: noise 0 with probability .51, α = 1, two steps. Three trials agree in 13 % of cases and look sure of anything."""
+    exact = np.array([1.0, 1.0])
+    theorem = Changed(Sgd(), "", lambda _: factor * exact)
+    sgd = ft.Algorithm(density=0.0, state_full="sgdm", state_free="sgd")
+    draw = lambda rng, shape: (rng.random(shape) >= 0.51) * rng.choice([-1.0, 1.0], shape) / 0.7  # noqa: E731
+    instance = Instance.of_parts(Quadratic(np.ones(1), start=(1.0,)), Additive(draw), sgd, learning_rate=1.0, steps=2)
+    claims = Claims(instance, (theorem,), kurtosis=kurtosis_of(instance))
+    for last in (0.5, 1.52):  # 0 and 2.04 at the second step: the two values that there are
+        found = judged_by_trials(claims, np.array([[1.0, last]] * 3))
+        assert found.status == "inconclusive", found.reason
+
+
+def test_rare_joint_sets_do_not_fool_a_verdict():
+    """W3: (Σ x)²/16, a set held for the whole run, momentum near 1. With everything in it, 2⁻⁸, nothing moves; a claim that is
+    false by a factor of three at the end must not hold by 64 trials, whatever the seed."""
+    direction = np.full((8, 1), 8**-0.5)
+    basis = np.linalg.qr(np.concatenate([direction, np.eye(8)[:, :7]], axis=1))[0]
+    problem = Quadratic(np.array([1.0] + [0.0] * 7), basis, tuple(direction[:, 0]))
+    full = {"rule": "sgdm", "beta": 0.999}
+    table = {"density": 0.5, "update_gap": 40, "sampling": "independent", "state_full": full, "state_free": "sgd"}
+    algorithm = ft.parse({"name": "rare", "algorithm": table}).algorithm
+    noise = Additive(lambda rng, shape: 1e-3 * rng.standard_normal(shape))
+    exact = np.zeros(40)
+    for count in range(9):  # the gradient knows only how many of the coordinates have momentum
+        one = algorithm.model_copy(update={"set": tuple(range(count))})
+        held = Instance.of_parts(problem, Gaussian(1e-3), one, learning_rate=0.5, steps=40)
+        exact += math.comb(8, count) / 2**8 * expectations(held, [METRIC])[METRIC].mean
+    for seed in range(6):
+        instance = Instance.of_parts(problem, noise, algorithm, learning_rate=0.5, steps=40, trials=64, seed=seed)
+        claims = Claims(instance, (Changed(THEOREMS["held_sets"], "", lambda _: exact / 3),), kurtosis=3.0)
+        assert judged_by_trials(claims, measured(claims)).status != "holds"
+
+
+@pytest.mark.parametrize("rate", [1 / 500, 1 / 2000, 1 / 5000])
+def test_rare_jumps_leave_a_verdict_open(rate):
+    """W5: sixteen trials hardly see a jump, and their average is far below the expectation: nothing false may hold."""
+    sgd = ft.Algorithm(density=0.0, state_full="sgdm", state_free="sgd")
+    for seed in range(4):
+        jumps, start = Additive(two_point(rate)), Quadratic(np.ones(2), start=(0.0, 0.0))
+        instance = Instance.of_parts(start, jumps, sgd, learning_rate=0.5, steps=20, trials=16, seed=seed)
+        exact = at_most(instance, [METRIC])[METRIC] + 1e-9
+        claims = Claims(instance, (Changed(Sgd(), "", lambda _, b=0.5 * exact: b),), kurtosis=kurtosis_of(instance))
+        assert judged_by_trials(claims, measured(claims)).status != "holds"
+        if rate < 1 / 500:
+            assert claims.kurtosis is None, "what has not been seen of the variance may come in rarer jumps"
+
+
+def test_every_theorem_is_judged_by_its_own_measure(quadratic):
+    """W4: a theorem that calls its own measure by a name that is taken does not change what others are judged on."""
+
+    class Tiny(Sgd):
+        name = "tiny"
+
+        def measure(self, setting):  # noqa: ARG002
+            return lambda gradients, parts, runs, step: 1e-9 * METRICS[METRIC](gradients, parts, runs, step)
+
+    experiment = quadratic({"algorithm.density": 0.0, "algorithm.learning_rate": 0.5})
+    for order in ([Sgd(), Tiny()], [Tiny(), Sgd()]):
+        verdicts = {v.theorem: v for v in ft.verify(experiment, theorems=order)}
+        assert verdicts["sgd"].tightness > 1e-3
+        assert verdicts["sgd"].metric == METRIC
+        assert verdicts["tiny"].tightness < 1e-8
+        assert "tiny" in verdicts["tiny"].metric
+    one, two = ({v.theorem: v for v in ft.verify(experiment, theorems=order)}["sgd"] for order in ([Sgd()], [Tiny(), Sgd()]))
+    assert one.measured == two.measured
+
+
+def test_a_claim_that_is_false_at_one_step_does_not_hold(quadratic):
+    """W7: true at all horizons of old, false at k = 5 and nowhere else; exact and deterministic evidence see it."""
+
+    class Once(Sgd):
+        def bound(self, setting):
+            return np.where(setting.horizons == 5, 1e-3, 1.0) * super().bound(setting)
+
+    keys = {"algorithm.density": 0.0, "algorithm.learning_rate": 0.5, "simulation.steps": 2000}
+    for more in ({}, {"noise": {"kind": "none"}}):
+        (found,) = ft.verify(quadratic(keys | more), theorems=[Once()])
+        assert (found.status, found.step) == ("violated", 5)
+
+
+def test_a_step_between_two_horizons_is_judged_too(quadratic):
+    """By trials alone: false at a step that is not kept. It must not hold, and above the gap's ratio it may."""
+    steps = 400
+    gap = next(k for k in range(200, steps) if k not in judged(steps))
+
+    class Between(Sgd):
+        def bound(self, setting):
+            return np.where(setting.horizons == gap, self.low, 1.0) * super().bound(setting)
+
+    keys = {
+        "algorithm.density": 0.0,
+        "algorithm.learning_rate": 0.5,
+        "simulation.steps": steps,
+        "problem": {"kind": "nonconvex"},
+    }
+    for low, status in ((1e-3, "inconclusive"), (1.0, "holds")):
+        theorem = Between()
+        theorem.low = low
+        (found,) = ft.verify(quadratic(keys), theorems=[theorem])
+        assert found.status == status
+
+
+@pytest.mark.parametrize("start", [1e160, 1e200])
+def test_nothing_that_overflows_is_judged(quadratic, start):
+    """C1: a start at 1e160 overflows ‖g‖² although the gradient is small; neither "violated" nor "holds" follows."""
+    keys = {
+        "algorithm.density": 0.0,
+        "algorithm.learning_rate": 0.5,
+        "problem": {"kind": "quadratic", "eigenvalues": [1.0], "start": [start]},
+    }
+    for found in ft.verify(quadratic(keys), theorems=[Sgd(), scaled(Sgd(), 1e-3)]):
+        assert found.status in ("inconclusive", "not applicable"), found.reason
+
+
+def test_a_negative_metric_is_not_judged_by_trials(quadratic):
+    class Signed(Sgd):
+        metric = "signed"
+
+        def measure(self, setting):  # noqa: ARG002
+            return lambda gradients, *_: gradients["x"].sum(axis=1)
+
+    (found,) = ft.verify(quadratic({"algorithm.density": 0.0, "algorithm.learning_rate": 0.5}), theorems=[Signed()])
+    assert found.status == "inconclusive"
+    assert "negative" in found.reason
