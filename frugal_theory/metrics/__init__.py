@@ -3,6 +3,8 @@
 from frugal_theory.config.registry import Registry
 from frugal_theory.metrics.gradient_one_norm import WORDS as ONE_NORM
 from frugal_theory.metrics.gradient_one_norm import gradient_one_norm
+from frugal_theory.metrics.growing_norm import WORDS as GROWING
+from frugal_theory.metrics.growing_norm import GrowingNorm
 from frugal_theory.metrics.hybrid_norm import WORDS as HYBRID
 from frugal_theory.metrics.hybrid_norm import HybridNorm
 from frugal_theory.metrics.metric import Metric, Words
@@ -15,6 +17,7 @@ from frugal_theory.metrics.weighted_squared_gradient_norm import weighted_square
 
 __all__ = [
     "METRICS",
+    "GrowingNorm",
     "HybridNorm",
     "Metric",
     "SignNorm",
@@ -36,7 +39,7 @@ METRICS: Registry[Metric] = Registry(
 )
 """The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
 
-_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID}
+_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID, **GROWING}
 
 
 def add_metric(name: str, metric: Metric) -> Metric:

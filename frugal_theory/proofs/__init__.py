@@ -15,8 +15,10 @@ from frugal_theory.proofs.constants import (
 )
 from frugal_theory.proofs.lyapunov import (
     prove_sgdm_against_others,
+    prove_sgdm_decreasing_steps,
     prove_sgdm_descent,
     prove_sgdm_energy,
+    prove_sgdm_linear_rate,
     prove_sgdm_lyapunov_function,
 )
 from frugal_theory.proofs.momentum import (
@@ -43,8 +45,10 @@ __all__ = [
     "prove_published_step_implies_ours",
     "prove_run_length_moments",
     "prove_sgdm_against_others",
+    "prove_sgdm_decreasing_steps",
     "prove_sgdm_descent",
     "prove_sgdm_energy",
+    "prove_sgdm_linear_rate",
     "prove_sgdm_lyapunov_function",
     "prove_sharp_constants",
     "prove_short_run_limit",
@@ -71,6 +75,8 @@ PROOFS: tuple[Callable[[], Proof], ...] = (
     prove_sgdm_lyapunov_function,
     prove_sgdm_energy,
     prove_sgdm_against_others,
+    prove_sgdm_linear_rate,
+    prove_sgdm_decreasing_steps,
 )
 """Every derivation, in the order of ``docs/theory.md``."""
 

@@ -9,7 +9,14 @@ import sympy as sp
 from frugal_theory.proofs.constants import LIU_NOISE, PUBLISHED_STEP
 from frugal_theory.proofs.proof import BETA, Proof, positive
 
-__all__ = ["prove_sgdm_against_others", "prove_sgdm_descent", "prove_sgdm_energy", "prove_sgdm_lyapunov_function"]
+__all__ = [
+    "prove_sgdm_against_others",
+    "prove_sgdm_decreasing_steps",
+    "prove_sgdm_descent",
+    "prove_sgdm_energy",
+    "prove_sgdm_linear_rate",
+    "prove_sgdm_lyapunov_function",
+]
 
 ALPHA = sp.Symbol("alpha", positive=True)
 MOMENTUM, GRADIENT, NEXT, NOISE = sp.symbols("m g h xi")
@@ -120,6 +127,40 @@ def prove_sgdm_against_others(loss: Any = None, transient: str = "0.625", noise:
         noise_below=same(ROOM - (1 - loss), 2 * BETA * ALPHA / (1 - BETA**2)),
         transient=positive(sp.together(2 * sp.Rational(transient) * room - factor)),
         noise=positive(sp.together(sp.Rational(noise) * LIU_NOISE * room - sp.Rational(1, 2))),
+    )
+
+
+def prove_sgdm_linear_rate(rate: Any = None, kick: Any = None) -> Proof:
+    """The largest τ with held‖g‖² + w‖m‖² ≥ τ(A‖g‖² + B‖m‖² − a⟨m, g⟩), and the noise of the energy if ‖m⁺‖² is kept.
+
+    ``rate``: τ as a function of held, w, A, B, a and s = √((held·B − w·A)² + held·w·a²). ``kick``: α(1−β)(1−β/2).
+    """
+    held, w, loss, momentum, cross, root = sp.symbols("held w A B a s", positive=True)
+    rate = 2 * held * w / (held * momentum + w * loss + root) if rate is None else rate
+    kick = ALPHA * (1 - BETA) * (1 - BETA / 2) if kick is None else kick
+    radicand = (held * momentum - w * loss) ** 2 + held * w * cross**2
+    determinant = (held - rate * loss) * (w - rate * momentum) - (rate * cross / 2) ** 2
+    left_over = (w - rate * momentum) * (held * momentum + w * loss + root) - w * (root - (held * momentum - w * loss))
+    q = ALPHA * BETA / (2 * (1 - BETA))
+    after = BETA * MOMENTUM + (1 - BETA) * (GRADIENT + NOISE)
+    noise = sp.expand(ALPHA * NOISE * after - q * (after - MOMENTUM) ** 2).coeff(NOISE, 2)
+    return Proof.of(
+        "sgdm_linear_rate",
+        "τ = 2cw/(cB + wA + √((cB − wA)² + cwa²)) makes the quadratic form singular and w − τB ≥ 0: it is the largest",
+        singular=sp.rem(sp.numer(sp.together(determinant)), root**2 - radicand, root).expand() == 0,
+        semidefinite=same(left_over, 0),
+        kick=same(noise, kick),
+    )
+
+
+def prove_sgdm_decreasing_steps(slope: Any = BETA / (1 - BETA)) -> Proof:
+    """For 0 < α ≤ 1 + β: p rises with α, and |dA/dα| is at most ``slope``."""
+    rising, change = sp.diff(P, ALPHA), sp.diff(A, ALPHA)
+    return Proof.of(
+        "sgdm_decreasing_steps",
+        "dp/dα > 0 and |dA/dα| ≤ β/(1−β) for 0 < α ≤ 1+β",
+        rising=_positive_everywhere(rising),
+        slope=_positive_everywhere(slope - change) and _positive_everywhere(slope + change),
     )
 
 

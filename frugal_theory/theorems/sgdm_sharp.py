@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from frugal_theory.theorems.lyapunov import Lyapunov, largest_step
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.sgdm import Sgdm
 
-__all__ = ["SgdmSharp", "largest_lyapunov_step", "loss_of_descent", "transient_factor"]
+__all__ = ["SgdmSharp"]
 
 
 class SgdmSharp:
@@ -43,37 +44,14 @@ class SgdmSharp:
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
         """(1+β)/L, itself admitted; 2/L, itself not admitted, where β = 0. For SGD, α is the step with its ``lr_scale``."""
-        return largest_lyapunov_step(setting)
+        return largest_step(setting)
 
     def bound(self, setting: Setting) -> Array:
         """The right-hand side, shape (steps,)."""
-        alpha, beta, horizons, variance = _step(setting), setting.beta, setting.horizons, setting.total_variance
-        reach = setting.smoothness * alpha
-        transient = transient_factor(reach, beta) * setting.gap / (horizons * alpha)
-        settled = (transient + (1 - 1 / horizons) * reach * variance / 2) / (1 - loss_of_descent(reach, beta))
+        function, beta, horizons, variance = Lyapunov.of(setting), setting.beta, setting.horizons, setting.total_variance
+        reach, curvature = function.reach, setting.smoothness
+        transient = curvature * function.factor * setting.gap / (horizons * reach)
+        settled = (transient + (1 - 1 / horizons) * reach * variance / 2) / function.room
         kick = (1 - beta) * (beta + (1 - beta) * reach) * reach * variance / 2
-        found: Array = np.minimum(settled, 2 * setting.smoothness * setting.gap + kick * (horizons - 1))
+        found: Array = np.minimum(settled, 2 * curvature * setting.gap + kick * (horizons - 1))
         return found
-
-
-def largest_lyapunov_step(setting: Setting) -> tuple[float, bool]:
-    """Where the multipliers of the proof are nonnegative: α ≤ (1+β)/L. β = 0 needs none, but a decrease: α < 2/L."""
-    scale = setting.sgd_scale
-    if scale == 0:
-        return float("inf"), False
-    limit = setting.smoothness * scale
-    return ((1 + setting.beta) / limit, True) if setting.beta > 0 else (2 / limit, False)
-
-
-def transient_factor(reach: float, beta: float) -> float:
-    """1 + 2βLα/(1−β²). ``reach``: Lα."""
-    return 1 + 2 * beta * reach / (1 - beta**2)
-
-
-def loss_of_descent(reach: float, beta: float) -> float:
-    """Lα(1−β)/(2(1+β)). ``reach``: Lα."""
-    return reach * (1 - beta) / (2 * (1 + beta))
-
-
-def _step(setting: Setting) -> float:
-    return setting.alpha * setting.sgd_scale

@@ -17,6 +17,7 @@ ALPHA, LAMBDA, SIGMA = sp.symbols("alpha lambda sigma", positive=True)
 LAG = A * BETA / (1 - BETA)
 M, G = sp.symbols("m g", real=True)
 THETA = sp.Symbol("theta", positive=True)
+HELD, FADED = sp.symbols("held w", positive=True)
 RADIUS, KAPPA = sp.symbols("r kappa", positive=True)
 
 
@@ -97,6 +98,9 @@ PLANTED = [
     (proofs.prove_sgdm_lyapunov_function, {"last": 1 + BETA**2}, "last_step"),
     (proofs.prove_sgdm_energy, {"weight": ALPHA * BETA / (2 * (1 + BETA))}, "identity"),
     (proofs.prove_sgdm_energy, {"kick": (1 - BETA) * (BETA - (1 - BETA) * ALPHA) * ALPHA / 2}, "kick"),
+    (proofs.prove_sgdm_linear_rate, {"rate": HELD * FADED / (HELD * sp.Symbol("B", positive=True))}, "singular"),
+    (proofs.prove_sgdm_linear_rate, {"kick": ALPHA * (1 - BETA) * (1 + BETA / 2)}, "kick"),
+    (proofs.prove_sgdm_decreasing_steps, {"slope": BETA / (1 + BETA)}, "slope"),
     (proofs.prove_sgdm_against_others, {"loss": ALPHA * (1 - BETA) / (2 * (1 + BETA))}, "transient_below"),
     (proofs.prove_sgdm_against_others, {"transient": "0.624"}, "transient"),
     (proofs.prove_sgdm_against_others, {"noise": "0.571"}, "noise"),

@@ -68,6 +68,7 @@ TIGHT: tuple[tuple[str, str], ...] = (
     ("SGD", "sgd"),
     ("SGDM", "sgdm"),
     ("SGDM", "sgdm_sharp"),
+    ("SGD without noise", "sgdm_linear"),
     ("SGDM", "fixed_set"),
     ("SGDM", "theorem_5_2"),
     ("sets redrawn at every step", "run_length"),
