@@ -8,6 +8,8 @@ from frugal_theory.metrics.growing_norm import GrowingNorm
 from frugal_theory.metrics.hybrid_norm import WORDS as HYBRID
 from frugal_theory.metrics.hybrid_norm import HybridNorm
 from frugal_theory.metrics.metric import Metric, Words
+from frugal_theory.metrics.regularised_norm import WORDS as REGULARISED
+from frugal_theory.metrics.regularised_norm import RegularisedNorm
 from frugal_theory.metrics.sign_norm import WORDS as BY_SIGNS
 from frugal_theory.metrics.sign_norm import SignNorm
 from frugal_theory.metrics.squared_gradient_norm import WORDS as SQUARED
@@ -20,6 +22,7 @@ __all__ = [
     "GrowingNorm",
     "HybridNorm",
     "Metric",
+    "RegularisedNorm",
     "SignNorm",
     "Words",
     "add_metric",
@@ -39,7 +42,7 @@ METRICS: Registry[Metric] = Registry(
 )
 """The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
 
-_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID, **GROWING}
+_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID, **GROWING, **REGULARISED}
 
 
 def add_metric(name: str, metric: Metric) -> Metric:

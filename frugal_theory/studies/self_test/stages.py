@@ -151,12 +151,20 @@ def _hybrid(claims: Claims) -> Mapping[str, Array]:
     return {name: metric.phi * inside + metric.scale * signs for name, metric in claims.measures.items()}  # type: ignore[attr-defined]
 
 
+def _decayed(claims: Claims) -> Mapping[str, Array]:
+    """SGD with weight decay λ on λ_j = 1: ∇f + λx is (1 + λ)∇f."""
+    squares = expectations(claims.instance, METRICS[:1])[METRICS[0]].mean
+    grown = (1 + claims.setting.algorithm.weight_decay) ** 2
+    return {METRICS[0]: squares, "regularised_squared_gradient_norm": grown * squares}
+
+
 _HYBRID_STEP = 0.0625
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage("SGD", 0.5, 60, density=0.0),
+        Stage("SGD with weight decay", 0.5, 60, density=0.0, more="weight_decay = 0.25", expected=_decayed),
         Stage("SGD from afar", 0.25, 100, density=0.0, start=10.0),
         Stage("SGDM, β = 0", 0.25, 120, beta=0.0, density=1.0),
         Stage("SGDM", 0.05, 300, density=1.0),
