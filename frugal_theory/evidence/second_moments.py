@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from frugal_theory.algorithm.rules import AdamW, Lion
 from frugal_theory.instance import Instance
-from frugal_theory.metrics import METRICS, HybridNorm, Metric, SignNorm
+from frugal_theory.metrics import METRICS, HybridNorm, Metric, RegularisedNorm, SignNorm
 from frugal_theory.theorems.held_sets import smallest_weight
 from frugal_theory.theorems.independent_sampling import smallest_mean_weight
 from frugal_theory.theorems.setting import Setting
+from frugal_theory.theorems.sgd_weight_decay import decay, regularised
 from frugal_theory.theorems.signsgd_sharp import sign_loss
 from frugal_theory.theorems.theorem import off_the_family
 
@@ -65,6 +66,10 @@ def known_squares(instance: Instance, metric: Metric, kurtosis: float | None, *,
         return Known(nothing, ceiling, "steps have a largest size" if reached else how)
     with np.errstate(all="ignore"):
         roots = [root for root in (_momentum(setting, name, noise), _sets(setting, name, noise)) if root is not None]
+        if type(metric) is RegularisedNorm and setting.constants.squared_start is not None:
+            regular = regularised(setting)  # SGD on f + (λ/2)‖x‖², with the same noise
+            root = _momentum(regular, PLAIN, noise) if metric.decay == decay(setting) else None
+            roots += [] if root is None else [root]
         roots += [
             root for root in (_signs(setting, name, metric, noise), _growth(instance, name, metric, noise)) if root is not None
         ]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
+from frugal_theory.evidence.exact.expectations import expectations
 from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
 from frugal_theory.instance import Instance, instance_of
 from frugal_theory.premises import check_premises
@@ -39,6 +40,19 @@ def test_it_is_sgd_on_the_regularised_objective(quadratic, scale):
     np.testing.assert_allclose(measured(run, 0.3 / scale), ft.exact(bare).mean, rtol=LONG_RECURSION)
     np.testing.assert_allclose(ft.bound(run, THEOREM.name), ft.bound(bare, "sgdm_sharp"), rtol=ROUNDING)
     assert THEOREM.largest_step(ft.setting_of(run)) == (pytest.approx(2 / (scale * (1 + 0.3 / scale))), False)
+
+
+@pytest.mark.parametrize("name", ["sgd_weight_decay", "sgdm_linear"])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_the_exact_engine_has_the_metric(quadratic, name, rotated):
+    """Without noise one run is exact, too; with noise only the variance is added, by the same recursion."""
+    table = {"problem": {"kind": "quadratic", "dimension": 5, "rotated": rotated}, "noise": {"kind": "none"}}
+    more = DECAY if name == "sgd_weight_decay" else {"algorithm.density": 1.0, "algorithm.learning_rate": 0.5}
+    instance, theorem = instance_of(quadratic(table | more)), THEOREMS[name]
+    measures = {theorem.metric: theorem.measure(instance.setting)}
+    run = monte_carlo(simulation(instance, (theorem.metric,), measures=measures))[theorem.metric].mean
+    found = expectations(instance, (theorem.metric,), measures=measures)[theorem.metric].mean
+    np.testing.assert_allclose(found, run, rtol=1e3 * LONG_RECURSION)
 
 
 def test_the_gradient_of_f_itself_does_not_vanish(quadratic):
