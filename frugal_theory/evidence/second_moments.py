@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from frugal_theory.algorithm.rules import AdamW, Lion
 from frugal_theory.instance import Instance
-from frugal_theory.metrics import METRICS, HybridNorm, Metric, SignNorm
+from frugal_theory.metrics import METRICS, HybridNorm, Metric, RegularisedNorm, SignNorm
 from frugal_theory.theorems.held_sets import smallest_weight
 from frugal_theory.theorems.independent_sampling import smallest_mean_weight
 from frugal_theory.theorems.setting import Setting
+from frugal_theory.theorems.sgd_weight_decay import decay, regularised
 from frugal_theory.theorems.signsgd_sharp import sign_loss
 from frugal_theory.theorems.theorem import off_the_family
 
@@ -64,7 +65,7 @@ def known_squares(instance: Instance, metric: Metric, kurtosis: float | None, *,
         how = "neither the noise, by a method kurtosis(problem), nor its draws bound its fourth moment"
         return Known(nothing, ceiling, "steps have a largest size" if reached else how)
     with np.errstate(all="ignore"):
-        linear = _momentum(setting, name, noise), _sets(setting, name, noise)
+        linear = _momentum(setting, name, noise), _sets(setting, name, noise), _decayed(setting, metric, noise)
         other = _signs(setting, name, metric, noise), _growth(instance, name, metric, noise)
     square = np.min([nothing, *(root for root in (*linear, *other) if root is not None)], axis=0) ** 2
     square = np.where(np.isnan(square), np.inf, square)
@@ -173,6 +174,13 @@ def _momentum(setting: Setting, name: str, noise: _Noise) -> Array | None:
     momenta = (1 - beta) * total + gradients
     drift = noise.drift(2 * on_momentum**2 * momenta + 2 * on_gradient**2 * gradients, steps)
     return np.asarray((transient + n * noise.squares(everything, steps) + drift) / c)
+
+
+def _decayed(setting: Setting, metric: Metric, noise: _Noise) -> Array | None:
+    """√E x² for ‖∇f + λx‖² under SGD with weight decay, which is SGD on f + (λ/2)‖x‖² with the same noise."""
+    if type(metric) is not RegularisedNorm or setting.constants.squared_start is None or metric.decay != decay(setting):
+        return None
+    return _momentum(regularised(setting), PLAIN, noise)
 
 
 # --- Algorithm 2: the auxiliary sequence of the run-length theorem -----------------------------------------------------

@@ -150,6 +150,7 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
         symmetric_unimodal=bool(getattr(noise, "symmetric_unimodal", False)),
         uncorrelated=bool(getattr(noise, "uncorrelated", False)),
         strong_convexity=_positive(getattr(problem, "strong_convexity", None)),
+        squared_start=declared(float(sum(np.sum(value**2) for value in start.values()))),
     )
     law = Law(algorithm, learning_rate, run_lengths(algorithm, problem.shapes, bases))
     setting = ProblemSetting(constants, law, cell.experiment.simulation.steps, problem, noise)

@@ -3,9 +3,13 @@
 from frugal_theory.config.registry import Registry
 from frugal_theory.metrics.gradient_one_norm import WORDS as ONE_NORM
 from frugal_theory.metrics.gradient_one_norm import gradient_one_norm
+from frugal_theory.metrics.growing_norm import WORDS as GROWING
+from frugal_theory.metrics.growing_norm import GrowingNorm
 from frugal_theory.metrics.hybrid_norm import WORDS as HYBRID
 from frugal_theory.metrics.hybrid_norm import HybridNorm
 from frugal_theory.metrics.metric import Metric, Words
+from frugal_theory.metrics.regularised_norm import WORDS as REGULARISED
+from frugal_theory.metrics.regularised_norm import RegularisedNorm
 from frugal_theory.metrics.sign_norm import WORDS as BY_SIGNS
 from frugal_theory.metrics.sign_norm import SignNorm
 from frugal_theory.metrics.squared_gradient_norm import WORDS as SQUARED
@@ -15,8 +19,10 @@ from frugal_theory.metrics.weighted_squared_gradient_norm import weighted_square
 
 __all__ = [
     "METRICS",
+    "GrowingNorm",
     "HybridNorm",
     "Metric",
+    "RegularisedNorm",
     "SignNorm",
     "Words",
     "add_metric",
@@ -36,7 +42,7 @@ METRICS: Registry[Metric] = Registry(
 )
 """The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
 
-_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID}
+_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID, **GROWING, **REGULARISED}
 
 
 def add_metric(name: str, metric: Metric) -> Metric:

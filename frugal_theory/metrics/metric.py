@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 class Metric(Protocol):
     """A metric of one step; evidence holds its running average. ``title``, ``symbol`` and ``linear``, if it has
-    them, are its :class:`Words`."""
+    them, are its :class:`Words`. One that needs the iterate has a method ``at(x) -> Metric``, called at every step."""
 
     def __call__(self, gradients: Mapping[str, Array], parts: Mapping[str, Part], runs: RunLengths | None, step: int) -> Array:
         """The metric, shape (trials,), at the 0-based step, given ∇f at the iterate and the parts of that step."""

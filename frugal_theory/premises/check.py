@@ -37,6 +37,7 @@ PREMISES: Registry[PremiseTest] = Registry(
         "P5": "frugal_theory.premises.independent:INDEPENDENT",
         "P6": "frugal_theory.premises.oblivious:OBLIVIOUS",
         "uncorrelated": "frugal_theory.premises.uncorrelated:UNCORRELATED",
+        "PL": "frugal_theory.premises.gradient_domination:GRADIENT_DOMINATION",
     },
 )
 """By name, in the order in which they are checked and shown."""

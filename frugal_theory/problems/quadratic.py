@@ -52,6 +52,11 @@ class Quadratic:
         return self.rotation is None
 
     @property
+    def strong_convexity(self) -> float:
+        """μ = λ_min; 0 says that there is none."""
+        return float(self.eigenvalues.min())
+
+    @property
     def bases(self) -> Arrays:
         """The eigenvectors as columns, the leading ones first, shape (d, d): what subspace "eigen" selects from.
 

@@ -1,4 +1,4 @@
-"""SymPy derivations of every identity and inequality that the proofs in ``docs/theory.md`` rest on.
+"""SymPy derivations of every identity and inequality that the proofs in ``docs/theory.md`` and ``docs/theory/`` rest on.
 
 Each ``prove_…`` function takes the claims as keywords, by default those of the page, and returns a :class:`Proof`. A
 claim that is false, by a sign or a constant, gives ``checked = False``. Nothing is sampled: equalities simplify to 0,
@@ -12,6 +12,14 @@ from frugal_theory.proofs.constants import (
     prove_optimal_eta,
     prove_published_step_implies_ours,
     prove_sharp_constants,
+)
+from frugal_theory.proofs.lyapunov import (
+    prove_sgdm_against_others,
+    prove_sgdm_decreasing_steps,
+    prove_sgdm_descent,
+    prove_sgdm_energy,
+    prove_sgdm_linear_rate,
+    prove_sgdm_lyapunov_function,
 )
 from frugal_theory.proofs.momentum import (
     prove_geometric_sums,
@@ -36,6 +44,12 @@ __all__ = [
     "prove_optimal_eta",
     "prove_published_step_implies_ours",
     "prove_run_length_moments",
+    "prove_sgdm_against_others",
+    "prove_sgdm_decreasing_steps",
+    "prove_sgdm_descent",
+    "prove_sgdm_energy",
+    "prove_sgdm_linear_rate",
+    "prove_sgdm_lyapunov_function",
     "prove_sharp_constants",
     "prove_short_run_limit",
     "prove_sign_loss",
@@ -57,6 +71,12 @@ PROOFS: tuple[Callable[[], Proof], ...] = (
     prove_hybrid_balance,
     prove_stationary_form,
     prove_interpolated_rate,
+    prove_sgdm_descent,
+    prove_sgdm_lyapunov_function,
+    prove_sgdm_energy,
+    prove_sgdm_against_others,
+    prove_sgdm_linear_rate,
+    prove_sgdm_decreasing_steps,
 )
 """Every derivation, in the order of ``docs/theory.md``."""
 

@@ -39,6 +39,7 @@ LOOKS: dict[str, dict[str, Any]] = {
         "markeredgewidth": 0,
         "clip_on": False,
     },
+    "sgdm_sharp": {"color": COLOURS[PROVED], "linewidth": 1.6, "linestyle": (0, (1, 1.2))},
     "run_length_sharp": {"color": COLOURS[PROVED], "linewidth": 1.6, "linestyle": (0, (2.5, 1.8))},
     "run_length": {"color": COLOURS[PROVED], "linewidth": 1.6, "linestyle": (0, (6, 2.5))},
 }

@@ -14,6 +14,9 @@ THEOREMS: Registry[Theorem] = Registry(
     {
         "sgd": "frugal_theory.theorems.sgd:Sgd",
         "sgdm": "frugal_theory.theorems.sgdm:Sgdm",
+        "sgdm_sharp": "frugal_theory.theorems.sgdm_sharp:SgdmSharp",
+        "sgdm_linear": "frugal_theory.theorems.sgdm_linear:SgdmLinear",
+        "sgd_weight_decay": "frugal_theory.theorems.sgd_weight_decay:SgdWeightDecay",
         "run_length": "frugal_theory.theorems.run_length:RunLength",
         "theorem_5_2": "frugal_theory.theorems.theorem_5_2:Theorem52",
         "fixed_set": "frugal_theory.theorems.fixed_set:FixedSet",

@@ -49,7 +49,7 @@ class Constants:
     ``coordinate_smoothness``: L_j likewise; None if nobody has said, and L serves for every coordinate.
     ``symmetric_unimodal``: whether the noise of every coordinate is known to be symmetric with one mode. ``uncorrelated``:
     whether the noise of any two coordinates is known to be uncorrelated at every x. ``strong_convexity``: μ > 0 with
-    f(y) ≥ f(x) + ⟨∇f(x), y − x⟩ + (μ/2)‖y − x‖²; None if nobody has said.
+    f(y) ≥ f(x) + ⟨∇f(x), y − x⟩ + (μ/2)‖y − x‖²; None if nobody has said. ``squared_start``: ‖x¹‖², likewise.
     """
 
     smoothness: Constant[float]
@@ -59,6 +59,7 @@ class Constants:
     symmetric_unimodal: bool = False
     uncorrelated: bool = False
     strong_convexity: Constant[float] | None = None
+    squared_start: Constant[float] | None = None
 
 
 @dataclass(frozen=True)

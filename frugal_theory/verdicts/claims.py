@@ -15,7 +15,7 @@ from frugal_theory.config import Experiment
 from frugal_theory.config.cells import Cell, cells
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.exact.expectations import METRICS as EXACT
-from frugal_theory.evidence.exact.expectations import at_most, decouples, expectations
+from frugal_theory.evidence.exact.expectations import at_most, decouples, expectations, has_expectation
 from frugal_theory.evidence.second_moments import Known, known_squares
 from frugal_theory.instance import Instance, instance_of
 from frugal_theory.metrics import METRICS, Metric
@@ -107,8 +107,9 @@ class Claims:
     @cached_property
     def expectation(self) -> dict[str, Evidence]:
         """Exact expectations that cost no more than a run: where coordinates, or eigen-directions, move by themselves."""
-        wanted = [name for name in self.metrics if name in EXACT]
-        return expectations(self.instance, wanted) if decouples(self.instance) else {}
+        own = {name: metric for name, metric in self.measures.items() if has_expectation(self.instance, metric)}
+        wanted = [name for name in self.metrics if name in EXACT or name in own]
+        return expectations(self.instance, wanted, measures=own) if decouples(self.instance) else {}
 
     @cached_property
     def ceilings(self) -> dict[str, NDArray[np.float64]]:

@@ -67,17 +67,17 @@ def statuses(ladder: ft.Ladder) -> dict[tuple[str, str], str]:
 
 
 def test_the_published_step_at_twenty_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/theory.md: 1.603, 2.58, 2.95 and 3.91 at K = 20 for L = Δ = 1 and β = 0.9; 1.96245 and 1.8664 on the way."""
+    """docs/theory.md: 1.603, 2, 2.58, 2.95 and 3.91 at K = 20 for L = Δ = 1 and β = 0.9; 1.96245 and 1.8664 on the way."""
     monkeypatch.setattr(worst_module, "HORIZONS", (5, 10))
     ladder = ft.ladder(experiment({"simulation.steps": 20}))
     found = heights(ladder)
-    assert list(found) == ["monte_carlo", "exact", "worst_case", "run_length_sharp", "run_length", "sgdm"]
+    assert list(found) == ["monte_carlo", "exact", "worst_case", "sgdm_sharp", "run_length_sharp", "run_length", "sgdm"]
     assert found["worst_case"] == pytest.approx(1.60266, rel=SOLVERS_AGREE)
     assert ladder.rungs[2].value[:2] == pytest.approx([1.96245, 1.8664], rel=SOLVERS_AGREE)
-    assert [found[name] for name in ("run_length_sharp", "run_length", "sgdm")] == pytest.approx(
-        [2.58, 2.95, 3.91], rel=PRINTED
+    assert [found[name] for name in ("sgdm_sharp", "run_length_sharp", "run_length", "sgdm")] == pytest.approx(
+        [2.0, 2.58, 2.95, 3.91], rel=PRINTED
     )
-    assert list(statuses(ladder).values()) == ["equal", *["below"] * 4]
+    assert list(statuses(ladder).values()) == ["equal", *["below"] * 5]
     assert not ladder.out_of_order
     assert ladder.sentence == "every rung is below the next"
 
@@ -86,12 +86,12 @@ def test_gradient_descent_with_the_step_one_over_l() -> None:
     """The worst case is exactly 2LΔ/N, and so are all bounds: they are attained, and nothing is out of order."""
     ladder = ft.ladder(experiment(GD))
     gap = 0.5 * 2.0
-    for name in ("worst_case", "run_length_sharp", "run_length", "sgd"):
+    for name in ("worst_case", "sgdm_sharp", "run_length_sharp", "run_length", "sgd"):
         rung = next(rung for rung in ladder.rungs if rung.name == name)
         assert rung.value == pytest.approx(2 * gap / rung.steps, rel=SOLVERS_AGREE)
     found = statuses(ladder)
     assert found[("exact", "worst_case")] == "below"
-    assert found[("worst_case", "run_length_sharp")] == "equal"
+    assert found[("worst_case", "sgdm_sharp")] == found[("sgdm_sharp", "run_length_sharp")] == "equal"
     assert found[("run_length", "sgd")] == "equal"
 
 
@@ -102,7 +102,7 @@ def test_one_curvature_makes_it_one_height() -> None:
             GD, {"problem": {"kind": "quadratic", "eigenvalues": [3.0], "start": [2.0]}}, {"algorithm.learning_rate": 1 / 3}
         )
     )
-    assert list(heights(ladder).values()) == pytest.approx([2 * 3 * 6 / 3] * 6, rel=SOLVERS_AGREE)
+    assert list(heights(ladder).values()) == pytest.approx([2 * 3 * 6 / 3] * 7, rel=SOLVERS_AGREE)
     assert set(statuses(ladder).values()) == {"equal"}
 
 
@@ -122,7 +122,8 @@ def test_sets_that_change_are_climbed_in_the_weighted_norm() -> None:
     ("theorem", "factor", "pair"),
     [
         ("run_length", 0.08, ("run_length_sharp", "run_length")),
-        ("run_length_sharp", 0.1, ("worst_case", "run_length_sharp")),
+        ("run_length_sharp", 0.1, ("sgdm_sharp", "run_length_sharp")),
+        ("sgdm_sharp", 0.5, ("worst_case", "sgdm_sharp")),
         ("sgdm", 0.7, ("run_length", "sgdm")),
     ],
 )
@@ -142,7 +143,7 @@ def test_half_the_run_length_bound_is_below_the_worst_case(monkeypatch: pytest.M
     monkeypatch.setattr(worst_module, "HORIZONS", ())
     planted("run_length", 0.5)
     monkeypatch.setitem(THEOREMS._entries, "run_length_sharp", THEOREMS["run_length"])
-    ladder = ft.ladder(experiment({"simulation.steps": 20}))
+    ladder = ft.ladder(experiment({"simulation.steps": 20}, HALF))
     assert ("worst_case", "run_length") in statuses(ladder)
     assert statuses(ladder)[("worst_case", "run_length")] == "not below"
 
@@ -169,8 +170,8 @@ def test_the_worst_case_is_without_noise_and_says_so() -> None:
     ladder = ft.ladder(experiment(NOISE))
     found = statuses(ladder)
     assert found[("monte_carlo", "exact")] == "equal"
-    assert found[("exact", "worst_case")] == found[("worst_case", "run_length_sharp")] == "not comparable"
-    assert found[("exact", "run_length_sharp")] == found[("run_length", "sgdm")] == "below"
+    assert found[("exact", "worst_case")] == found[("worst_case", "sgdm_sharp")] == "not comparable"
+    assert found[("exact", "sgdm_sharp")] == found[("run_length", "sgdm")] == "below"
     worst = ladder.rungs[2]
     assert worst.noise_free
     assert worst.title.endswith("noise-free")
@@ -217,16 +218,17 @@ def test_rungs_that_are_missing_say_why(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(worst_module.importlib.util, "find_spec", lambda _: None)
     ladder = ft.ladder(experiment())
     assert 'pip install "frugal-lab[worst-case]"' in ladder.rungs[2].missing
-    assert statuses(ladder)[("exact", "run_length_sharp")] == "below"
+    assert statuses(ladder)[("exact", "sgdm_sharp")] == "below"
     assert ladder.sentence == "in order where comparable (1 missing)"
 
 
 def test_too_large_a_step_and_no_quadratic() -> None:
-    settings = {"problem": {"kind": "nonconvex", "dimension": 3}, "algorithm.learning_rate": 1.0, "simulation.steps": 2}
+    settings = {"problem": {"kind": "nonconvex", "dimension": 3}, "algorithm.learning_rate": 2.0, "simulation.steps": 2}
     ladder = ft.ladder(experiment(settings))
     missing = {rung.name: rung.missing for rung in ladder.rungs}
     assert "quadratic" in missing["exact"]
     assert "too large" in missing["run_length"]
+    assert "too large" in missing["sgdm_sharp"]
     assert statuses(ladder) == {("monte_carlo", "worst_case"): "below"}
 
 

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from frugal_theory import proofs
 from frugal_theory.commands.main import app
+from frugal_theory.proofs import lyapunov
 from frugal_theory.proofs.proof import BETA, Proof, equal, positive, sums_to
 
 A, R, P = sp.Symbol("a", positive=True), sp.Symbol("r", positive=True), sp.Symbol("p", positive=True)
@@ -16,6 +17,7 @@ ALPHA, LAMBDA, SIGMA = sp.symbols("alpha lambda sigma", positive=True)
 LAG = A * BETA / (1 - BETA)
 M, G = sp.symbols("m g", real=True)
 THETA = sp.Symbol("theta", positive=True)
+HELD, FADED = sp.symbols("held w", positive=True)
 RADIUS, KAPPA = sp.symbols("r kappa", positive=True)
 
 
@@ -84,6 +86,24 @@ PLANTED = [
     (proofs.prove_interpolated_rate, {"lower": (1 - RADIUS) * (1 + BETA / RADIUS)}, "lower"),
     (proofs.prove_interpolated_rate, {"upper": (1 + RADIUS) * (1 - BETA / RADIUS)}, "upper"),
     (proofs.prove_interpolated_rate, {"mixed": (sp.sqrt(1 + 8 * KAPPA) + 1) / (2 * KAPPA)}, "mixed"),
+    (proofs.prove_sgdm_descent, {"descent": ALPHA * lyapunov.ROOM}, "entries"),
+    (proofs.prove_sgdm_descent, {"kick": ALPHA**2 / 2}, "entries_of_noise"),
+    (proofs.prove_sgdm_descent, {"slack": -lyapunov.SLACK}, "square"),
+    (
+        proofs.prove_sgdm_lyapunov_function,
+        {"multiplier": BETA * (1 + BETA + ALPHA) / (2 * ALPHA * BETA + 1 - BETA**2)},
+        "multiplier",
+    ),
+    (proofs.prove_sgdm_lyapunov_function, {"positivity": lyapunov.A**2 - 2 * lyapunov.P}, "above_zero"),
+    (proofs.prove_sgdm_lyapunov_function, {"last": 1 + BETA**2}, "last_step"),
+    (proofs.prove_sgdm_energy, {"weight": ALPHA * BETA / (2 * (1 + BETA))}, "identity"),
+    (proofs.prove_sgdm_energy, {"kick": (1 - BETA) * (BETA - (1 - BETA) * ALPHA) * ALPHA / 2}, "kick"),
+    (proofs.prove_sgdm_linear_rate, {"rate": HELD * FADED / (HELD * sp.Symbol("B", positive=True))}, "singular"),
+    (proofs.prove_sgdm_linear_rate, {"kick": ALPHA * (1 - BETA) * (1 + BETA / 2)}, "kick"),
+    (proofs.prove_sgdm_decreasing_steps, {"slope": BETA / (1 + BETA)}, "slope"),
+    (proofs.prove_sgdm_against_others, {"loss": ALPHA * (1 - BETA) / (2 * (1 + BETA))}, "transient_below"),
+    (proofs.prove_sgdm_against_others, {"transient": "0.624"}, "transient"),
+    (proofs.prove_sgdm_against_others, {"noise": "0.571"}, "noise"),
 ]
 
 

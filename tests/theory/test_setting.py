@@ -21,6 +21,7 @@ CELLS = {
     "held sets": {},
     "a turning basis": {"algorithm.subspace": "random"},
     "blocks in turn": {"algorithm.subspace": "blocks", "algorithm.order": "ascending", "problem.blocks": 4},
+    "weight decay": {"algorithm.density": 0.0, "algorithm.weight_decay": 0.1},
     "signSGD": {"algorithm.density": 0.0, "algorithm.state_free": "signsgd"},
     "hybrid": {"algorithm.state_free": "signsgd"},
     "logistic": {"problem": {"kind": "logistic"}, "noise": {"kind": "minibatch", "batch_size": 4}},

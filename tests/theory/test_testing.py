@@ -70,6 +70,7 @@ def test_every_rule_keeps_its_contract(rule):
 TABLES = {
     "sgd": {"algorithm.density": 0.0},
     "sgdm": {"algorithm.density": 1.0},
+    "decay": {"algorithm.density": 0.0, "algorithm.weight_decay": 0.1},
     "every step": {"algorithm.update_gap": 1},
     "held": {"algorithm.subspace": "blocks"},
     "ascending": {"algorithm.subspace": "blocks", "algorithm.order": "ascending"},

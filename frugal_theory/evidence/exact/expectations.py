@@ -30,10 +30,11 @@ from frugal_theory.evidence.exact.draws import Draws
 from frugal_theory.evidence.exact.linear import Updates, momentum, updates
 from frugal_theory.evidence.moments import Moments, sampled
 from frugal_theory.instance import Instance, instance_of
+from frugal_theory.metrics import GrowingNorm, Metric, RegularisedNorm
 from frugal_theory.problems.noise import Gaussian, NoNoise, StudentT
 from frugal_theory.problems.quadratic import Quadratic
 
-__all__ = ["METRICS", "at_most", "averaged_over_sets", "decouples", "exact", "exact_metrics", "expectations"]
+__all__ = ["METRICS", "at_most", "averaged_over_sets", "decouples", "exact", "exact_metrics", "expectations", "has_expectation"]
 
 Array = NDArray[np.float64]
 
@@ -80,27 +81,40 @@ def expectations(
     *,
     trials: int | None = None,
     confidence: float | None = None,
+    measures: Mapping[str, Metric] | None = None,
 ) -> dict[str, Evidence]:
     """Exact evidence of every metric: the expectation of what Monte Carlo measures on the instance.
 
-    ``trials`` counts trials of the momentum sets (default: the instance's) and is read in case 4 only; ``confidence`` is
-    that of the interval there. Raises ValueError for what is not Algorithm 2 on a :class:`Quadratic` with additive noise of
-    finite variance, and for an unknown metric.
+    ``measures``: metrics that depend on the setting, by name, of those that :func:`has_expectation`. ``trials`` counts trials
+    of the momentum sets (default: the instance's) and is read in case 4 only; ``confidence`` is that of the interval there.
+    Raises ValueError for what is not Algorithm 2 on a :class:`Quadratic` with additive noise of finite variance, and for an
+    unknown metric.
     """
-    unknown = [name for name in metrics if name not in METRICS]
+    own = {name: metric for name, metric in (measures or {}).items() if has_expectation(instance, metric)}
+    unknown = [name for name in metrics if name not in METRICS and name not in own]
     if unknown:
-        raise ValueError(f"unknown metric {unknown[0]!r}; known are {', '.join(METRICS)}")
+        raise ValueError(f"unknown metric {unknown[0]!r}; known are {', '.join((*METRICS, *own))}")
     model = _model(instance, instance.setting.alpha)
     confidence = instance.confidence if confidence is None else confidence
     if model.decouples:
         values: Callable[[str], Array] = model.scheduled if model.runs.law == "scheduled" else model.redrawn
-        return {name: _exact_evidence(name, _running(values(name)), confidence) for name in metrics}
+        found = {name: model.own(own[name]) if name in own else values(name) for name in metrics}
+        return {name: _exact_evidence(name, _running(found[name]), confidence) for name in metrics}
     law = model.inclusion()
     if law is not None:
         moments = exact_dense.along_masks(*model.vectors, law, model.updates, update_gap=model.algorithm.update_gap)
         found = model.observe(moments, metrics, model.mean_weight)
         return {name: _exact_evidence(name, _running(found[name]), confidence) for name in metrics}
     return model.average_over_sets(metrics, instance.trials if trials is None else trials, confidence)
+
+
+def has_expectation(instance: Instance, metric: Metric | None) -> bool:
+    """Whether :func:`expectations` has this metric, which depends on the setting: where nothing, or everything, is selected."""
+    problem, runs = instance.problem, instance.setting.runs
+    if not isinstance(problem, Quadratic) or runs is None or not (runs.full or runs.empty):
+        return False
+    decayed = isinstance(metric, RegularisedNorm) and float(problem.eigenvalues.min()) > 0
+    return isinstance(metric, GrowingNorm) or decayed
 
 
 def decouples(instance: Instance) -> bool:
@@ -187,12 +201,22 @@ class _Model:
 
     # --- coordinates that decouple: cases 1, 2 and 3 ---------------------------------------------------------
 
-    def redrawn(self, metric: str) -> Array:
-        """E of the metric for k = 1 … steps where sets are fixed, or drawn anew every period."""
+    def own(self, metric: Metric) -> Array:
+        """E of a metric that depends on the setting, for k = 1 … steps, where nothing, or everything, is selected."""
+        if isinstance(metric, GrowingNorm):
+            return metric.weights(self.steps) * self.redrawn(METRICS[0])
+        assert isinstance(metric, RegularisedNorm)  # has_expectation() has said so
+        return self.redrawn(METRICS[0], (1 + metric.decay / self.problem.eigenvalues) ** 2)
+
+    def redrawn(self, metric: str, scale: ArrayLike = 1.0) -> Array:
+        """E of the metric for k = 1 … steps where sets are fixed, or drawn anew every period.
+
+        ``scale``: where nothing or everything is selected, what every eigen-direction's square is multiplied by.
+        """
         gap = 1 if self.runs.law == "fixed" else self.algorithm.update_gap
         plain = metric == "squared_gradient_norm"
         beta, off = self.runs.beta, 1.0 if plain else self.runs.off_set_weight
-        weights: list[tuple[ArrayLike, ArrayLike]] = [(1.0, off)]
+        weights: list[tuple[ArrayLike, ArrayLike]] = [(scale, off * np.asarray(scale))]
         if leaky := not plain and self.runs.law == "redrawn" and beta > 0:
             # E[β^r | j in the set] is β^(steps to the period's end) times a factor of the coordinate.
             weights.append((self.leak(gap - 1) / beta, 0.0))

@@ -228,11 +228,12 @@ def _values(simulation: Simulation, batch: NDArray[np.int64]) -> dict[str, Array
     values = {name: np.empty((len(batch), steps)) for name in metrics}
     with one_blas_thread():
         for k in range(steps):
-            gradient = problem.gradient(x)
+            point, gradient = x, problem.gradient(x)
             stochastic = noise.sample(rng, problem, x, gradient)
             x, state = step(algorithm, x, stochastic, state, alpha)
             for name, metric in metrics.items():
-                values[name][:, k] = metric(gradient, state.parts, runs, k)
+                here = metric.at(point) if hasattr(metric, "at") else metric
+                values[name][:, k] = here(gradient, state.parts, runs, k)
     return values
 
 

@@ -1,4 +1,4 @@
-"""The rungs that are proved: the run-length theorem, its sharp form, and a published bound."""
+"""The rungs that are proved: for SGDM its sharp theorem, the run-length theorem, its sharp form, and a published bound."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ __all__ = ["bounds", "with_constant"]
 
 
 def bounds(claims: Claims) -> list[Rung]:
-    """The run-length theorem, its sharp form below it; and a published bound."""
+    """The run-length theorem, its sharp form below it, below that SGDM's own where it applies; and a published bound."""
     metric = norm(claims.setting)
-    rungs = [_bound(claims, THEOREMS[name], metric) for name in ("run_length_sharp", "run_length")]
+    own = ("sgdm_sharp",) if THEOREMS["sgdm_sharp"].covers(claims.setting) is None else ()
+    rungs = [_bound(claims, THEOREMS[name], metric) for name in (*own, "run_length_sharp", "run_length")]
     for name in ("sgd", "sgdm"):
         if claims.excuse(THEOREMS[name]) is None:
             return [*rungs, _bound(claims, THEOREMS[name], PLAIN)]

@@ -186,7 +186,7 @@ def _theorems(
 def _theorem_finding(stage: str, claim: _Claim, verdict: Verdict, evidence: Mapping[str, Evidence]) -> Finding:
     if verdict.bound is None or verdict.step is None:
         raise RuntimeError(f"self-test: {claim.theorem.name} on the stage {stage!r}: {verdict.reason}")
-    found = evidence[claim.theorem.metric]
+    found = evidence[verdict.metric or claim.theorem.metric]
     mean, error = float(found.mean[verdict.step - 1]), float(_standard_error(found)[verdict.step - 1])
     off = mean - verdict.bound * (1 + ROUNDING)
     deviation = off / error if error > 0 else float(np.copysign(np.inf, off))

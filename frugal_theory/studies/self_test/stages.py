@@ -15,7 +15,7 @@ from scipy.special import ndtr
 
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import parse
-from frugal_theory.evidence.exact.expectations import METRICS, exact, expectations
+from frugal_theory.evidence.exact.expectations import METRICS, exact, expectations, has_expectation
 from frugal_theory.verdicts.claims import Claims
 
 __all__ = ["ENGINE", "STAGES", "Stage", "build"]
@@ -77,7 +77,8 @@ class Stage:
         """The running average of E of every metric that the exact engine has, or of those of ``expected``."""
         if self.expected is not None:
             return self.expected(claims)
-        found = expectations(claims.instance, METRICS)
+        own = {name: metric for name, metric in claims.measures.items() if has_expectation(claims.instance, metric)}
+        found = expectations(claims.instance, (*METRICS, *own), measures=own)
         return {name: evidence.upper for name, evidence in found.items()}  # one over random bases is a hair higher
 
 
@@ -152,9 +153,11 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage("SGD", 0.5, 60, density=0.0),
+        Stage("SGD with weight decay", 0.5, 60, density=0.0, more="weight_decay = 0.25"),
         Stage("SGD from afar", 0.25, 100, density=0.0, start=10.0),
         Stage("SGDM, β = 0", 0.25, 120, beta=0.0, density=1.0),
         Stage("SGDM", 0.05, 300, density=1.0),
+        Stage("SGD without noise", 0.5, 60, density=0.0, start=1.0, sigma=0.0),
         Stage("SGDM without noise", 0.05, 100, beta=0.9, density=1.0, start=1.0, sigma=0.0),
         Stage("sets redrawn at every step", 0.05, 300),
         Stage("sets held for 5 steps", 0.05, 300, gap=5),

@@ -67,6 +67,9 @@ def _leakless(setting: Setting) -> Setting:
 TIGHT: tuple[tuple[str, str], ...] = (
     ("SGD", "sgd"),
     ("SGDM", "sgdm"),
+    ("SGDM", "sgdm_sharp"),
+    ("SGD without noise", "sgdm_linear"),
+    ("SGD with weight decay", "sgd_weight_decay"),
     ("SGDM", "fixed_set"),
     ("SGDM", "theorem_5_2"),
     ("sets redrawn at every step", "run_length"),
@@ -99,6 +102,7 @@ _PLAIN = "squared_gradient_norm"
 PLANTS: tuple[Plant, ...] = (
     Plant("SGD", "sgd", _NO_NOISE, _no_noise),
     Plant("SGDM", "sgdm", _NO_NOISE, _no_noise),
+    Plant("SGDM", "sgdm_sharp", _NO_NOISE, _no_noise),
     Plant("SGDM", "fixed_set", _NO_NOISE, _no_noise),
     Plant("sets redrawn at every step", "run_length", _NO_NOISE, _no_noise),
     Plant("sets held for 5 steps", "short_runs", _NO_NOISE, _no_noise),
@@ -113,7 +117,9 @@ PLANTS: tuple[Plant, ...] = (
     Plant("sets redrawn, from afar", "run_length", _NO_ALPHA, _transient_without_alpha),
     Plant("sets redrawn, from afar", "independent_sampling", _NO_ALPHA, _transient_without_alpha),
     Plant("SGD", "sgd", _HALF, _half_smoothness),
+    Plant("SGD with weight decay", "sgd_weight_decay", _HALF, _half_smoothness),
     Plant("SGDM, β = 0", "sgdm", _HALF, _half_smoothness),
+    Plant("SGDM", "sgdm_sharp", _HALF, _half_smoothness),
     Plant("SGDM", "fixed_set", _HALF, _half_smoothness),
     Plant("sets redrawn at every step", "run_length", _HALF, _half_smoothness),
     Plant("sets redrawn at every step", "run_length_by_coordinate", _HALF, _half_smoothness),
