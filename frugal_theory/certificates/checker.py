@@ -10,8 +10,8 @@ at z = x − κm (which may be absent), and multipliers ≥ 0 of what every 1-sm
     f(y) − f(v) ≥ ½⟨∇f(y) + ∇f(v), y − v⟩ + ¼‖∇f(y) − ∇f(v)‖² − ¼‖y − v‖²,      f(y) − f* ≥ ½‖∇f(y)‖²
 
 For each coordinate and branch of the draw V − V' − g² + nξ² + (terms of mean zero) − Σ multiplier·inequality must be free of
-values of f, and a positive semidefinite form in m, g, h, ξ, g', h'. Then E‖g‖² ≤ E V − E V' + Σ nσ², and the sum over the steps
-starts with V ≤ C(f(x¹) − f*). All arithmetic is rational. Exit status 0: every claim is proved; 1: one is not.
+values of f, and a positive semidefinite form in m, g, h, ξ, g', h'. Then E‖g‖² ≤ E V − E V' + Σ nσ², to be summed from
+V ≤ C(f(x¹) − f*) on. Of kind "level", V − V' + nξ² and V − g² are such. All is rational. Exit status 0: all proved; 1: not so.
 """
 
 import hashlib
@@ -28,8 +28,7 @@ ZERO = R(0)
 
 def exact(text: str) -> Any:
     """A fraction from its text."""
-    top, _, bottom = text.partition("/")
-    return QQ(int(top), int(bottom or "1"))
+    return QQ(*map(int, text.split("/")))
 
 
 def need(true: Any, what: str) -> None:
@@ -41,7 +40,8 @@ def need(true: Any, what: str) -> None:
 def semidefinite(form: Any, where: str) -> None:
     """Refuse unless a quadratic form is ≥ 0 everywhere: symmetric elimination with exact pivots."""
     need(all(sum(powers) == 2 for powers in form.monoms()), f"{where}: not a quadratic form")
-    at = [[form.coeff(u * v) / (1 if u == v else 2) for v in R.gens] for u in R.gens]
+    used = [letter for letter in R.gens if form.degree(letter) > 0]
+    at = [[form.coeff(u * v) / (1 if u == v else 2) for v in used] for u in used]
     for i, row in enumerate(at):
         need(row[i] > 0 or (row[i] == 0 and not any(row[i:])), f"{where}: the form is not positive semidefinite")
         for j in range(i + 1, len(at) if row[i] else 0):
@@ -81,9 +81,9 @@ def check(c: Any) -> str:
     a, gap, horizon, basis, kappa = alpha * L, c["update_gap"], c["horizon"], c["basis"], exact(c["auxiliary"] or "0")
     shares: list[Any] = [exact(x["share"]) if "share" in x else None for x in c["classes"]]  # None: it has a schedule
     plans = [x.get("schedule", [0]) for x in c["classes"]]
-    cycle, hasz = gap * max(map(len, plans)), c["auxiliary"] is not None
+    cycle, hasz, level = gap * max(map(len, plans)), c["auxiliary"] is not None, {"level": 1, "average": 0}[c["kind"]]
     count = horizon or cycle  # of steps, each with a V of its own: a run, or a cycle that goes on for ever
-    need(alpha > 0 and L > 0 and 0 <= b < 1 and s >= 0 and gap >= 1 and count >= 1, "the configuration is out of range")
+    need(alpha > 0 and L > 0 and 0 <= b < 1 and s >= 0 and gap >= 1 and count >= 1 and not (horizon and level), "configuration")
     fits = (len(plan) * gap == cycle if p is None else 0 <= p <= 1 for plan, p in zip(plans, shares, strict=True))
     need(all(fits) and basis in (None, "fixed", "turning") and len(c["noise"]) == count, "shares, schedules, basis or noise")
 
@@ -118,13 +118,13 @@ def check(c: Any) -> str:
                 before = {"m": old, "g": g, "h": h}
                 V, at = quadratic(state[f"{i}.{label}"], before), {"x": (ZERO, g), "z": (-kappa * old, h)}
                 if positive is not None:
-                    semidefinite(V + positive(at), f"V ≥ 0, {where}, class {i}, {label}")
+                    semidefinite(V - level * g**2 + positive(at), f"V ≥ 0, {where}, class {i}, {label}")
                 for now in ("in", "out") if drawn(k, p) else (label,):
                     new = b * old + (1 - b) * (g + xi) if now == "in" else ZERO
                     move = -a * (new if now == "in" else s * (g + xi))
                     after = labels(k + 1, i)[0] if p is None or (basis == "turning" and drawn(k + 1, p)) else now
                     kept = new if after == "in" else ZERO
-                    form = V - g**2 + noise[f"{i}.{now}"] * xi**2
+                    form = V - (1 - level) * g**2 + noise[f"{i}.{now}"] * xi**2
                     form += forms(at | {"X": (move, G), "Z": (move - kappa * kept, H)})
                     form -= ZERO if last else quadratic(following[f"{i}.{after}"], {"m": kept, "g": G, "h": H})
                     for letter, text in table["cross"][f"{i}.{label}>{now}"].items():
@@ -135,11 +135,10 @@ def check(c: Any) -> str:
             n = p * noise[f"{i}.in"] + (1 - p) * noise[f"{i}.out"] if drawn(0, p) else noise[f"{i}.{labels(k, i)[0]}"]
             need(exact(c["noise"][k][i]) >= n, f"{where}: the noise constant claimed for class {i} is too small")
     means = [sum(exact(row[i]) for row in c["noise"]) / count for i in range(len(shares))]  # the file has those of each step
-    noises = " + ".join(f"{float(n):.5g} σ²[{i}]" for i, n in enumerate(means))
-    runs = (
-        f"K = {horizon}" if horizon else "every K" if count == 1 else f"every multiple K of {count}, and as in the file for all"
-    )
-    return f"avg E‖∇f‖² ≤ {float(C):.8g} LΔ/K + {noises}   for {runs}, αL = {float(a):.6g}, β = {float(b):.6g}"
+    claim = " + ".join([f"{float(C):.8g} LΔ", *(f"{float(n):.5g} σ²[{i}]" for i, n in enumerate(means))])
+    claim = f"E‖∇f‖² ≤ {claim}·(k−1) at step k" if level else f"avg E‖∇f‖² ≤ {claim.replace('LΔ', 'LΔ/K')} up to K"
+    runs = f"K = {horizon}" if horizon else "all steps" if count == 1 else f"multiples of {count}, and as in the file for all"
+    return f"{claim}   for {runs}, αL = {float(a):.6g}, β = {float(b):.6g}"
 
 
 if __name__ == "__main__":

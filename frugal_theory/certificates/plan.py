@@ -47,7 +47,8 @@ class Plan:
 
     ``horizon``: None for coefficients that repeat and a claim about every K, or K, for coefficients of every step of a run.
     ``basis``: "turning" for a basis drawn anew each period, "fixed" for one that is not that of the coordinates, else None.
-    ``auxiliary``: whether z = x − αLβ/(1−β)·m is used as well.
+    ``auxiliary``: whether z = x − αLβ/(1−β)·m is used as well. ``kind``: "average" bounds the average of E‖g‖², "level" E‖g‖²
+    of every step by C LΔ and the noise of all steps before it, which is sharp for short runs.
     """
 
     learning_rate: Fraction
@@ -59,6 +60,7 @@ class Plan:
     basis: Literal["turning", "fixed"] | None = None
     horizon: int | None = None
     auxiliary: bool = False
+    kind: Literal["average", "level"] = "average"
 
     @property
     def step(self) -> Fraction:
@@ -124,6 +126,7 @@ class Plan:
         ]
         numbers = ("learning_rate", "smoothness", "beta", "off_set_scale")
         return {name: str(getattr(self, name)) for name in numbers} | {
+            "kind": self.kind,
             "update_gap": self.gap,
             "horizon": self.horizon,
             "classes": groups,

@@ -1,7 +1,8 @@
-"""A small semidefinite program with exact data: its numerical solution, and rational points near it.
+"""A small semidefinite program: its numerical solution, and rational points near it.
 
 Unknowns are paths into the certificate. Linear equations are solved exactly, by elimination over the rationals, before anything
-is rounded: whatever numbers the remaining unknowns get, the equations hold.
+is rounded: whatever numbers the remaining unknowns get, the equations hold. The semidefinite blocks are in floating point here:
+that a rounded point satisfies them is for the checker to say.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ __all__ = ["Affine", "Form", "Path", "Program", "Vector", "available", "dot", "m
 
 Array = NDArray[np.float64]
 Path = tuple[Any, ...]
-Vector = Mapping[str, Fraction]
+Vector = Mapping[str, float]
 """A combination of the basis letters of a block."""
-Form = dict[tuple[str, str], Fraction]
+Form = dict[tuple[str, str], float]
 """Coefficients of the products u·v, u ≤ v in the alphabet."""
 Affine = dict[int | None, Fraction]
 """Coefficients of unknowns by number; None is the constant."""
@@ -36,12 +37,12 @@ def available() -> bool:
     return importlib.util.find_spec("clarabel") is not None
 
 
-def mix(*terms: tuple[Fraction | int, Vector]) -> dict[str, Fraction]:
+def mix(*terms: tuple[float, Vector]) -> dict[str, float]:
     """Σ c·u."""
-    total: dict[str, Fraction] = {}
+    total: dict[str, float] = {}
     for c, vector in terms:
         for letter, value in vector.items():
-            total[letter] = total.get(letter, ZERO) + c * value
+            total[letter] = total.get(letter, 0.0) + c * value
     return total
 
 
@@ -51,7 +52,7 @@ def dot(u: Vector, v: Vector) -> Form:
     for i, x in u.items():
         for j, y in v.items():
             key = (i, j) if i <= j else (j, i)
-            form[key] = form.get(key, ZERO) + x * y
+            form[key] = form.get(key, 0.0) + x * y
     return form
 
 
@@ -62,11 +63,11 @@ class Block:
     scale: dict[str, float]
     terms: dict[int | None, Form] = field(default_factory=dict)
 
-    def add(self, unknown: int | None, form: Form, factor: Fraction | int = 1) -> None:
+    def add(self, unknown: int | None, form: Form, factor: float = 1.0) -> None:
         """Add unknown · factor · form (None: a constant)."""
         total = self.terms.setdefault(unknown, {})
         for key, value in form.items():
-            total[key] = total.get(key, ZERO) + factor * value
+            total[key] = total.get(key, 0.0) + factor * value
 
 
 @dataclass
@@ -95,130 +96,114 @@ class Program:
 
     def reduced(self) -> Reduced:
         """The program in the unknowns that the equations leave free."""
-        return Reduced(self, _eliminate(self.equations, len(self.paths)))
+        return Reduced(self, _eliminate(self.equations))
 
 
-@dataclass
 class Reduced:
     """A program without equations. ``dependent``: unknowns that the others settle, as affine functions of those."""
 
-    program: Program
-    dependent: dict[int, Affine]
+    def __init__(self, program: Program, dependent: dict[int, Affine]) -> None:
+        self.program, self.dependent = program, dependent
+        self.free = [i for i in range(len(program.paths)) if i not in dependent]
+        column: dict[int | None, int] = {unknown: i for i, unknown in enumerate(self.free)}
+        column[None] = len(self.free)  # the constant
+        known: dict[int | None, list[tuple[int, float]]] = {unknown: [(i, 1.0)] for unknown, i in column.items()}
+        known |= {unknown: [(column[key], float(c)) for key, c in affine.items()] for unknown, affine in dependent.items()}
+        self._known = known
+        self._signs = self._table([{unknown: 1.0} for unknown in program.unsigned])
+        rows: list[dict[int | None, float]] = []
+        for block in program.blocks:
+            rows.extend(_triangle(block))
+        self._forms = self._table(rows)
+        self._sizes = [len(block.scale) for block in program.blocks]
 
-    def __post_init__(self) -> None:
-        self.free = [i for i in range(len(self.program.paths)) if i not in self.dependent]
-        self.column = {unknown: i for i, unknown in enumerate(self.free)}
-        self._rows = [self._row({i: ONE}) for i in self.program.unsigned]
-        self._blocks = [self._block(block) for block in self.program.blocks]
+    def minimise(self, objective: Mapping[int, float], limits: Sequence[tuple[int, float]] = ()) -> Array | None:
+        """The free unknowns at the minimum, under unknown ≤ limit as well; None where the solver finds none."""
+        cost = self._table([dict(objective)]).toarray()[0, :-1]
+        return self._solve(cost, limits, None)
 
-    def expanded(self, affine: Affine) -> Affine:
-        """The same function of the free unknowns alone."""
-        total: Affine = {}
-        for unknown, c in affine.items():
-            for key, value in (self.dependent.get(unknown, {unknown: ONE}) if unknown is not None else {None: ONE}).items():
-                total[key] = total.get(key, ZERO) + c * value
-        return total
-
-    def minimise(self, objective: Affine, limits: Sequence[tuple[Affine, float]] = ()) -> Array | None:
-        """The free unknowns at the minimum, under function ≤ limit as well; None where the solver finds none."""
-        return self._solve(self._row(objective)[0], self._limits(limits), 0.0)
-
-    def centre(self, limits: Sequence[tuple[Affine, float]]) -> Array | None:
+    def centre(self, limits: Sequence[tuple[int, float]]) -> Array | None:
         """The point with the widest margin: every block and every unknown that must be ≥ 0 is at least t, t the largest."""
-        cost = np.zeros(len(self.free) + 1)
-        cost[-1] = -1
-        return self._solve(cost, self._limits(limits), 1.0)
+        on_diagonal = np.concatenate([_diagonal(size) for size in self._sizes])
+        margin = np.concatenate([np.ones(self._signs.shape[0]), np.zeros(len(limits)), on_diagonal])
+        return self._solve(np.append(np.zeros(len(self.free)), -1.0), limits, margin)
 
     def rounded(self, free: Array, digits: int) -> dict[Path, Fraction] | None:
         """All unknowns, the free ones rounded to so many decimal digits; None where a block or a sign is lost by that."""
         values = [_rounded(float(value), digits) for value in free]
-        floats = np.array([float(value) for value in values])
-        for constant, matrices in self._blocks:
-            if np.linalg.eigvalsh(constant + np.tensordot(floats[matrices[0]], matrices[1], 1)).min() < 0:
+        entries = self._forms @ np.append([float(value) for value in values], 1.0)
+        first = 0
+        for size in self._sizes:
+            last = first + size * (size + 1) // 2
+            if np.linalg.eigvalsh(_matrix(entries[first:last], size)).min() < 0:
                 return None
-        known = dict(zip(self.free, values, strict=True))
+            first = last
+        known: dict[int | None, Fraction] = {None: ONE, **dict(zip(self.free, values, strict=True))}
         for unknown, affine in self.dependent.items():
-            known[unknown] = sum((c * (ONE if i is None else known[i]) for i, c in affine.items()), ZERO)
+            known[unknown] = sum((c * known[i] for i, c in affine.items()), ZERO)
         if any(known[unknown] < 0 for unknown in self.program.unsigned):
             return None
         return {path: known[i] for i, path in enumerate(self.program.paths)}
 
-    def value(self, affine: Affine, free: Array) -> float:
-        """A function of the unknowns, in floating point."""
-        row, constant = self._row(affine)
-        return float(row @ free + constant)
+    def value(self, unknown: int, free: Array) -> float:
+        """An unknown, in floating point."""
+        return float((self._table([{unknown: 1.0}]) @ np.append(free, 1.0))[0])
 
-    def _row(self, affine: Affine) -> tuple[Array, float]:
-        row = np.zeros(len(self.free))
-        expanded = self.expanded(affine)
-        for unknown, c in expanded.items():
-            if unknown is not None:
-                row[self.column[unknown]] += float(c)
-        return row, float(expanded.get(None, ZERO))
+    def _table(self, rows: Sequence[Mapping[Any, float]]) -> Any:
+        """Functions of the unknowns as rows of a sparse matrix in the free ones and, last, the constant 1."""
+        entries = [(i, j, c * d) for i, row in enumerate(rows) for unknown, c in row.items() for j, d in self._known[unknown]]
+        i, j, value = (np.array(part) for part in zip(*entries, strict=True)) if entries else (np.zeros(0),) * 3
+        return sparse.coo_matrix((value, (i, j)), shape=(len(rows), len(self.free) + 1)).tocsr()
 
-    def _limits(self, limits: Sequence[tuple[Affine, float]]) -> list[tuple[Array, float]]:
-        rows = [(self._row(affine), limit) for affine, limit in limits]
-        return [(row, limit - constant) for (row, constant), limit in rows]
-
-    def _block(self, block: Block) -> tuple[Array, tuple[Array, Array]]:
-        """The constant matrix, and numbers and matrices of the free unknowns, in the solver's scale."""
-        letters = {letter: i for i, letter in enumerate(block.scale)}
-        scale = np.array(list(block.scale.values()))
-        total: dict[int | None, Form] = {}
-        for unknown, form in block.terms.items():
-            for key, c in self.expanded({unknown: ONE}).items():
-                into = total.setdefault(key, {})
-                for pair, value in form.items():
-                    into[pair] = into.get(pair, ZERO) + c * value
-        matrices = {}
-        for unknown, form in total.items():
-            matrix = np.zeros((len(letters), len(letters)))
-            for (u, v), value in form.items():
-                matrix[letters[u], letters[v]] += float(value) / 2
-                matrix[letters[v], letters[u]] += float(value) / 2
-            matrices[unknown] = matrix * np.outer(scale, scale)
-        constant = matrices.pop(None, np.zeros((len(letters), len(letters))))
-        columns = np.array([self.column[unknown] for unknown in matrices if unknown is not None], dtype=int)
-        return constant, (columns, np.array(list(matrices.values())).reshape(-1, *constant.shape))
-
-    def _solve(self, cost: Array, limits: list[tuple[Array, float]], margin: float) -> Array | None:
+    def _solve(self, cost: Array, limits: Sequence[tuple[int, float]], margin: Array | None) -> Array | None:
         import clarabel
 
-        width = len(cost)
-        rows: list[Any] = []
-        values: list[Any] = []
-        cones: list[Any] = []
-        slack = [margin] if margin else []
-        linear = [(np.append(-row, slack), constant) for row, constant in self._rows]
-        linear += [(np.append(row, [0.0] * len(slack)), limit) for row, limit in limits]
-        for row, limit in linear:
-            rows.append(sparse.csr_matrix(row))
-            values.append([limit])
-        cones.append(clarabel.NonnegativeConeT(len(linear)))
-        for constant, (columns, matrices) in self._blocks:
-            size = len(constant)
-            j, i = np.tril_indices(size)  # column by column of the upper triangle
-            factor = np.where(i == j, 1.0, math.sqrt(2))
-            part = np.zeros((len(i), width))
-            part[:, columns] = -(matrices[:, i, j] * factor).T
-            if margin:
-                part[:, -1] = margin * (i == j)
-            rows.append(sparse.csr_matrix(part))
-            values.append(constant[i, j] * factor)
-            cones.append(clarabel.PSDTriangleConeT(size))
+        limited = self._table([{unknown: 1.0} for unknown, _ in limits])
+        above = limited[:, -1].toarray().ravel() - [limit for _, limit in limits]
+        rows = sparse.vstack([-self._signs, limited, -self._forms]).tocsc()
+        constant = np.concatenate([self._signs[:, -1].toarray().ravel(), -above, self._forms[:, -1].toarray().ravel()])
+        matrix = rows[:, :-1] if margin is None else sparse.hstack([rows[:, :-1], margin[:, None]])
+        cones = [clarabel.NonnegativeConeT(self._signs.shape[0] + len(limits))]
+        cones += [clarabel.PSDTriangleConeT(size) for size in self._sizes]
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-9
-        nothing = sparse.csc_matrix((width, width))
-        solver = clarabel.DefaultSolver(nothing, cost, sparse.vstack(rows).tocsc(), np.concatenate(values), cones, settings)
-        found = solver.solve()
+        nothing = sparse.csc_matrix((len(cost), len(cost)))
+        found = clarabel.DefaultSolver(nothing, cost, matrix.tocsc(), constant, cones, settings).solve()
         if str(found.status) not in ("Solved", "AlmostSolved", "InsufficientProgress"):
             return None
         x: Array = np.array(found.x)
         return x[: len(self.free)]
 
 
-def _eliminate(equations: Sequence[Affine], count: int) -> dict[int, Affine]:
+def _triangle(block: Block) -> list[dict[int | None, float]]:
+    """The upper triangle of the block's matrix column by column, off-diagonal entries times √2, each affine in the unknowns."""
+    letters = {letter: i for i, letter in enumerate(block.scale)}
+    scale = list(block.scale.values())
+    rows: list[dict[int | None, float]] = [{} for _ in range(len(scale) * (len(scale) + 1) // 2)]
+    for unknown, form in block.terms.items():
+        for (u, v), value in form.items():
+            i, j = sorted((letters[u], letters[v]))
+            row = rows[j * (j + 1) // 2 + i]
+            row[unknown] = row.get(unknown, 0.0) + value * scale[i] * scale[j] * (1.0 if i == j else math.sqrt(0.5))
+    return rows
+
+
+def _diagonal(size: int) -> Array:
+    """1 where an entry of the triangle is on the diagonal."""
+    columns = np.repeat(np.arange(size), np.arange(1, size + 1))
+    return (np.concatenate([np.arange(j + 1) for j in range(size)]) == columns).astype(float)
+
+
+def _matrix(triangle: Array, size: int) -> Array:
+    """The symmetric matrix of a triangle."""
+    matrix = np.zeros((size, size))
+    j, i = np.tril_indices(size)
+    matrix[i, j] = matrix[j, i] = triangle * np.where(i == j, 1.0, math.sqrt(0.5))
+    return matrix
+
+
+def _eliminate(equations: Sequence[Affine]) -> dict[int, Affine]:
     """Unknowns that Σ c·unknown + constant = 0 settles, as functions of the others. Raises ValueError for a contradiction."""
     known: dict[int, Affine] = {}
     for equation in equations:
@@ -230,7 +215,7 @@ def _eliminate(equations: Sequence[Affine], count: int) -> dict[int, Affine]:
         if not row:
             continue
         pivot = max((unknown for unknown in row if unknown is not None), default=None)
-        if pivot is None or pivot >= count:
+        if pivot is None:
             raise ValueError("the linear equations contradict each other")
         top = row.pop(pivot)
         settled: Affine = {unknown: -c / top for unknown, c in row.items()}

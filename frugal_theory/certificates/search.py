@@ -22,8 +22,6 @@ GIVEN_UP = (0.001, 0.01)
 DIGITS = (6, 9, 12, 17)
 """Decimal digits to which coefficients are rounded, the fewest that do."""
 
-HALF, QUARTER = Fraction(1, 2), Fraction(1, 4)
-
 Certificate = dict[str, Any]
 
 
@@ -37,17 +35,13 @@ def certificate(plan: Plan, trade: float = 1.0) -> Certificate:
     The constants C and n of avg E‖g‖² ≤ C·LΔ/K + nσ² minimise αL·C + trade·n/(αL), n weighted by the groups' shares.
     """
     program, noises = _program(plan)
-    reduced = program.reduced()
-    weight = Fraction(trade).limit_denominator(10**9) / plan.step**2
-    transient: Affine = {program.unknown("transient"): Fraction(1)}
-    best = reduced.minimise(transient | {unknown: weight * share for unknown, share in noises.items()})
+    reduced, transient, a = program.reduced(), program.unknown("transient"), float(plan.step)
+    best = reduced.minimise({transient: 1.0} | {unknown: trade * share / a**2 for unknown, share in noises.items()})
     if best is None:
         raise NotCertified("the semidefinite program has no solution")
     for share in GIVEN_UP:
         limits = [(transient, (1 + share) * reduced.value(transient, best))]
-        for unknown in noises:
-            one: Affine = {unknown: Fraction(1)}
-            limits.append((one, (1 + share) * max(0.0, reduced.value(one, best)) + share * 1e-3 * float(plan.step)))
+        limits += [(n, (1 + share) * max(0.0, reduced.value(n, best)) + share * 1e-3 * a) for n in noises]
         centre = reduced.centre(limits)
         if centre is None:
             continue
@@ -70,7 +64,7 @@ def sealed(certificate: Certificate) -> Certificate:
     return certificate | {"digest": hashlib.sha256(content.encode()).hexdigest()}
 
 
-def _program(plan: Plan) -> tuple[Program, dict[int, Fraction]]:
+def _program(plan: Plan) -> tuple[Program, dict[int, float]]:
     """The program, and the share of every noise constant in the objective."""
     program = Program()
     for k in range(plan.count):
@@ -78,13 +72,12 @@ def _program(plan: Plan) -> tuple[Program, dict[int, Fraction]]:
         if plan.horizon is None:
             _bounded(program, plan, k, ("positive", k), start=False)
     _bounded(program, plan, 0, ("start",), start=True)
-    noises: dict[int, Fraction] = {}
+    noises: dict[int, float] = {}
     for k in range(plan.count):
         for i, group in enumerate(plan.groups):
             for now, part in _parts(plan, k, group):
                 unknown = _noise(program, plan, k, i, now)
-                share = part * Fraction(group.weight).limit_denominator(10**6) / plan.count
-                noises[unknown] = noises.get(unknown, Fraction(0)) + share
+                noises[unknown] = noises.get(unknown, 0.0) + float(part) * group.weight / plan.count
     return program, noises
 
 
@@ -135,17 +128,17 @@ def _inequalities(block: Block, multipliers: dict[tuple[str, str], int], at: dic
     for (i, j), unknown in multipliers.items():
         y, dy = at[i]
         if j == "*":
-            block.add(unknown, dot(dy, dy), HALF)
+            block.add(unknown, dot(dy, dy), 0.5)
             continue
         v, dv = at[j]
         move, change = mix((1, y), (-1, v)), mix((1, dy), (-1, dv))
-        block.add(unknown, dot(mix((1, dy), (1, dv)), move), HALF)
-        block.add(unknown, dot(change, change), QUARTER)
-        block.add(unknown, dot(move, move), -QUARTER)
+        block.add(unknown, dot(mix((1, dy), (1, dv)), move), 0.5)
+        block.add(unknown, dot(change, change), 0.25)
+        block.add(unknown, dot(move, move), -0.25)
 
 
 def _coefficients(
-    program: Program, block: Block, path: tuple[Any, ...], values: dict[str, Vector], factor: Fraction | int = 1
+    program: Program, block: Block, path: tuple[Any, ...], values: dict[str, Vector], factor: float = 1.0
 ) -> None:
     """Add factor · (a form of unknown coefficients at this path) in the letters that have a value."""
     letters = list(values)
@@ -157,15 +150,15 @@ def _coefficients(
 
 def _step(program: Program, plan: Plan, k: int) -> None:
     """V − V' − g² + nξ² + (mean zero) − Σ multiplier · inequality ≥ 0 for every group and branch. "n" is the letter of ξ."""
-    a, beta, last = plan.step, plan.beta, plan.horizon == k + 1
+    a, beta, last = float(plan.step), float(plan.beta), plan.horizon == k + 1
     following = (k + 1) % plan.count
-    kappa = plan.kappa or Fraction(0)
+    kappa = float(plan.kappa or 0)
     values: dict[str, Affine] = {p: {program.unknown("states", k, _value(p)): Fraction(1)} for p in _points(plan)}
     if not last:
         for p in _points(plan):
             values[p.upper()] = {program.unknown("states", following, _value(p)): Fraction(-1)}
     multipliers = _balance(program, values, ("steps", k, "multipliers"), floors=plan.horizon is not None)
-    one = {letter: {letter: Fraction(1)} for letter in "mghnGH"}
+    one = {letter: {letter: 1.0} for letter in "mghnGH"}
     for i, group in enumerate(plan.groups):
         for branch in plan.branches(k, group):
             letters = _letters(plan, branch.remembers)
@@ -174,16 +167,17 @@ def _step(program: Program, plan: Plan, k: int) -> None:
             old: Vector = one["m"] if branch.remembers else {}
             seen = mix((1, one["g"]), (1, one["n"]))
             new = mix((beta, old), (1 - beta, seen)) if branch.now == "in" else {}
-            move = mix((-a, new)) if branch.now == "in" else mix((-a * plan.off_set_scale, seen))
+            move = mix((-a, new)) if branch.now == "in" else mix((-a * float(plan.off_set_scale), seen))
             kept: Vector = new if branch.after == "in" else {}
             _coefficients(program, block, ("states", k, f"{i}.{branch.label}"), before)
-            block.add(None, dot(one["g"], one["g"]), -1)
+            if plan.kind == "average":
+                block.add(None, dot(one["g"], one["g"]), -1)
             block.add(_noise(program, plan, k, i, branch.now), dot(one["n"], one["n"]))
             for letter in letters:
                 path = ("steps", k, "cross", f"{i}.{branch.label}>{branch.now}", letter)
                 block.add(program.unknown(*path), dot(one["n"], one[letter]))
             if branch.drawn is not None:
-                _coefficients(program, block, ("steps", k, "shift", f"{i}.{branch.label}"), before, branch.drawn)
+                _coefficients(program, block, ("steps", k, "shift", f"{i}.{branch.label}"), before, float(branch.drawn))
             at: dict[str, tuple[Vector, Vector]] = {
                 "x": ({}, one["g"]),
                 "X": (move, one["G"]),
@@ -199,7 +193,7 @@ def _step(program: Program, plan: Plan, k: int) -> None:
 
 def _bounded(program: Program, plan: Plan, k: int, path: tuple[Any, ...], *, start: bool) -> None:
     """V ≥ 0 at step k; or, at the start, V(m = 0) ≤ C(f − f*)."""
-    kappa = plan.kappa or Fraction(0)
+    kappa = float(plan.kappa or 0)
     states = {point: program.unknown("states", k, _value(point)) for point in _points(plan)}
     if start:
         values: dict[str, Affine] = {"x": {program.unknown("transient"): Fraction(1)}}
@@ -207,7 +201,7 @@ def _bounded(program: Program, plan: Plan, k: int, path: tuple[Any, ...], *, sta
     else:
         values = {point: {unknown: Fraction(1)} for point, unknown in states.items()}
     multipliers = _balance(program, values, path, floors=True)
-    one = {letter: {letter: Fraction(1)} for letter in "mgh"}
+    one = {letter: {letter: 1.0} for letter in "mgh"}
     for i, group in enumerate(plan.groups):
         for label in plan.start(group) if start else plan.labels(k, group):
             letters = "g" if start else _letters(plan, label == "in")
@@ -216,6 +210,8 @@ def _bounded(program: Program, plan: Plan, k: int, path: tuple[Any, ...], *, sta
             if start:
                 now |= {"h": one["g"]} if plan.auxiliary else {}
             _coefficients(program, block, ("states", k, f"{i}.{label}"), now, -1 if start else 1)
+            if plan.kind == "level" and not start:
+                block.add(None, dot(one["g"], one["g"]), -1)
             at: dict[str, tuple[Vector, Vector]] = {
                 "x": ({}, one["g"]),
                 "z": (mix((-kappa, now.get("m", {}))), one["h"]),

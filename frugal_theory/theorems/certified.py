@@ -20,9 +20,9 @@ from frugal_theory.config.registry import SUBSPACES
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.theorem import off_the_family
 
-__all__ = ["HORIZONS", "Certified", "CertifiedFor", "NotCovered", "plan_of", "variances"]
+__all__ = ["HORIZONS", "Certified", "CertifiedFor", "NotCovered", "plan_of", "short_runs", "variances"]
 
-HORIZONS = (1, 2, 5, 10, 20)
+HORIZONS = (2, 5, 10, 20)
 """Lengths of runs that have certificates of their own, with coefficients for every step."""
 
 MOST_STEPS, MOST_GROUPS, PERIODS = 240, 8, 64
@@ -40,9 +40,9 @@ class Certified:
 
     A semidefinite program looks for V = φ(f − f*) + Σ_j (a quadratic form in momentum and gradient) that falls by ‖g‖², up
     to noise; what it finds is rounded to fractions and checked exactly (``docs/theory/certificates.md``, with the proof that
-    a checked certificate implies the bound). The bound is the least of several: three trades of C against n for all K, and
-    for K ≤ 20 of certificates for runs of that length. There is no step condition: where no certificate is found, the
-    theorem says so and claims nothing.
+    a checked certificate implies the bound). The bound is the least of several: three trades of C against n for all K,
+    certificates for runs of given lengths, and one for E‖gᵏ‖² step by step. There is no step condition: where no
+    certificate is found, the theorem says so and claims nothing.
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("certified", density=0.5, update_gap=1, subspace="coordinates")
@@ -97,7 +97,7 @@ class CertifiedFor(Certified):
     def certificates(self, setting: Setting) -> list[Certificate]:
         """The certificates. Raises NotCovered if they are for another configuration."""
         wanted = plan_of(setting).table()
-        keys = [key for key in wanted if key not in ("horizon", "auxiliary")]
+        keys = [key for key in wanted if key not in ("horizon", "auxiliary", "kind")]
         for one in self._certificates:
             if other := next((key for key in keys if one[key] != wanted[key]), None):
                 raise NotCovered(f"the certificates are for another {other}: {one[other]}")
@@ -140,12 +140,18 @@ def _family(plan: Plan) -> tuple[Certificate, ...]:
     if not available():
         raise NotCertified('certificates need clarabel: pip install "frugal-lab[worst-case]"')
     found = [certificate(plan, trade) for trade in TRADES]
-    for horizon in HORIZONS:
+    return (*found, *short_runs(plan, HORIZONS, 1.0))
+
+
+def short_runs(plan: Plan, horizons: Sequence[int], trade: float) -> list[Certificate]:
+    """What can be certified of short runs beyond the certificates for every K, which hold for these, too."""
+    found = []
+    for short in (replace(plan, kind="level"), *(replace(plan, horizon=horizon) for horizon in horizons)):
         try:
-            found.append(certificate(replace(plan, horizon=horizon)))
+            found.append(certificate(short, trade))
         except NotCertified:
-            continue  # those for every K hold for this K, too
-    return tuple(found)
+            continue
+    return found
 
 
 def _laws(setting: Setting) -> tuple[list[Group], list[dict[str, Mask]]]:
@@ -217,12 +223,16 @@ def variances(setting: Setting) -> list[float]:
 def _bound(one: Certificate, setting: Setting, variances: Sequence[float]) -> Array:
     """What a certificate proves, for K = 1 … steps: of one for runs of N steps, what follows for K ≤ N, and inf beyond.
 
-    A sum over K ≤ N steps is at most that over N: ΣE‖gᵏ‖² ≤ C LΔ + Σ_{k≤N} Σ n σ².
+    A sum over K ≤ N steps is at most that over N: ΣE‖gᵏ‖² ≤ C LΔ + Σ_{k≤N} Σ n σ². Of kind "level" every E‖gᵏ‖² is at most
+    C LΔ + Σ_{i<k} Σ n σ².
     """
     steps = setting.steps
     rows = np.array([[float(Fraction(n)) for n in row] for row in one["noise"]]) @ np.array(variances)
     transient = float(Fraction(one["transient"])) * setting.smoothness * setting.gap
     horizon = one["horizon"]
+    if one["kind"] == "level":
+        before = np.cumsum(np.resize(rows, steps)) - np.resize(rows, steps)
+        return transient + np.cumsum(before) / setting.horizons
     if horizon is None:
         noise = np.cumsum(np.resize(rows, steps))
     else:

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from frugal_theory.certificates import Certificate, NotCertified, Plan, certificate
+from frugal_theory.certificates import certificate
 from frugal_theory.certificates.program import available
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.instance import instance_of
 from frugal_theory.theorems import Setting
-from frugal_theory.theorems.certified import HORIZONS, CertifiedFor, plan_of, variances
+from frugal_theory.theorems.certified import HORIZONS, CertifiedFor, plan_of, short_runs, variances
 
 __all__ = ["certify"]
 
@@ -23,7 +23,8 @@ LEAST_TRADE, LARGEST_TRADE = 1e-3, 1e3
 def certify(experiment: Experiment, *, trade: float | None = None, horizons: Sequence[int] = HORIZONS) -> CertifiedFor:
     """A bound on avg E‖gᵏ‖², proved for the experiment's α, β, L and law of the momentum set, as a theorem.
 
-    Its certificates are one for every K, and one for K = N for every N in ``horizons``; ``save`` writes them to a file.
+    Its certificates are one for every K, one for E‖gᵏ‖² of every step, and one for K = N for every N in ``horizons``; ``save``
+    writes them to a file.
     ``trade`` weighs the noise constant n against the transient one C: αL·C + trade·n/(αL) is minimised. By default the bound
     is smallest for the experiment's Δ, variances and last step. Raises ExperimentError for an algorithm that no certificate
     can speak of, or where the solver is not installed, and :class:`NotCertified`, a ValueError, where none is found.
@@ -47,18 +48,7 @@ def certify(experiment: Experiment, *, trade: float | None = None, horizons: Seq
         shares = noise / noise.sum()
         plan = replace(plan, groups=tuple(replace(g, weight=float(w)) for g, w in zip(plan.groups, shares, strict=True)))
     weight = _trade(setting) if trade is None else trade
-    found = [certificate(plan, weight)]
-    for horizon in horizons:
-        found.extend(_shorter(replace(plan, horizon=horizon), weight))
-    return CertifiedFor(found)
-
-
-def _shorter(plan: Plan, weight: float) -> list[Certificate]:
-    """The certificate of a run of given length, if one is found: those for every K hold for it, too."""
-    try:
-        return [certificate(plan, weight)]
-    except NotCertified:
-        return []
+    return CertifiedFor([certificate(plan, weight), *short_runs(plan, horizons, weight)])
 
 
 def _trade(setting: Setting) -> float:
