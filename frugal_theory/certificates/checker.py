@@ -64,7 +64,7 @@ def settled(values: Any, multipliers: Any, where: str) -> Any:
     need(not any(rest[point] for point in values), f"{where}: values of f are left over")
 
     def form(at: Any) -> Any:
-        total = 0
+        total = ZERO
         for i, j, amount in pairs:
             (y, dy), (v, dv) = at[i], at.get(j, (ZERO, ZERO))
             total += amount * (dy**2 / 2 if j == "*" else (dy + dv) * (y - v) / 2 + ((dy - dv) ** 2 - (y - v) ** 2) / 4)
@@ -104,11 +104,11 @@ def check(c: Any) -> str:
         semidefinite(forms({"x": (ZERO, g)}) - V, f"V ≤ C(f − f*) at the start, class {i}")
     for k in range(count):
         state, table, last, where = c["states"][k], c["steps"][k], horizon == k + 1, f"step {k}"
-        following = {} if last else c["states"][(k + 1) % count]
+        following = c["states"][(k + 1) % count]
         then = {} if last else {point: -value for point, value in values(following, "X", "Z").items()}
         forms = settled(values(state, "x", "z") | then, table["multipliers"], where)
-        noise = {key: exact(text) for key, text in table["noise"].items()}
-        equal = basis is None or len({*noise.values()} | {*map(exact, c["noise"][k])}) == 1  # only Σσ² is known in a basis
+        noise = {key: exact(text) for key, text in table["noise"].items()}  # of a basis they are equal: only Σσ² is known there
+        equal = basis is None or len({*noise.values()} | {*map(exact, c["noise"][k])}) == 1
         need(min(noise.values()) >= 0 and equal, f"{where}: noise constants")
         positive = None if horizon else settled(values(state, "x", "z"), c["positive"][k], f"V ≥ 0, {where}")
         for i, p in enumerate(shares):
@@ -117,25 +117,24 @@ def check(c: Any) -> str:
                 old = ZERO if entering or label == "out" else m
                 before = {"m": old, "g": g, "h": h}
                 V, at = quadratic(state[f"{i}.{label}"], before), {"x": (ZERO, g), "z": (-kappa * old, h)}
-                if positive is not None:
-                    semidefinite(V - level * g**2 + positive(at), f"V ≥ 0, {where}, class {i}, {label}")
+                semidefinite(V - level * g**2 + positive(at) if positive else ZERO, f"V ≥ 0, {where}, class {i}, {label}")
                 for now in ("in", "out") if drawn(k, p) else (label,):
                     new = b * old + (1 - b) * (g + xi) if now == "in" else ZERO
                     move = -a * (new if now == "in" else s * (g + xi))
                     after = labels(k + 1, i)[0] if p is None or (basis == "turning" and drawn(k + 1, p)) else now
                     kept = new if after == "in" else ZERO
-                    form = V - (1 - level) * g**2 + noise[f"{i}.{now}"] * xi**2
-                    form += forms(at | {"X": (move, G), "Z": (move - kappa * kept, H)})
+                    at |= {"X": (move, G), "Z": (move - kappa * kept, H)}
+                    form = V - (1 - level) * g**2 + noise[f"{i}.{now}"] * xi**2 + forms(at)
                     form -= ZERO if last else quadratic(following[f"{i}.{after}"], {"m": kept, "g": G, "h": H})
-                    for letter, text in table["cross"][f"{i}.{label}>{now}"].items():
-                        form += exact(text) * xi * before[letter]  # of mean zero: the noise
+                    cross = table["cross"][f"{i}.{label}>{now}"].items()
+                    form += xi * sum((exact(text) * before[letter] for letter, text in cross), ZERO)  # of mean zero: the noise
                     if drawn(k, p):  # of mean zero: the draw
                         form += (1 - p if now == "in" else -p) * quadratic(table["shift"][f"{i}.{label}"], before)
                     semidefinite(form, f"{where}, class {i}, {label} then {now}")
             n = p * noise[f"{i}.in"] + (1 - p) * noise[f"{i}.out"] if drawn(0, p) else noise[f"{i}.{labels(k, i)[0]}"]
             need(exact(c["noise"][k][i]) >= n, f"{where}: the noise constant claimed for class {i} is too small")
-    means = [sum(exact(row[i]) for row in c["noise"]) / count for i in range(len(shares))]  # the file has those of each step
-    claim = " + ".join([f"{float(C):.8g} LΔ", *(f"{float(n):.5g} σ²[{i}]" for i, n in enumerate(means))])
+    means = [float(sum(map(exact, column)) / count) for column in zip(*c["noise"], strict=True)]  # those of steps: in the file
+    claim = " + ".join([f"{float(C):.8g} LΔ", *(f"{n:.5g} σ²[{i}]" for i, n in enumerate(means))])
     claim = f"E‖∇f‖² ≤ {claim}·(k−1) at step k" if level else f"avg E‖∇f‖² ≤ {claim.replace('LΔ', 'LΔ/K')} up to K"
     runs = f"K = {horizon}" if horizon else "all steps" if count == 1 else f"multiples of {count}, and as in the file for all"
     return f"{claim}   for {runs}, αL = {float(a):.6g}, β = {float(b):.6g}"

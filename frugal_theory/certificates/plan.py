@@ -100,11 +100,15 @@ class Plan:
         alike = self.basis == "turning" or (self.horizon is not None and k == 0)
         return ("out",) if self.drawn(k, group) and alike else ("in", "out")
 
+    def remembers(self, k: int, group: Group, label: Label) -> bool:
+        """Whether coordinates of that label may come to step k with momentum."""
+        new = self.horizon is not None and k == 0
+        enters = group.share is None and k % self.gap == 0 and self.labels(k - 1, group) == ("out",)
+        return label == "in" and not new and not enters
+
     def branches(self, k: int, group: Group) -> Iterator[Branch]:
         """What can happen to its coordinates in step k."""
-        new = self.horizon is not None and k == 0
         for label in self.labels(k, group):
-            enters = new or (group.share is None and k % self.gap == 0 and self.labels(k - 1, group) == ("out",))
             choices: tuple[Label, ...] = ("in", "out") if self.drawn(k, group) else (label,)
             for now in choices:
                 settled = group.share is None or (self.basis == "turning" and self.drawn(k + 1, group))
@@ -112,7 +116,7 @@ class Plan:
                 factor = None
                 if self.drawn(k, group) and group.share is not None:
                     factor = 1 - group.share if now == "in" else -group.share
-                yield Branch(label, now, after, label == "in" and not enters, factor)
+                yield Branch(label, now, after, self.remembers(k, group, label), factor)
 
     def start(self, group: Group) -> tuple[Label, ...]:
         """What its coordinates are before the first step."""

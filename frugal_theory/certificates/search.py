@@ -13,7 +13,7 @@ from frugal_theory.certificates.program import Affine, Block, Program, Vector, d
 
 __all__ = ["TRADES", "Certificate", "NotCertified", "certificate", "sealed"]
 
-TRADES = (0.01, 1.0, 100.0)
+TRADES = (0.1, 10.0)
 """Weights of the noise constant against the transient one, in units of 1/(αL)²."""
 
 GIVEN_UP = (0.001, 0.01)
@@ -186,7 +186,7 @@ def _step(program: Program, plan: Plan, k: int) -> None:
             }
             _inequalities(block, multipliers, at)
             if not last:
-                then: dict[str, Vector] = {"m": kept} if branch.after == "in" else {}
+                then: dict[str, Vector] = {"m": kept} if kept else {}
                 then |= {"g": one["G"]} | ({"h": one["H"]} if plan.auxiliary else {})
                 _coefficients(program, block, ("states", following, f"{i}.{branch.after}"), then, -1)
 
@@ -204,7 +204,7 @@ def _bounded(program: Program, plan: Plan, k: int, path: tuple[Any, ...], *, sta
     one = {letter: {letter: 1.0} for letter in "mgh"}
     for i, group in enumerate(plan.groups):
         for label in plan.start(group) if start else plan.labels(k, group):
-            letters = "g" if start else _letters(plan, label == "in")
+            letters = "g" if start else _letters(plan, plan.remembers(k, group, label))
             block = program.block(_scale(plan, letters))
             now: dict[str, Vector] = {letter: one[letter] for letter in letters}
             if start:

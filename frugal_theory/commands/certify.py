@@ -22,7 +22,7 @@ Trade = Annotated[
 ]
 Horizons = Annotated[
     list[int] | None,
-    typer.Option("--horizon", metavar="N", min=1, help="Also certify runs of N steps; repeat it (default: 2, 5, 10, 20)."),
+    typer.Option("--horizon", metavar="N", min=1, help="Also certify runs of N steps; repeat it (default: 5, 10, 20)."),
 ]
 
 

@@ -22,7 +22,7 @@ from frugal_theory.theorems.theorem import off_the_family
 
 __all__ = ["HORIZONS", "Certified", "CertifiedFor", "NotCovered", "plan_of", "short_runs", "variances"]
 
-HORIZONS = (2, 5, 10, 20)
+HORIZONS = (5, 10, 20)
 """Lengths of runs that have certificates of their own, with coefficients for every step."""
 
 MOST_STEPS, MOST_GROUPS, PERIODS = 240, 8, 64
@@ -40,7 +40,7 @@ class Certified:
 
     A semidefinite program looks for V = φ(f − f*) + Σ_j (a quadratic form in momentum and gradient) that falls by ‖g‖², up
     to noise; what it finds is rounded to fractions and checked exactly (``docs/theory/certificates.md``, with the proof that
-    a checked certificate implies the bound). The bound is the least of several: three trades of C against n for all K,
+    a checked certificate implies the bound). The bound is the least of several: two trades of C against n for all K,
     certificates for runs of given lengths, and one for E‖gᵏ‖² step by step. There is no step condition: where no
     certificate is found, the theorem says so and claims nothing.
 
