@@ -141,6 +141,15 @@ def test_a_certificate_is_judged_like_any_other_theorem():
     assert "no solution" in large.reason
 
 
+def test_a_certificate_is_a_rung_beside_the_others():
+    made = experiment("full", sigma=0, alpha=0.02, verify={"theorems": ["certified"]})
+    made = made.model_copy(update={"simulation": made.simulation.model_copy(update={"steps": 3})})
+    found = {(link.lower, link.upper): link.status for link in ft.ladder(made).comparisons}
+    assert found[("worst_case", "certified")] in ("below", "equal")
+    assert found[("worst_case", "run_length_sharp")] == "below"
+    assert found[("certified", "run_length_sharp")] == "not comparable"
+
+
 def test_more_weight_on_noise_buys_a_smaller_noise_constant():
     few, many = (plan(PARTIAL, 0.1, 0.9, auxiliary=True) for _ in range(2))
     few, many = constants(certificate(few, 0.01)), constants(certificate(many, 100.0))

@@ -16,9 +16,11 @@ __all__ = ["bounds", "with_constant"]
 
 
 def bounds(claims: Claims) -> list[Rung]:
-    """The run-length theorem, its sharp form below it; and a published bound."""
+    """The run-length theorem, its sharp form below it; and a published bound. First what is certified, if the file names it."""
     metric = norm(claims.setting)
     rungs = [_bound(claims, THEOREMS[name], metric) for name in ("run_length_sharp", "run_length")]
+    if "certified" in claims.instance.experiment.verify.theorems:
+        rungs.insert(0, replace(_bound(claims, THEOREMS["certified"], PLAIN), aside=True))
     for name in ("sgd", "sgdm"):
         if claims.excuse(THEOREMS[name]) is None:
             return [*rungs, _bound(claims, THEOREMS[name], PLAIN)]
