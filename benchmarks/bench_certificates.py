@@ -28,9 +28,10 @@ Array = NDArray[np.float64]
 
 BETAS = (0.3, 0.5, 0.9, 0.99)
 STEPS: dict[str, Callable[[float, float], float]] = {
-    "¼ published": lambda published, _: published / 4,
-    "published": lambda published, _: published,
-    "4 published": lambda published, _: 4 * published,
+    "¼ published": lambda beta, _: published_step(1.0, beta) / 4,
+    "published": lambda beta, _: published_step(1.0, beta),
+    "4 published": lambda beta, _: 4 * published_step(1.0, beta),
+    "0.9 (1 + β)": lambda beta, _: 0.9 * (1 + beta),
     "0.9 largest": lambda _, largest: 0.9 * largest,
 }
 HORIZONS = (5, 10, 20)
@@ -95,7 +96,7 @@ def ratios(sets: str, beta: float) -> pd.DataFrame:
     admitted = largest(sets, beta)
     rows = []
     for label, choose in STEPS.items():
-        alpha = choose(published_step(1.0, beta), admitted)
+        alpha = choose(beta, admitted)
         begun = perf_counter()
         always, level = (_constant(replace(plan(sets, alpha, beta), kind=kind)) for kind in ("average", "level"))
         seconds = perf_counter() - begun

@@ -28,6 +28,9 @@ HORIZONS = (5, 10, 20)
 MOST_STEPS, MOST_GROUPS, PERIODS = 240, 8, 64
 """Steps of a cycle, laws that coordinates may follow, and periods within which a schedule must be seen to repeat."""
 
+MOST_WITH_Z = 40
+"""Longest periods that have a second point z: noise constants are smaller by up to a third, and it takes four times as long."""
+
 Mask = NDArray[np.bool_]
 
 
@@ -130,7 +133,7 @@ def plan_of(setting: Setting) -> Plan:
         setting.algorithm.update_gap,
         tuple(groups),
         basis,
-        auxiliary=runs.law == "fixed" and len(groups) > 1,
+        auxiliary=not runs.full and not runs.empty and (runs.law == "fixed" or 1 < setting.algorithm.update_gap <= MOST_WITH_Z),
     )
 
 
@@ -146,7 +149,8 @@ def _family(plan: Plan) -> tuple[Certificate, ...]:
 def short_runs(plan: Plan, horizons: Sequence[int], trade: float) -> list[Certificate]:
     """What can be certified of short runs beyond the certificates for every K, which hold for these, too."""
     found = []
-    for short in (replace(plan, kind="level"), *(replace(plan, horizon=horizon) for horizon in horizons)):
+    plain = replace(plan, auxiliary=False)
+    for short in (replace(plain, kind="level"), *(replace(plain, horizon=horizon) for horizon in horizons)):
         try:
             found.append(certificate(short, trade))
         except NotCertified:
