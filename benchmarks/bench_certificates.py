@@ -22,6 +22,7 @@ from frugal_theory.certificates import Group, NotCertified, Plan, certificate
 from frugal_theory.evidence.exact.linear import updates
 from frugal_theory.evidence.worst_case.sdp import solve
 from frugal_theory.studies.study import Answer, Run
+from frugal_theory.theorems.certified import LEVEL
 from frugal_theory.theorems.theorem import published_step
 
 Array = NDArray[np.float64]
@@ -115,7 +116,7 @@ def ratios(sets: str, beta: float) -> pd.DataFrame:
 def _constant(wanted: Plan) -> float:
     """C; nan where nothing is certified."""
     try:
-        return float(Fraction(certificate(wanted)["transient"]))
+        return float(Fraction(certificate(wanted, LEVEL if wanted.kind == "level" else 1.0)["transient"]))
     except NotCertified:
         return float("nan")
 

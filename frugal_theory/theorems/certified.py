@@ -20,7 +20,7 @@ from frugal_theory.config.registry import SUBSPACES
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.theorem import off_the_family
 
-__all__ = ["HORIZONS", "Certified", "CertifiedFor", "NotCovered", "plan_of", "short_runs", "variances"]
+__all__ = ["HORIZONS", "LEVEL", "Certified", "CertifiedFor", "NotCovered", "plan_of", "short_runs", "variances"]
 
 HORIZONS = (5, 10, 20)
 """Lengths of runs that have certificates of their own, with coefficients for every step."""
@@ -30,6 +30,9 @@ MOST_STEPS, MOST_GROUPS, PERIODS = 240, 8, 64
 
 MOST_WITH_Z = 40
 """Longest periods that have a second point z: noise constants are smaller by up to a third, and it takes four times as long."""
+
+LEVEL = 0.01
+"""Of the weight of noise: in the bound of a single step, which is for short runs, noise has had few steps to add up."""
 
 Mask = NDArray[np.bool_]
 
@@ -137,12 +140,23 @@ def plan_of(setting: Setting) -> Plan:
     )
 
 
-@lru_cache(maxsize=64)
 def _family(plan: Plan) -> tuple[Certificate, ...]:
-    """The certificates of a plan: for every K by trade, and for runs of the horizons. Raises NotCertified for no such."""
+    """The certificates of a plan: for every K by trade, and for short runs. Raises NotCertified for no such."""
     if not available():
         raise NotCertified('certificates need clarabel: pip install "frugal-lab[worst-case]"')
-    found = [certificate(plan, trade) for trade in TRADES]
+    found = _searched(plan)
+    if isinstance(found, str):
+        raise NotCertified(found)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _searched(plan: Plan) -> tuple[Certificate, ...] | str:
+    """As :func:`_family`, or why not: a search that fails is not repeated either."""
+    try:
+        found = [certificate(plan, trade) for trade in TRADES]
+    except NotCertified as error:
+        return str(error)
     return (*found, *short_runs(plan, HORIZONS, 1.0))
 
 
@@ -152,7 +166,7 @@ def short_runs(plan: Plan, horizons: Sequence[int], trade: float) -> list[Certif
     plain = replace(plan, auxiliary=False)
     for short in (replace(plain, kind="level"), *(replace(plain, horizon=horizon) for horizon in horizons)):
         try:
-            found.append(certificate(short, trade))
+            found.append(certificate(short, trade * LEVEL if short.kind == "level" else trade))
         except NotCertified:
             continue
     return found
