@@ -107,9 +107,9 @@ def check(c: Any) -> str:
         following = c["states"][(k + 1) % count]
         then = {} if last else {point: -value for point, value in values(following, "X", "Z").items()}
         forms = settled(values(state, "x", "z") | then, table["multipliers"], where)
-        noise = {key: exact(text) for key, text in table["noise"].items()}  # of a basis they are equal: only Σσ² is known there
-        equal = basis is None or len({*noise.values()} | {*map(exact, c["noise"][k])}) == 1
-        need(min(noise.values()) >= 0 and equal, f"{where}: noise constants")
+        noise = {key: exact(text) for key, text in table["noise"].items()}  # all are equal where only Σσ² is known, in a basis
+        known = basis is None or (basis == "turning" and (gap == 1 or c["uncorrelated"]))
+        need(min(noise.values()) >= 0 and (known or len({*noise.values(), *map(exact, c["noise"][k])}) == 1), f"{where}: noise")
         positive = None if horizon else settled(values(state, "x", "z"), c["positive"][k], f"V ≥ 0, {where}")
         for i, p in enumerate(shares):
             for label in labels(k, i):

@@ -47,6 +47,7 @@ class Plan:
 
     ``horizon``: None for coefficients that repeat and a claim about every K, or K, for coefficients of every step of a run.
     ``basis``: "turning" for a basis drawn anew each period, "fixed" for one that is not that of the coordinates, else None.
+    ``uncorrelated``: whether the noise of any two coordinates is known to be uncorrelated, which matters for a turning basis.
     ``auxiliary``: whether z = x − αLβ/(1−β)·m is used as well. ``kind``: "average" bounds the average of E‖g‖², "level" E‖g‖²
     of every step by C LΔ and the noise of all steps before it, which is sharp for short runs.
     """
@@ -58,6 +59,7 @@ class Plan:
     update_gap: int
     groups: tuple[Group, ...]
     basis: Literal["turning", "fixed"] | None = None
+    uncorrelated: bool = False
     horizon: int | None = None
     auxiliary: bool = False
     kind: Literal["average", "level"] = "average"
@@ -71,6 +73,11 @@ class Plan:
     def kappa(self) -> Fraction | None:
         """κ of z = x − κm; None if there is no z."""
         return self.step * self.beta / (1 - self.beta) if self.auxiliary else None
+
+    @property
+    def tied(self) -> bool:
+        """Whether of the noise in the set and off it only the sum is known, so that both have one constant."""
+        return self.basis == "fixed" or (self.basis == "turning" and self.gap > 1 and not self.uncorrelated)
 
     @property
     def gap(self) -> int:
@@ -135,5 +142,6 @@ class Plan:
             "horizon": self.horizon,
             "classes": groups,
             "basis": self.basis,
+            "uncorrelated": self.uncorrelated,
             "auxiliary": None if self.kappa is None else str(self.kappa),
         }

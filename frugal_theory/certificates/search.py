@@ -88,8 +88,8 @@ def _parts(plan: Plan, k: int, group: Group) -> list[tuple[str, Fraction]]:
 
 
 def _noise(program: Program, plan: Plan, k: int, i: int, now: str) -> int:
-    """The noise constant; of a basis that is not the coordinates', one for all."""
-    key = f"{i}.{now}" if plan.basis is None else "all"
+    """The noise constant; one for all where only the sum of all variances is known."""
+    key = "all" if plan.tied else f"{i}.{now}"
     return program.unknown("steps", k, "noise", key, nonnegative=True)
 
 
@@ -233,7 +233,7 @@ def _assembled(plan: Plan, values: dict[tuple[Any, ...], Fraction]) -> Certifica
         table["positive"] = [table["positive"][k] for k in range(plan.count)]
     noise = []
     for k, step in enumerate(steps):
-        if plan.basis is not None:
+        if plan.tied:
             step["noise"] = {
                 f"{i}.{now}": step["noise"]["all"] for i, g in enumerate(plan.groups) for now, _ in _parts(plan, k, g)
             }

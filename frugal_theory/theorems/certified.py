@@ -62,6 +62,7 @@ class Certified:
     source = "proved for each configuration anew (docs/theory/certificates.md)"
     statement = "avg E‖gᵏ‖² ≤ C LΔ/K + avg Σ_j n_jᵏσ_j², C and n from a certificate that is checked in rational arithmetic"
     explicit = True
+    premises = "P1–P6; on a random basis that is held uncorrelated noise coordinates, or else one constant for all noise"
     metric = "squared_gradient_norm"
 
     def covers(self, setting: Setting) -> str | None:
@@ -78,6 +79,11 @@ class Certified:
         except (NotCovered, NotCertified) as error:
             return str(error)
         return None
+
+    def needs(self, setting: Setting) -> tuple[str, ...]:
+        """Uncorrelated noise, where the certificates make use of it: on a turning basis that is held."""
+        used = setting.learning_rate is not None and setting.total_variance > 0 and plan_of(setting).uncorrelated
+        return ("uncorrelated",) if used else ()
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:  # noqa: ARG002
         """Infinite: there is no condition on α but that a certificate is found, which ``covers`` says."""
@@ -136,6 +142,7 @@ def plan_of(setting: Setting) -> Plan:
         setting.algorithm.update_gap,
         tuple(groups),
         basis,
+        uncorrelated=basis == "turning" and setting.algorithm.update_gap > 1 and setting.uncorrelated,
         auxiliary=not runs.full and not runs.empty and (runs.law == "fixed" or 1 < setting.algorithm.update_gap <= MOST_WITH_Z),
     )
 

@@ -181,13 +181,19 @@ def test_what_is_not_covered(quadratic, overrides, reason):
 def test_noise_in_a_basis_is_bounded_in_total_only(quadratic):
     """P4 bounds variances by coordinate, which says nothing of a direction: one constant for all, and σ² in place of ρσ²."""
     setting = setting_of(quadratic({"algorithm.subspace": "random", "algorithm.update_gap": 2}))
-    found = certificate(plan_of(setting))
+    known = certificate(plan_of(setting), 10.0)
+    assert Certified().needs(setting) == ("uncorrelated",)
+    setting = setting.having(uncorrelated=False)
+    assert Certified().needs(setting) == ()
+    found = certificate(plan_of(setting), 10.0)
+    assert constants(known)[1][0] < constants(found)[1][0]
+    assert refused(sealed(known | {"uncorrelated": False}))
     assert found["basis"] == "turning"
     for step, row in zip(found["steps"], found["noise"], strict=True):
         assert len({*step["noise"].values(), *row}) == 1
     unequal = copy.deepcopy(found)
     unequal["steps"][0]["noise"]["0.out"] = "0"
-    with pytest.raises(ValueError, match="noise constants"):
+    with pytest.raises(ValueError, match="step 0: noise"):
         check(sealed(unequal))
 
 
