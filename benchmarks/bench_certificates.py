@@ -22,7 +22,6 @@ from frugal_theory.certificates import Group, NotCertified, Plan, certificate
 from frugal_theory.evidence.exact.linear import updates
 from frugal_theory.evidence.worst_case.sdp import solve
 from frugal_theory.studies.study import Answer, Run
-from frugal_theory.theorems.certified import LEVEL
 from frugal_theory.theorems.theorem import published_step
 
 Array = NDArray[np.float64]
@@ -44,6 +43,9 @@ GROUPS = {
     "fixed": (Group(Fraction(1), weight=0.5), Group(Fraction(0), weight=0.5)),
     "redrawn": (Group(Fraction(1, 2)),),
 }
+SILENT = 1e-3
+"""The weight of noise, of which there is none."""
+
 TREE = 5
 """The longest runs whose histories are all in a program."""
 
@@ -116,7 +118,7 @@ def ratios(sets: str, beta: float) -> pd.DataFrame:
 def _constant(wanted: Plan) -> float:
     """C; nan where nothing is certified."""
     try:
-        return float(Fraction(certificate(wanted, LEVEL if wanted.kind == "level" else 1.0)["transient"]))
+        return float(Fraction(certificate(wanted, SILENT)["transient"]))
     except NotCertified:
         return float("nan")
 
