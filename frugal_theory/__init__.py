@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from frugal_theory.problems import build_noise, build_problem
     from frugal_theory.studies.ladder.ladder import Ladder, ladder
     from frugal_theory.theorems import THEOREMS, Setting, add_theorem
+    from frugal_theory.verdicts.certify import certify
     from frugal_theory.verdicts.verdict import Verdict
     from frugal_theory.verdicts.verify import bound, verify
 
@@ -42,6 +43,7 @@ _HOMES = {
     "problems": ("build_noise", "build_problem"),
     "studies.ladder.ladder": ("Ladder", "ladder"),
     "theorems": ("THEOREMS", "Setting", "add_theorem"),
+    "verdicts.certify": ("certify",),
     "verdicts.verdict": ("Verdict",),
     "verdicts.verify": ("bound", "verify"),
 }
@@ -73,6 +75,7 @@ __all__ = [
     "build_noise",
     "build_problem",
     "cells",
+    "certify",
     "dump",
     "exact",
     "extended",

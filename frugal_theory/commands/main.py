@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from frugal_theory.commands.attack import attack
+from frugal_theory.commands.certify import certify
 from frugal_theory.commands.ladder import ladder
 from frugal_theory.commands.listing import proofs, theorems
 from frugal_theory.commands.options import application, in_one_line
@@ -25,6 +26,7 @@ app.command(name="self-test")(self_test)
 app.command()(attack)
 app.command()(ladder)
 app.command()(rates)
+app.command()(certify)
 app.command()(report)
 
 

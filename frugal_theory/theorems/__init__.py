@@ -33,6 +33,7 @@ THEOREMS: Registry[Theorem] = Registry(
         "hybrid_sharp": "frugal_theory.theorems.hybrid_sharp:HybridSharp",
         "hybrid_symmetric": "frugal_theory.theorems.hybrid_symmetric:HybridSymmetric",
         "eigen_aligned": "frugal_theory.theorems.eigen_aligned:EigenAligned",
+        "certified": "frugal_theory.theorems.certified:Certified",
     },
     each=lambda theorem: theorem(),
 )

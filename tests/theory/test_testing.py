@@ -86,7 +86,11 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("theorem", THEOREMS.values(), ids=THEOREMS)
+SOLVED = ("certified",)
+"""Theorems that solve programs: here on many experiments only, for the rest in test_certificates.py."""
+
+
+@pytest.mark.parametrize("theorem", [theorem for name, theorem in THEOREMS.items() if name not in SOLVED], ids=lambda t: t.name)
 def test_every_theorem_keeps_its_contract(theorem, quadratic):
     check_theorem(theorem, [setting_of(quadratic({**overrides, "simulation.steps": 24})) for overrides in TABLES.values()])
 
@@ -97,7 +101,7 @@ def test_every_theorem_keeps_its_contract(theorem, quadratic):
 @PROPERTY
 @given(experiments())
 def test_no_explicit_theorem_is_violated_and_none_raises(experiment):
-    for verdict in ft.verify(experiment, theorems=list(THEOREMS.values())):
+    for verdict in ft.verify(experiment, theorems=[theorem for name, theorem in THEOREMS.items() if name not in SOLVED]):
         assert verdict.status != "violated", verdict
         assert verdict.reason
 

@@ -153,13 +153,13 @@ def interval_confidence(experiment: Experiment, cells: Sequence[Claims]) -> floa
 
 
 def _links(rungs: Sequence[Rung]) -> list[Comparison]:
-    """Each rung with the next; where that says nothing, also with the first above that it can be compared with."""
+    """Each rung with the next; where that says nothing, or is a rung aside, also with the first above that says something."""
     links = []
     for place, rung in enumerate(rungs[:-1]):
         above = [compare(rung, other) for other in rungs[place + 1 :]]
         links.append(above[0])
-        if above[0].status == "not comparable":
-            links += [other for other in above if other.status != "not comparable"][:1]
+        if above[0].status == "not comparable" or rungs[place + 1].aside:
+            links += [other for other in above[1:] if other.status != "not comparable"][:1]
     return links
 
 

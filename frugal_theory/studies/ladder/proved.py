@@ -16,10 +16,15 @@ __all__ = ["bounds", "with_constant"]
 
 
 def bounds(claims: Claims) -> list[Rung]:
-    """The run-length theorem, its sharp form below it, below that SGDM's own where it applies; and a published bound."""
+    """The run-length theorem, its sharp form below it, below that SGDM's own where it applies; and a published bound.
+
+    First what is certified, if the file names it.
+    """
     metric = norm(claims.setting)
     own = ("sgdm_sharp",) if THEOREMS["sgdm_sharp"].covers(claims.setting) is None else ()
     rungs = [_bound(claims, THEOREMS[name], metric) for name in (*own, "run_length_sharp", "run_length")]
+    if "certified" in claims.instance.experiment.verify.theorems:
+        rungs.insert(0, replace(_bound(claims, THEOREMS["certified"], PLAIN), aside=True))
     for name in ("sgd", "sgdm"):
         if claims.excuse(THEOREMS[name]) is None:
             return [*rungs, _bound(claims, THEOREMS[name], PLAIN)]

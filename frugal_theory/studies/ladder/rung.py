@@ -33,7 +33,8 @@ class Rung:
 
     What can be compared is told by ``metric``, ``noise_free``, ``one_draw`` (true along the sets of one draw, where others
     average over draws) and ``hidden`` (times a constant that the theorem does not give). ``sampled``: has a statistical
-    interval. ``expectation``: is the expectation itself, so that two of them must agree.
+    interval. ``expectation``: is the expectation itself, so that two of them must agree. ``aside``: a bound beside the others,
+    to be compared with what lies below it, and with no bound above.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Rung:
     hidden: bool = False
     sampled: bool = False
     expectation: bool = False
+    aside: bool = False
     constant: float | None = None
     missing: str = ""
 
@@ -166,6 +168,8 @@ def compare(lower: Rung, upper: Rung) -> Comparison:
 
 
 def _incomparable(lower: Rung, upper: Rung) -> str | None:
+    if lower.aside:
+        return "a bound beside the others, which may be above or below them"
     if lower.noise_free != upper.noise_free:
         return "one is without noise, the other with it"
     if lower.one_draw != upper.one_draw:
