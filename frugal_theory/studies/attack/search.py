@@ -22,19 +22,15 @@ from frugal_theory.config.load import ExperimentError, dump, parse
 from frugal_theory.evidence.exact.expectations import METRICS, expectations
 from frugal_theory.instance import instance_of, setting_of
 from frugal_theory.studies.attack.candidates import PARTS, Space
+from frugal_theory.studies.attack.optimise import OPTIMIZERS, polish, search
 from frugal_theory.theorems import THEOREMS, Theorem
 from frugal_theory.verdicts.claims import Claims, claims_of
 from frugal_theory.verdicts.judging import judge
 from frugal_theory.verdicts.verdict import Verdict
 
-__all__ = ["OPTIMIZERS", "Attack", "attack"]
+__all__ = ["Attack", "attack"]
 
 Array = NDArray[np.float64]
-
-OPTIMIZERS = ("differential-evolution", "dual-annealing")
-
-SHARE_OF_POLISHING = 0.25
-"""Of the evaluations: for Nelder and Mead's simplex, from the best point of the global search."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +96,8 @@ def attack(
             progress(len(best), evaluations, best[-1])
         return -ratio
 
-    _search(minus_ratio, space.size, optimizer, evaluations, experiment.seed)
-    _polish(minus_ratio, worst_genes, evaluations - len(best))
+    search(minus_ratio, space.size, optimizer, evaluations, experiment.seed)
+    polish(minus_ratio, worst_genes, evaluations - len(best))
     found = space.instance(worst_genes)
     written = parse(dump(found), f"{experiment.name}: attack")
     verdict = _judged(written, chosen, premises=True)
@@ -149,31 +145,3 @@ def _theorem(experiment: Experiment, name: str | None) -> Theorem:
         else:
             return theorem
     raise ExperimentError(f"{experiment.name}: attack: {reason}")
-
-
-# --- how it is searched ----------------------------------------------------------------------------------------
-
-
-def _search(objective: Callable[[Array], float], size: int, optimizer: str, evaluations: int, seed: int) -> None:
-    """The global part of the search, with its share of the evaluations."""
-    from scipy.optimize import differential_evolution, dual_annealing
-
-    bounds, budget = [(0.0, 1.0)] * size, max(1, round((1 - SHARE_OF_POLISHING) * evaluations))
-    if optimizer == "dual-annealing":
-        dual_annealing(objective, bounds, maxfun=budget, rng=seed, no_local_search=True)
-        return
-    population = max(5, min(10 * size, budget // 20))
-    points = np.random.default_rng(seed).random((population, size))
-    points[0] = 0.5
-    generations = max(0, budget // population - 1)
-    differential_evolution(objective, bounds, init=points, maxiter=generations, tol=0, polish=False, rng=seed)
-
-
-def _polish(objective: Callable[[Array], float], start: Array, evaluations: int) -> None:
-    """Nelder and Mead's simplex from the best point, as far as evaluations are left."""
-    from scipy.optimize import minimize
-
-    if evaluations > len(start):
-        bounds = [(0.0, 1.0)] * len(start)
-        options = {"maxfev": evaluations, "xatol": 1e-6, "fatol": 1e-12, "adaptive": True}
-        minimize(objective, start, method="Nelder-Mead", bounds=bounds, options=options)
