@@ -30,6 +30,7 @@ THEOREMS: Registry[Theorem] = Registry(
         "hybrid_sharp": "frugal_theory.theorems.hybrid_sharp:HybridSharp",
         "hybrid_symmetric": "frugal_theory.theorems.hybrid_symmetric:HybridSymmetric",
         "eigen_aligned": "frugal_theory.theorems.eigen_aligned:EigenAligned",
+        "svd_selection": "frugal_theory.theorems.svd_selection:SvdSelection",
     },
     each=lambda theorem: theorem(),
 )

@@ -84,6 +84,10 @@ PLANTED = [
     (proofs.prove_interpolated_rate, {"lower": (1 - RADIUS) * (1 + BETA / RADIUS)}, "lower"),
     (proofs.prove_interpolated_rate, {"upper": (1 + RADIUS) * (1 - BETA / RADIUS)}, "upper"),
     (proofs.prove_interpolated_rate, {"mixed": (sp.sqrt(1 + 8 * KAPPA) + 1) / (2 * KAPPA)}, "mixed"),
+    (proofs.prove_svd_selection, {"best": sp.Symbol("phi", positive=True)}, "root"),
+    (proofs.prove_svd_selection, {"floor": sp.Symbol("M") / (sp.Symbol("c") * sp.Symbol("phi")) - 1}, "floor"),
+    (proofs.prove_svd_selection, {"limit": 1 / sp.Symbol("rho", positive=True)}, "limit"),
+    (proofs.prove_svd_selection, {"least": sp.Symbol("w", positive=True) * sp.Symbol("rho", positive=True)}, "weight"),
 ]
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from frugal_theory.config import Algorithm
 from frugal_theory.instance import Instance
 from frugal_theory.problems import Quadratic
+from frugal_theory.problems.partition import Partition
 from frugal_theory.studies.adversaries.families import Family
 from frugal_theory.studies.adversaries.noise import TURNS, TwoPoint
-from frugal_theory.studies.adversaries.piecewise import Curve, Piecewise
+from frugal_theory.studies.adversaries.piecewise import Curve, Folded, Piecewise
 from frugal_theory.theorems import Theorem
 
 __all__ = ["REGIMES", "Candidate", "Space", "regimes_of"]
@@ -27,7 +28,7 @@ SMOOTHNESS, DEVIATION = 1.7, 0.6
 MOST_STEPS, MOST_NODES = 6, 1100
 """K, and the nodes of its last step: K is less where sets branch much."""
 
-PIECES = {1: 3, 2: 2}
+PIECES = {1: 3, 2: 2, 4: 1}
 """Of each curve on either side of x¹, and the tails: by dimension."""
 
 SLOWEST, MOST_MOMENTUM = 2.0, 0.997
@@ -145,8 +146,8 @@ class Space:
         from frugal_theory.studies.adversaries.tree import choices
 
         d, blocks = self.family.dimension, self.family.blocks
-        shapes: dict[str, tuple[int, ...]] = {"x": (d,)} if blocks == 1 else {f"x.{i}": (d // blocks,) for i in range(blocks)}
-        return len(choices(algorithm, shapes, {"x": np.eye(d)}))
+        split = Folded(*blocks) if isinstance(blocks, tuple) else Partition(d, blocks)
+        return len(choices(algorithm, split.shapes, {"x": np.eye(d)}))
 
     def _noise(self, genes: Array, steps: int) -> TwoPoint:
         d = self.family.dimension

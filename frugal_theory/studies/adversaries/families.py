@@ -19,7 +19,8 @@ class Family:
     ``table``: keys of ``[algorithm]``. ``dimension``: of f. ``free``: which of the method's numbers are searched: "beta",
     "density", "update_gap", "scale" (the state-free ``lr_scale``). ``noise``: "two-point", "gauss" (two-point on the set, that
     of Gauss's inequality where a sign is seen) or "none". ``rotated``: whether the directions along which f is separable are
-    searched, too. ``together``: one noise for all coordinates, or one each. ``quadratic``: f = ½Σλ_jx_j² alone.
+    searched, too. ``together``: one noise for all coordinates, or one each. ``quadratic``: f = ½Σλ_jx_j² alone. ``blocks``:
+    parameters that x is cut into, or the shape of the matrix that it is.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Family:
     rotated: bool = False
     together: bool = True
     quadratic: bool = False
-    blocks: int = 1
+    blocks: int | tuple[int, int] = 1
 
 
 _SGDM = {"state_full": "sgdm", "state_free": "sgd"}
@@ -81,6 +82,11 @@ def _families() -> list[Family]:
                     **kind,
                 ),
             ]
+    svd: dict[str, Any] = {"subspace": "svd", "density": 0.5, "update_gap": 1}
+    found += [
+        Family("the leading singular vector of two, SGD off it", svd | _SGDM, 4, ("beta", "scale"), blocks=(2, 2)),
+        Family("the leading singular vector of two, nothing off it", svd | _ALONE, 4, ("beta",), blocks=(2, 2)),
+    ]
     for noise in ("two-point", "gauss"):
         word = ", two-point noise" if noise == "two-point" else ", noise of Gauss's inequality"
         kind = {"noise": noise}

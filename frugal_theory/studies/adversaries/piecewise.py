@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from frugal_theory.problems.partition import Partition
 
-__all__ = ["Curve", "Piecewise"]
+__all__ = ["Curve", "Folded", "Piecewise"]
 
 Array = NDArray[np.float64]
 
@@ -103,19 +103,39 @@ class Curve:
         return float(np.min(np.concatenate([self._values, inside])))
 
 
+class Folded:
+    """A vector as one matrix, row by row, in place of :class:`~frugal_theory.problems.partition.Partition`."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.shapes: Mapping[str, tuple[int, ...]] = {"x": (rows, columns)}
+
+    def join(self, x: Mapping[str, Array]) -> Array:
+        """The vector, shape (..., rows · columns)."""
+        matrix = np.asarray(x["x"])
+        return matrix.reshape(*matrix.shape[:-2], -1)
+
+    def split(self, vector: Array) -> dict[str, Array]:
+        """The matrix, shape (..., rows, columns)."""
+        return {"x": vector.reshape(*vector.shape[:-1], *self.shapes["x"])}
+
+
 class Piecewise:
     """f(x) = Σ_i φ_i(⟨v_i, x⟩) from x¹ = 0, v_i the columns of an orthogonal V.
 
     ∇²f = V diag(φ_i″) Vᵀ wherever it is, so L = max |φ_i″| exactly, f* = Σ inf φ_i exactly, and the v_i are eigenvectors
     everywhere. ``smoothness``: L, or a number above it. ``rotation``: V, the identity if None. ``blocks``: parameters that x is
-    cut into.
+    cut into, or the shape (rows, columns) of the matrix that it is folded to.
     """
 
     def __init__(
-        self, curves: Sequence[Curve], smoothness: Sequence[float], rotation: Array | None = None, blocks: int = 1
+        self,
+        curves: Sequence[Curve],
+        smoothness: Sequence[float],
+        rotation: Array | None = None,
+        blocks: int | tuple[int, int] = 1,
     ) -> None:
         self.curves, self.rotation = tuple(curves), rotation
-        self.partition = Partition(len(curves), blocks)
+        self.partition = Folded(*blocks) if isinstance(blocks, tuple) else Partition(len(curves), blocks)
         self.shapes: Mapping[str, tuple[int, ...]] = self.partition.shapes
         self.by_curve = np.array(smoothness, dtype=float)
         self.smoothness = float(np.max(self.by_curve))

@@ -6,6 +6,7 @@ The rules are the toolkit's own (``Split`` of a state-full and a state-free rule
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +32,11 @@ DIRECTIONS = 4
 
 
 def choices(algorithm: Algorithm, shapes: Mapping[str, tuple[int, ...]], bases: Mapping[str, Array] | None) -> list[Any]:
-    """(probability, parts) of the draw of one period; of a schedule, one that asks for the period: ``parts(period)``.
+    """(probability, parts) of the draws of one period, the parts as a function of its number; None if the gradient decides.
 
     Raises ValueError for a subspace whose draws are not known here.
     """
-    dimension = sum(size for (size,) in shapes.values())
+    dimension = sum(math.prod(shape) for shape in shapes.values())
     kind, density = algorithm.subspace, algorithm.density
     settled = algorithm.set is not None or density in (0.0, 1.0) or kind == "eigen"
     if settled or (kind == "blocks" and algorithm.order != "random"):
@@ -51,6 +52,8 @@ def choices(algorithm: Algorithm, shapes: Mapping[str, tuple[int, ...]], bases: 
         angles = np.pi * (np.arange(DIRECTIONS) + 0.3) / DIRECTIONS
         columns = np.stack([np.cos(angles), np.sin(angles)], axis=-1)[..., None]
         return [(1 / DIRECTIONS, lambda _, c=c: {"x": Basis(c, "vector")}) for c in columns]
+    if kind == "svd":
+        return [(1.0, None)]
     raise ValueError(f'the draws of subspace "{kind}" in {dimension} dimensions are not enumerated')
 
 
@@ -100,6 +103,8 @@ class Tree:
     def _choose(self, options: list[Any], period: int) -> None:
         """A new set: every node has a child for each."""
         algorithm, nodes = self.instance.setting.algorithm, len(self.chance)
+        if options[0][1] is None:
+            return
         chosen = [parts(period) for _, parts in options]
         rule = rule_of(algorithm.state_full)
         old = self.parts
@@ -112,6 +117,13 @@ class Tree:
             elif isinstance(part, Mask):
                 self.state = {**self.state, name: {key: v * part.inside for key, v in self.state[name].items()}}
 
+    def _choose_by(self, seen: Mapping[str, Array], period: int) -> None:
+        """A new set that the stochastic gradient decides."""
+        algorithm = self.instance.setting.algorithm
+        rule, shapes = rule_of(algorithm.state_full), self.instance.problem.shapes
+        self.parts = choose_parts(algorithm, shapes, period, seen, np.arange(len(self.chance)))
+        self.state = {name: rule.init(part.project(seen[name])) for name, part in self.parts.items()}
+
     def _move(self, step: int, gradient: Mapping[str, Array]) -> None:
         """A step of the algorithm: every node has a child for each outcome of the noise."""
         setting = self.instance.setting
@@ -123,6 +135,8 @@ class Tree:
         self._branch([chance for chance, _ in outcomes])
         seen = split.split(np.concatenate([value for _, value in outcomes]))
         full, free = rule_of(setting.algorithm.state_full), rule_of(setting.algorithm.state_free)
+        if setting.runs is None and step % setting.algorithm.update_gap == 0:
+            self._choose_by(seen, step // setting.algorithm.update_gap)
         place, state = {}, {}
         for name, part in self.parts.items():
             rule = Split(part, full, free, "reset")
