@@ -119,6 +119,12 @@ class Space:
             least = 0.5 if self.regime == "momentum" else 0.0
             beta = least + (MOST_MOMENTUM - least) * numbers["beta"] ** 2
             table["state_full"] = {"rule": table["state_full"], "beta": beta}
+        if "betas" in numbers:
+            second = 1 - 10 ** (-3 * numbers["betas"])
+            first = max(0.0, 0.95 * second * (2 * numbers["betas"] - 1))
+            table["state_full"] = {"rule": table["state_full"], "betas": (first, second), "eps": 1e-3}
+        if "decay" in numbers:
+            table["weight_decay"] = SMOOTHNESS * 10 ** (2 * numbers["decay"] - 2)
         if "scale" in numbers:
             signs = table["state_free"] == "signsgd"
             scale = 10 ** (2 * numbers["scale"] - 1) if signs else min(1.0, 2 * numbers["scale"] + 1e-3)
@@ -172,6 +178,8 @@ class Space:
         """How far the first step goes, over α."""
         signs = algorithm.state_free.rule == "signsgd"
         size = float(np.linalg.norm(self._heights(genes, noise)) + np.linalg.norm(noise.sigma))
+        if algorithm.state_full.rule == "adamw":
+            return 1.0
         return max(float(algorithm.state_free.lr_scale) if signs else 0.0, 0.0 if signs and algorithm.density == 0 else size)
 
     def _step(self, draft: Instance, gene: float, noise: TwoPoint) -> float:
@@ -193,7 +201,10 @@ class Space:
             n = self.pieces
             lengths = unit * 10 ** (1.8 * own[1 : 1 + 2 * n] - 1.2)
             curvature = smooth * np.clip(2.6 * own[1 + 2 * n :] - 1.3, -1, 1)
-            tails = float(abs(curvature[-2])), float(abs(curvature[-1]))
+            if self.family.shape == "convex":
+                curvature = np.maximum(np.abs(curvature), 0.02 * smooth)
+            bounded = self.family.shape == "bounded"
+            tails = (0.0, 0.0) if bounded else (float(abs(curvature[-2])), float(abs(curvature[-1])))
             left, right = (list(zip(lengths[i : i + n], curvature[i : i + n], strict=True)) for i in (0, n))
             curves.append(Curve.walked(float(height), left, right, tails, smooth))
             steepest.append(smooth)

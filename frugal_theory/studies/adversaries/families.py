@@ -17,10 +17,11 @@ class Family:
     """A method, and what it is tried on.
 
     ``table``: keys of ``[algorithm]``. ``dimension``: of f. ``free``: which of the method's numbers are searched: "beta",
-    "density", "update_gap", "scale" (the state-free ``lr_scale``). ``noise``: "two-point", "gauss" (two-point on the set, that
-    of Gauss's inequality where a sign is seen) or "none". ``rotated``: whether the directions along which f is separable are
-    searched, too. ``together``: one noise for all coordinates, or one each. ``quadratic``: f = ½Σλ_jx_j² alone. ``blocks``:
-    parameters that x is cut into, or the shape of the matrix that it is.
+    "betas" (of Adam), "density", "update_gap", "scale" (the state-free ``lr_scale``), "decay" (of the weights). ``noise``:
+    "two-point", "gauss" (two-point on the set, that of Gauss's inequality where a sign is seen) or "none". ``rotated``: whether
+    the directions along which f is separable are searched, too. ``together``: one noise for all coordinates, or one each.
+    ``quadratic``: f = ½Σλ_jx_j² alone. ``blocks``: parameters that x is cut into, or the shape of the matrix that it is.
+    ``shape``: of f, "any", "convex" (strongly), or "bounded" (its gradient).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Family:
     together: bool = True
     quadratic: bool = False
     blocks: int | tuple[int, int] = 1
+    shape: str = "any"
 
 
 _SGDM = {"state_full": "sgdm", "state_free": "sgd"}
@@ -86,6 +88,25 @@ def _families() -> list[Family]:
     found += [
         Family("the leading singular vector of two, SGD off it", svd | _SGDM, 4, ("beta", "scale"), blocks=(2, 2)),
         Family("the leading singular vector of two, nothing off it", svd | _ALONE, 4, ("beta",), blocks=(2, 2)),
+    ]
+    adam: dict[str, Any] = {"state_full": "adamw", "state_free": "signsgd"}
+    plain: dict[str, Any] = {"state_full": "adamw", "state_free": "sgd"}
+    found += [
+        Family("SGDM on a strongly convex f", _COORDINATES | _SGDM | {"density": 1.0}, free=("beta",), shape="convex"),
+        Family("SGD with weight decay", _COORDINATES | _SGDM | {"density": 0.0}, free=("decay",)),
+        Family("Adam", _COORDINATES | adam | {"density": 1.0}, free=("betas",), shape="bounded"),
+        Family(
+            "a coordinate that is drawn for Adam, signSGD off it",
+            _COORDINATES | adam,
+            free=("betas", "density", "update_gap", "scale"),
+            shape="bounded",
+        ),
+        Family(
+            "a coordinate that is drawn for Adam, SGD off it",
+            _COORDINATES | plain,
+            free=("betas", "density", "update_gap", "scale"),
+            shape="bounded",
+        ),
     ]
     for noise in ("two-point", "gauss"):
         word = ", two-point noise" if noise == "two-point" else ", noise of Gauss's inequality"

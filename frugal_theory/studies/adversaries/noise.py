@@ -55,6 +55,21 @@ class TwoPoint:
         found: dict[str, Array] = split.split(self.sigma**2)
         return found
 
+    def gradient_bound(self, problem: Problem) -> dict[str, Array] | None:
+        """R_j ≥ |g̃_j|, where the gradient is bounded."""
+        largest = getattr(problem, "largest_gradient", np.array([np.inf]))
+        if not np.isfinite(largest).all():
+            return None
+        odds = np.array(self.chances)
+        reach = (
+            np.sqrt(np.maximum((1 - odds) / odds, odds / (1 - odds)).max())
+            if not self.symmetric_unimodal
+            else np.sqrt(3 / odds.min())
+        )
+        split = problem.partition  # type: ignore[attr-defined]
+        found: dict[str, Array] = split.split(largest + self.sigma * reach)
+        return found
+
     def sample(
         self, rng: np.random.Generator, problem: Problem, x: Mapping[str, Array], gradient: Mapping[str, Array]
     ) -> dict[str, Array]:

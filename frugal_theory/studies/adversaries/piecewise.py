@@ -95,6 +95,16 @@ class Curve:
         return float(np.max(np.abs(self._curvatures[np.concatenate([[True], np.diff(self.knots) > 0, [True]])])))
 
     @property
+    def flattest(self) -> float:
+        """min φ″."""
+        return float(np.min(self._curvatures[np.concatenate([[True], np.diff(self.knots) > 0, [True]])]))
+
+    @property
+    def largest_slope(self) -> float:
+        """max |φ′|; inf if a tail is steep."""
+        return float("inf") if any(self.tails) else float(np.max(np.abs(self.heights)))
+
+    @property
     def infimum(self) -> float:
         """inf φ: at a knot, or where φ′ passes 0 between two."""
         turning = np.flatnonzero((self.heights[:-1] < 0) & (self.heights[1:] > 0))
@@ -140,6 +150,18 @@ class Piecewise:
         self.by_curve = np.array(smoothness, dtype=float)
         self.smoothness = float(np.max(self.by_curve))
         self.infimum = float(sum(curve.infimum for curve in curves))
+
+    @property
+    def strong_convexity(self) -> float | None:
+        """μ = min φ_i″ if that is positive."""
+        least = min(curve.flattest for curve in self.curves)
+        return least if least > 0 else None
+
+    @property
+    def largest_gradient(self) -> Array:
+        """A bound of |∂_j f| by coordinate, shape (d,)."""
+        slopes = np.array([curve.largest_slope for curve in self.curves])
+        return slopes if self.rotation is None else np.asarray(np.abs(self.rotation) @ slopes)
 
     @property
     def bases(self) -> dict[str, Array]:

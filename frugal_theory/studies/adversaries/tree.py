@@ -85,7 +85,8 @@ class Tree:
             if step % setting.algorithm.update_gap == 0:
                 self._choose(options, step // setting.algorithm.update_gap)
             gradient = setting.problem.gradient(self.place)
-            found[step] = self.chance @ metric(gradient, self.parts, setting.runs, step)
+            here = metric.at(self.place) if hasattr(metric, "at") else metric
+            found[step] = self.chance @ here(gradient, self.parts, setting.runs, step)
             if step < setting.steps - 1:
                 self._move(step, gradient)
         return np.asarray(np.cumsum(found) / setting.horizons)
@@ -141,7 +142,8 @@ class Tree:
         for name, part in self.parts.items():
             rule = Split(part, full, free, "reset")
             update, new = rule.update({"full": self.state[name], "free": {}}, seen[name])
-            place[name], state[name] = self.place[name] - setting.alpha * update, new["full"]
+            kept = 1 - setting.alpha * setting.algorithm.weight_decay
+            place[name], state[name] = kept * self.place[name] - setting.alpha * update, new["full"]
         self.place, self.state = place, state
         self._keep(self.chance > 0)
 
