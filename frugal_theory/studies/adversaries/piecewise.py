@@ -24,12 +24,13 @@ Array = NDArray[np.float64]
 class Curve:
     """φ with φ(0) = 0 and φ′ the broken line through (``knots``, ``heights``), 0 among the knots; linear beyond them.
 
-    ``tails``: φ″ left and right of all knots. Bounded below: φ′ ≤ 0 at the first knot, φ′ ≥ 0 at the last, and no tail is
-    negative. :meth:`walked` makes it so.
+    ``curvatures``: φ″ between the knots. ``tails``: φ″ left and right of all of them. Bounded below: φ′ ≤ 0 at the first knot,
+    φ′ ≥ 0 at the last, and no tail is negative. :meth:`walked` makes it so.
     """
 
     knots: Array
     heights: Array
+    curvatures: Array
     tails: tuple[float, float]
 
     @classmethod
@@ -47,25 +48,27 @@ class Curve:
         """
         sides = []
         for sign, pieces, tail in ((-1.0, left, tails[0]), (1.0, right, tails[1])):
-            places, values, at, value = [], [], 0.0, height
+            places, values, bends, at, value = [], [], [], 0.0, height
             for length, curvature in pieces:
                 at, value = at + sign * length, value + sign * length * curvature
                 places.append(at)
                 values.append(value)
+                bends.append(curvature)
             end = max(0.0, tail)
             if sign * value < 0:
                 places.append(at + abs(value) / steepest * sign)
                 values.append(0.0)
+                bends.append(steepest)
                 end = 0.0
-            sides.append((places, values, end))
-        (lefts, low, first), (rights, high, last) = sides
-        return cls(np.array([*lefts[::-1], 0.0, *rights]), np.array([*low[::-1], height, *high]), (first, last))
+            sides.append((places, values, bends, end))
+        (lefts, low, before, first), (rights, high, after, last) = sides
+        heights = np.array([*low[::-1], height, *high])
+        return cls(np.array([*lefts[::-1], 0.0, *rights]), heights, np.array([*before[::-1], *after]), (first, last))
 
     @cached_property
     def _curvatures(self) -> Array:
-        """φ″ between the knots, and the tails."""
-        inner = np.diff(self.heights) / np.maximum(np.diff(self.knots), np.finfo(float).tiny)
-        return np.array([self.tails[0], *inner, self.tails[1]])
+        """φ″ from left to right, the tails too."""
+        return np.array([self.tails[0], *self.curvatures, self.tails[1]])
 
     @cached_property
     def _values(self) -> Array:
@@ -77,27 +80,31 @@ class Curve:
 
     def value(self, y: Array) -> Array:
         """φ(y), elementwise."""
-        piece = np.searchsorted(self.knots, y, side="right")
-        knot = np.maximum(piece - 1, 0)
-        away = y - self.knots[knot]
-        found: Array = self._values[knot] + away * (self.heights[knot] + away * self._curvatures[piece] / 2)
+        knot, away, curvature = self._piece(y)
+        found: Array = self._values[knot] + away * (self.heights[knot] + away * curvature / 2)
         return found
 
     def derivative(self, y: Array) -> Array:
         """φ′(y), elementwise."""
-        beyond = self.tails[0] * np.minimum(y - self.knots[0], 0) + self.tails[1] * np.maximum(y - self.knots[-1], 0)
-        found: Array = np.interp(y, self.knots, self.heights) + beyond
+        knot, away, curvature = self._piece(y)
+        found: Array = self.heights[knot] + away * curvature
         return found
+
+    def _piece(self, y: Array) -> tuple[NDArray[np.intp], Array, Array]:
+        """The knot left of y, or the first, how far y is from it, and φ″ on the way. No quotient of small numbers: L is exact."""
+        piece = np.searchsorted(self.knots, y, side="right")
+        knot = np.maximum(piece - 1, 0)
+        return knot, y - self.knots[knot], self._curvatures[piece]
 
     @property
     def steepest(self) -> float:
         """max |φ″|."""
-        return float(np.max(np.abs(self._curvatures[np.concatenate([[True], np.diff(self.knots) > 0, [True]])])))
+        return float(np.max(np.abs(self._curvatures)))
 
     @property
     def flattest(self) -> float:
         """min φ″."""
-        return float(np.min(self._curvatures[np.concatenate([[True], np.diff(self.knots) > 0, [True]])]))
+        return float(np.min(self._curvatures))
 
     @property
     def largest_slope(self) -> float:
@@ -108,7 +115,7 @@ class Curve:
     def infimum(self) -> float:
         """inf φ: at a knot, or where φ′ passes 0 between two."""
         turning = np.flatnonzero((self.heights[:-1] < 0) & (self.heights[1:] > 0))
-        curvature = self._curvatures[1:-1][turning]
+        curvature = self.curvatures[turning]
         inside = self._values[:-1][turning] - self.heights[:-1][turning] ** 2 / (2 * curvature)
         return float(np.min(np.concatenate([self._values, inside])))
 
