@@ -188,6 +188,19 @@ def test_the_noise_of_a_parabola_from_its_minimum() -> None:
     assert found.step == 6
 
 
+def test_noise_along_a_direction_by_hand() -> None:
+    """½‖x‖² from 0, α = 1, momentum (β = 0) on (1, 1)/√2, nothing off it, both coordinates with the noise ±σ: along the direction it
+    is ±√2σ, so E⟨g, Πg⟩ = 2σ² from k = 2 on. With Σ_j Π_jj σ_j² = σ² in the SGD bound that would be at most σ²."""
+    turn = np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2)
+    flat = Curve.walked(0.0, [(1.0, 1.0)], [(1.0, 1.0)], (1.0, 1.0), 1.0)
+    keys = {"subspace": "eigen", "density": 0.5, "state_full": {"rule": "sgdm", "beta": 0.0}, "state_free": "none"}
+    algorithm = ft.Algorithm.model_validate({"learning_rate": 1.0, **keys})
+    own = noise(2, sigma=np.array([0.3, 0.3]), chances=(0.2,) * 6, turn=("fixed", "fixed"), together=True)
+    instance = Instance.of_parts(Piecewise([flat, flat], [1.0, 1.0], turn), own, algorithm, learning_rate=1.0, steps=6)
+    found = Tree.of(instance).expectation(METRICS["weighted_squared_gradient_norm"])
+    np.testing.assert_allclose(found, 2 * 0.3**2 * np.arange(6) / np.arange(1, 7), rtol=ENUMERATION, atol=ROUNDING)
+
+
 @pytest.mark.parametrize("kind", ["fixed", "random"])
 def test_variances_by_coordinate_do_not_do_for_directions(kind: str) -> None:
     """The run-length bound with Σ_j Π_jj σ_j² in place of tr(ΠΣ): noise that coordinates have in common beats it."""

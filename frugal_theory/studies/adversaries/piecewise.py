@@ -91,7 +91,7 @@ class Curve:
         return found
 
     def _piece(self, y: Array) -> tuple[NDArray[np.intp], Array, Array]:
-        """The knot left of y, or the first, how far y is from it, and φ″ on the way. No quotient of small numbers: L is exact."""
+        """The knot left of y, or the first, how far y is from it, and φ″ on the way (no quotient: L is exact)."""
         piece = np.searchsorted(self.knots, y, side="right")
         knot = np.maximum(piece - 1, 0)
         return knot, y - self.knots[knot], self._curvatures[piece]

@@ -104,7 +104,7 @@ class Adversaries:
     A theorem that no family belongs to, or whose constants are hidden, has a row that says why it is not attacked.
     """
 
-    evaluations: int = 1500
+    evaluations: int = 300
     seed: int = 0
     theorems: tuple[str, ...] = ()
 
