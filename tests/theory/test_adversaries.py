@@ -189,7 +189,7 @@ def test_the_noise_of_a_parabola_from_its_minimum() -> None:
 
 
 def test_noise_along_a_direction_by_hand() -> None:
-    """½‖x‖² from 0, α = 1, momentum (β = 0) on (1, 1)/√2, nothing off it, both coordinates with the noise ±σ: along the direction it
+    """½‖x‖² from 0, α = 1, β = 0 on (1, 1)/√2, nothing off it, both coordinates with the same noise ±σ: along the direction it
     is ±√2σ, so E⟨g, Πg⟩ = 2σ² from k = 2 on. With Σ_j Π_jj σ_j² = σ² in the SGD bound that would be at most σ²."""
     turn = np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2)
     flat = Curve.walked(0.0, [(1.0, 1.0)], [(1.0, 1.0)], (1.0, 1.0), 1.0)
