@@ -261,6 +261,12 @@ def test_no_theorem_is_beaten() -> None:
     assert explicit - silent == set(table[table["ratio"].notna()]["theorem"])
 
 
+def test_a_set_that_depends_on_the_noise_is_for_theorems_that_do_without_p6() -> None:
+    family = FAMILIES["the leading singular vector of two, SGD off it"]
+    assert "P6" in (excuse(THEOREMS["run_length"], family) or "")
+    assert excuse(THEOREMS["svd_selection"], family) is None
+
+
 def test_names_are_unique() -> None:
     assert all(one != other for one, other in pairwise(sorted(family.name for family in FAMILIES.values())))
     assert set(TURNS) == {"fixed", "by place", "by gradient"}
