@@ -30,6 +30,7 @@ from frugal_theory.proofs.momentum import (
 )
 from frugal_theory.proofs.proof import Proof
 from frugal_theory.proofs.quadratics import prove_interpolated_rate, prove_stationary_form
+from frugal_theory.proofs.selection import prove_svd_selection
 from frugal_theory.proofs.signs import prove_hybrid_balance, prove_sign_loss
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "prove_short_run_limit",
     "prove_sign_loss",
     "prove_stationary_form",
+    "prove_svd_selection",
     "prove_z_recursion",
 ]
 
@@ -77,6 +79,7 @@ PROOFS: tuple[Callable[[], Proof], ...] = (
     prove_sgdm_against_others,
     prove_sgdm_linear_rate,
     prove_sgdm_decreasing_steps,
+    prove_svd_selection,
 )
 """Every derivation, in the order of ``docs/theory.md``."""
 

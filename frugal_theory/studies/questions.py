@@ -88,12 +88,15 @@ def names() -> list[str]:
 STUDIES: Registry[Study] = Registry(
     "study",
     "frugal_theory.studies.questions:STUDIES",
-    {name: f"{frugal_theory.__name__}.{FOLDER.name}.{name}:__name__" for name in names()},
-    each=lambda module: Question(import_module(module)),
+    {
+        **{name: f"{frugal_theory.__name__}.{FOLDER.name}.{name}:__name__" for name in names()},
+        "adversaries": "frugal_theory.studies.adversaries.study:ADVERSARIES",
+    },
+    each=lambda found: Question(import_module(found)) if isinstance(found, str) else found,
 )
-"""What ``frugal-theory study`` answers by name: the questions of this package, and studies that were added.
+"""What ``frugal-theory study`` answers by name: the questions of this package, the adversaries, and studies that were added.
 
-Of the latter one with a ``path``, a file beside its experiment, is measured on that experiment, others on none.
+One with a ``path``, a file beside its experiment, is measured on that experiment, others on none.
 """
 
 

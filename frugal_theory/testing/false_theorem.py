@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.theorems import Setting, Theorem
+from frugal_theory.theorems.theorem import further_premises, spared_premises
 
 __all__ = ["Changed", "scaled"]
 
@@ -35,6 +36,8 @@ class Changed:
         self.statement = f"{theorem.statement}   [{what}]"
         self.explicit, self.metric = explicit, metric or theorem.metric
         self.covers, self.largest_step, self.bound = theorem.covers, theorem.largest_step, bound
+        self.needs = lambda setting: further_premises(theorem, setting)
+        self.spares = spared_premises(theorem)
         if metric is None and hasattr(theorem, "measure"):
             self.measure = theorem.measure
 

@@ -34,6 +34,7 @@ THEOREMS: Registry[Theorem] = Registry(
         "hybrid_symmetric": "frugal_theory.theorems.hybrid_symmetric:HybridSymmetric",
         "eigen_aligned": "frugal_theory.theorems.eigen_aligned:EigenAligned",
         "certified": "frugal_theory.theorems.certified:Certified",
+        "svd_selection": "frugal_theory.theorems.svd_selection:SvdSelection",
     },
     each=lambda theorem: theorem(),
 )

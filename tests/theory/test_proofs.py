@@ -104,6 +104,10 @@ PLANTED = [
     (proofs.prove_sgdm_against_others, {"loss": ALPHA * (1 - BETA) / (2 * (1 + BETA))}, "transient_below"),
     (proofs.prove_sgdm_against_others, {"transient": "0.624"}, "transient"),
     (proofs.prove_sgdm_against_others, {"noise": "0.571"}, "noise"),
+    (proofs.prove_svd_selection, {"best": sp.Symbol("phi", positive=True)}, "root"),
+    (proofs.prove_svd_selection, {"floor": sp.Symbol("M") / (sp.Symbol("c") * sp.Symbol("phi")) - 1}, "floor"),
+    (proofs.prove_svd_selection, {"limit": 1 / sp.Symbol("rho", positive=True)}, "limit"),
+    (proofs.prove_svd_selection, {"least": sp.Symbol("w", positive=True) * sp.Symbol("rho", positive=True)}, "weight"),
 ]
 
 

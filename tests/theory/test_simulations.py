@@ -101,7 +101,7 @@ def test_a_wheel_has_the_questions(tmp_path):
         assert (found / path.name).read_bytes() == path.read_bytes()
     line = [sys.executable, "-m", "frugal_theory", "study"]
     listed = subprocess.run(line, cwd=tmp_path / "installed", capture_output=True, text=True, check=True)
-    assert [row.split()[0] for row in listed.stdout.split("\n\n")[0].splitlines()] == questions.names()
+    assert [row.split()[0] for row in listed.stdout.split("\n\n")[0].splitlines()] == [*questions.names(), "adversaries"]
 
 
 # --- does momentum vanish? -------------------------------------------------------------------------------------

@@ -83,6 +83,7 @@ TABLES = {
     "hybrid held": {"algorithm.state_free": "signsgd", "algorithm.subspace": "blocks"},
     "none": {"algorithm.state_free": "none"},
     "silent": {"noise": {"kind": "none"}, "algorithm.set": [0, 3, 4]},
+    "svd": {"algorithm.subspace": "svd", "algorithm.update_gap": 1, "problem": {"kind": "matrix", "rows": 3, "columns": 4}},
 }
 
 

@@ -39,9 +39,7 @@ state_full = {{ rule = "sgdm", beta = {beta} }}
 state_free = "{free}"
 {more}
 [problem]
-kind = "quadratic"
-eigenvalues = {eigenvalues}
-start = {start}
+{problem}
 [noise]
 kind = "gaussian"
 sigma = {sigma}
@@ -54,7 +52,8 @@ max_trials = {max_trials}
 
 @dataclass(frozen=True)
 class Stage:
-    """An experiment of the self-test. ``start`` and ``sigma``: of every coordinate, or a list.
+    """An experiment of the self-test. ``start`` and ``sigma``: of every coordinate, or a list. ``problem``: the lines of its
+    table, if f is not the quadratic.
 
     ``expected`` gives the expectation of every metric, shape (steps,); by default it is the exact engine's.
     """
@@ -70,6 +69,7 @@ class Stage:
     more: str = ""
     start: float | tuple[float, ...] = 0.1
     sigma: float | tuple[float, ...] = 1.0
+    problem: str = ""
     trials: int = 512
     expected: Callable[[Claims], Mapping[str, Array]] | None = None
 
@@ -90,8 +90,7 @@ def build(stage: Stage, budget: float, seed: int) -> Experiment:
         **{
             key: getattr(stage, key) for key in ("name", "alpha", "density", "gap", "subspace", "beta", "free", "more", "steps")
         },
-        "eigenvalues": [1.0] * len(start),
-        "start": list(start),
+        "problem": stage.problem or f'kind = "quadratic"\neigenvalues = {[1.0] * len(start)}\nstart = {list(start)}',
         "sigma": list(stage.sigma) if isinstance(stage.sigma, tuple) else stage.sigma,
         "trials": trials,
         "max_trials": 4 * trials,
@@ -125,6 +124,17 @@ def _sign_chain(claims: Claims) -> Mapping[str, Array]:
         chance[1:] += rising[:-1]
         chance[:-1] += falling[1:]
     return {name: np.cumsum(found) / np.arange(1, setting.steps + 1) for name, found in values.items()}
+
+
+def _largest_first(claims: Claims) -> Mapping[str, Array]:
+    """svd with nothing off the set, no noise, the Hessian the identity: the largest singular value of ∇f shrinks."""
+    instance = claims.instance
+    values = np.linalg.svd(instance.problem.gradient(instance.start)["W"], compute_uv=False)
+    squares = np.empty(claims.setting.steps)
+    for k in range(claims.setting.steps):
+        squares[k] = float(np.sum(values**2))
+        values = values * np.where(np.arange(len(values)) == np.argmax(values), 1 - claims.setting.alpha, 1.0)
+    return {"squared_gradient_norm": np.cumsum(squares) / claims.setting.horizons}
 
 
 def _hybrid(claims: Claims) -> Mapping[str, Array]:
@@ -163,6 +173,17 @@ STAGES: dict[str, Stage] = {
         Stage("sets held for 5 steps", 0.05, 300, gap=5),
         Stage("bases held for 5 steps", 0.05, 300, gap=5, subspace="random"),
         Stage("sets redrawn, from afar", 0.01, 600, beta=0.9, start=10.0),
+        Stage(
+            "svd of the gradient",
+            0.25,
+            60,
+            beta=0.0,
+            subspace="svd",
+            free="none",
+            sigma=0.0,
+            problem='kind = "matrix"\nrows = 2\ncolumns = 3\ncondition = 1.0',
+            expected=_largest_first,
+        ),
         Stage("signSGD", 0.25, 200, density=0.0, free="signsgd", start=0.125, sigma=0.0, expected=_two_cycle),
         Stage("signSGD with noise", 0.02, 300, density=0.0, free="signsgd", start=0.01, expected=_sign_chain),
         Stage(

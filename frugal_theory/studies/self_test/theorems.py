@@ -90,6 +90,7 @@ TIGHT: tuple[tuple[str, str], ...] = (
     ("hybrid", "hybrid_sharp"),
     ("hybrid", "hybrid_symmetric"),
     ("SGDM without noise", "eigen_aligned"),
+    ("svd of the gradient", "svd_selection"),
 )
 """(stage, theorem): where the share of its bound that is really reached is known. 0.9 of that is false."""
 
