@@ -137,6 +137,12 @@ def _positive(value: float | None) -> Constant[float] | None:
     return declared(float(value)) if value is not None and value > 0 else None
 
 
+def _bound_of_gradients(problem: Problem, noise: Noise) -> Constant[Mapping[str, Array]] | None:
+    declare = getattr(noise, "gradient_bound", None)
+    found = declare(problem) if declare is not None else None
+    return None if found is None else declared(found, "declared by the noise")
+
+
 def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float | None) -> Instance:
     """Where x¹, the bases, the run lengths and the constants of an instance come from."""
     start = starting_point(problem, cell.experiment.seed)
@@ -148,6 +154,7 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
         symmetric_unimodal=bool(getattr(noise, "symmetric_unimodal", False)),
         uncorrelated=bool(getattr(noise, "uncorrelated", False)),
         strong_convexity=_positive(getattr(problem, "strong_convexity", None)),
+        gradient_bound=_bound_of_gradients(problem, noise),
     )
     law = Law(algorithm, learning_rate, run_lengths(algorithm, problem.shapes, bases))
     setting = ProblemSetting(constants, law, cell.experiment.simulation.steps, problem, noise)

@@ -1,6 +1,8 @@
 """Metrics: what is measured along a run, and bounded by theorems. One file each: its formula, its name and its words."""
 
 from frugal_theory.config.registry import Registry
+from frugal_theory.metrics.adaptive_norm import WORDS as ADAPTIVE
+from frugal_theory.metrics.adaptive_norm import AdaptiveNorm
 from frugal_theory.metrics.gradient_one_norm import WORDS as ONE_NORM
 from frugal_theory.metrics.gradient_one_norm import gradient_one_norm
 from frugal_theory.metrics.hybrid_norm import WORDS as HYBRID
@@ -15,6 +17,7 @@ from frugal_theory.metrics.weighted_squared_gradient_norm import weighted_square
 
 __all__ = [
     "METRICS",
+    "AdaptiveNorm",
     "HybridNorm",
     "Metric",
     "SignNorm",
@@ -36,7 +39,7 @@ METRICS: Registry[Metric] = Registry(
 )
 """The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
 
-_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID}
+_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID, **ADAPTIVE}
 
 
 def add_metric(name: str, metric: Metric) -> Metric:

@@ -37,6 +37,7 @@ PREMISES: Registry[PremiseTest] = Registry(
         "P5": "frugal_theory.premises.independent:INDEPENDENT",
         "P6": "frugal_theory.premises.oblivious:OBLIVIOUS",
         "uncorrelated": "frugal_theory.premises.uncorrelated:UNCORRELATED",
+        "bounded": "frugal_theory.premises.bounded_gradient:BOUNDED_GRADIENT",
     },
 )
 """By name, in the order in which they are checked and shown."""

@@ -43,6 +43,11 @@ class NoNoise:
         """0."""
         return FourthMoments(0.0, 0.0)
 
+    def gradient_bound(self, problem: Problem) -> Arrays | None:
+        """R_j with |∂_j f| ≤ R_j everywhere, if the problem's method of this name knows one."""
+        bound = getattr(problem, "gradient_bound", None)
+        return None if bound is None else cast(Arrays | None, bound())
+
     def sample(
         self,
         rng: np.random.Generator,  # noqa: ARG002  (the contract's arguments)
@@ -161,6 +166,11 @@ class Minibatch:
         reached = min(whole**2, float(np.sum(reach**2)))
         found = FourthMoments(*((ratio + 3 * (b - 1)) / b for ratio in (reached / total, coordinate)))
         return FourthMoments(min(found), found.coordinate)
+
+    def gradient_bound(self, problem: Problem) -> Arrays | None:
+        """R_j with |∂_j f_i| ≤ R_j for every sample and everywhere, if the problem's ``sample_gradient_bound`` knows one."""
+        bound = getattr(problem, "sample_gradient_bound", None)
+        return None if bound is None else cast(Arrays | None, bound())
 
     def sample(
         self, rng: np.random.Generator, problem: Problem, x: Mapping[str, Array], gradient: Mapping[str, Array]

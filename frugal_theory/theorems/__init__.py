@@ -29,6 +29,8 @@ THEOREMS: Registry[Theorem] = Registry(
         "hybrid": "frugal_theory.theorems.hybrid:Hybrid",
         "hybrid_sharp": "frugal_theory.theorems.hybrid_sharp:HybridSharp",
         "hybrid_symmetric": "frugal_theory.theorems.hybrid_symmetric:HybridSymmetric",
+        "adam": "frugal_theory.theorems.adam:Adam",
+        "adam_hybrid": "frugal_theory.theorems.adam_hybrid:AdamHybrid",
         "eigen_aligned": "frugal_theory.theorems.eigen_aligned:EigenAligned",
     },
     each=lambda theorem: theorem(),

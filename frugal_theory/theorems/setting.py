@@ -49,7 +49,8 @@ class Constants:
     ``coordinate_smoothness``: L_j likewise; None if nobody has said, and L serves for every coordinate.
     ``symmetric_unimodal``: whether the noise of every coordinate is known to be symmetric with one mode. ``uncorrelated``:
     whether the noise of any two coordinates is known to be uncorrelated at every x. ``strong_convexity``: μ > 0 with
-    f(y) ≥ f(x) + ⟨∇f(x), y − x⟩ + (μ/2)‖y − x‖²; None if nobody has said.
+    f(y) ≥ f(x) + ⟨∇f(x), y − x⟩ + (μ/2)‖y − x‖²; None if nobody has said. ``gradient_bound``: R_j with |g̃_j| ≤ R_j almost
+    surely at every x, likewise arrays; None if there is none, or nobody has said.
     """
 
     smoothness: Constant[float]
@@ -59,6 +60,7 @@ class Constants:
     symmetric_unimodal: bool = False
     uncorrelated: bool = False
     strong_convexity: Constant[float] | None = None
+    gradient_bound: Constant[Arrays] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,12 @@ class Setting:
         if self.runs is None:
             raise ValueError("this bound needs an oblivious selection")
         return self.runs.noise(self.variance, self.steps, self.uncorrelated)
+
+    @property
+    def gradient_bound(self) -> Arrays | None:
+        """R_j by parameter and coordinate: |g̃_j| ≤ R_j almost surely. None if no bound is known."""
+        known = self.constants.gradient_bound
+        return None if known is None else known.value
 
     @property
     def horizons(self) -> Array:

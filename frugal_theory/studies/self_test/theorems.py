@@ -87,6 +87,9 @@ TIGHT: tuple[tuple[str, str], ...] = (
     ("hybrid", "hybrid_sharp"),
     ("hybrid", "hybrid_symmetric"),
     ("SGDM without noise", "eigen_aligned"),
+    ("Adam without noise", "adam"),
+    ("Adam without noise", "adam_hybrid"),
+    ("Adam on a set without noise", "adam_hybrid"),
 )
 """(stage, theorem): where the share of its bound that is really reached is known. 0.9 of that is false."""
 
