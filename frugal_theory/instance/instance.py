@@ -137,8 +137,9 @@ def _positive(value: float | None) -> Constant[float] | None:
     return declared(float(value)) if value is not None and value > 0 else None
 
 
-def _bound_of_gradients(problem: Problem, noise: Noise) -> Constant[Mapping[str, Array]] | None:
-    declare = getattr(noise, "gradient_bound", None)
+def _by_noise(noise: Noise, name: str, problem: Problem) -> Constant[Mapping[str, Array]] | None:
+    """What the noise's method of this name says of the problem, if it has one and knows."""
+    declare = getattr(noise, name, None)
     found = declare(problem) if declare is not None else None
     return None if found is None else declared(found, "declared by the noise")
 
@@ -154,7 +155,8 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
         symmetric_unimodal=bool(getattr(noise, "symmetric_unimodal", False)),
         uncorrelated=bool(getattr(noise, "uncorrelated", False)),
         strong_convexity=_positive(getattr(problem, "strong_convexity", None)),
-        gradient_bound=_bound_of_gradients(problem, noise),
+        gradient_bound=_by_noise(noise, "gradient_bound", problem),
+        median_deviation=_by_noise(noise, "median_deviation", problem),
     )
     law = Law(algorithm, learning_rate, run_lengths(algorithm, problem.shapes, bases))
     setting = ProblemSetting(constants, law, cell.experiment.simulation.steps, problem, noise)

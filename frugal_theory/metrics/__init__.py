@@ -7,6 +7,10 @@ from frugal_theory.metrics.gradient_one_norm import WORDS as ONE_NORM
 from frugal_theory.metrics.gradient_one_norm import gradient_one_norm
 from frugal_theory.metrics.hybrid_norm import WORDS as HYBRID
 from frugal_theory.metrics.hybrid_norm import HybridNorm
+from frugal_theory.metrics.hybrid_one_norm import WORDS as BY_SIDES
+from frugal_theory.metrics.hybrid_one_norm import HybridOneNorm
+from frugal_theory.metrics.median_norm import WORDS as BY_MEDIANS
+from frugal_theory.metrics.median_norm import MedianNorm
 from frugal_theory.metrics.metric import Metric, Words
 from frugal_theory.metrics.sign_norm import WORDS as BY_SIGNS
 from frugal_theory.metrics.sign_norm import SignNorm
@@ -19,6 +23,8 @@ __all__ = [
     "METRICS",
     "AdaptiveNorm",
     "HybridNorm",
+    "HybridOneNorm",
+    "MedianNorm",
     "Metric",
     "SignNorm",
     "Words",
@@ -39,7 +45,7 @@ METRICS: Registry[Metric] = Registry(
 )
 """The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
 
-_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID, **ADAPTIVE}
+_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID, **BY_SIDES, **BY_MEDIANS, **ADAPTIVE}
 
 
 def add_metric(name: str, metric: Metric) -> Metric:

@@ -38,6 +38,7 @@ PREMISES: Registry[PremiseTest] = Registry(
         "P6": "frugal_theory.premises.oblivious:OBLIVIOUS",
         "uncorrelated": "frugal_theory.premises.uncorrelated:UNCORRELATED",
         "bounded": "frugal_theory.premises.bounded_gradient:BOUNDED_GRADIENT",
+        "symmetric": "frugal_theory.premises.symmetric:SYMMETRIC",
     },
 )
 """By name, in the order in which they are checked and shown."""

@@ -43,6 +43,10 @@ class NoNoise:
         """0."""
         return FourthMoments(0.0, 0.0)
 
+    def median_deviation(self, problem: Problem) -> Arrays:
+        """Zeros."""
+        return self.variance(problem)
+
     def gradient_bound(self, problem: Problem) -> Arrays | None:
         """R_j with |∂_j f| ≤ R_j everywhere, if the problem's method of this name knows one."""
         bound = getattr(problem, "gradient_bound", None)
@@ -78,6 +82,12 @@ class Gaussian:
     def kurtosis(self, problem: Problem) -> FourthMoments:
         """3 by coordinate."""
         return _independent(3.0, self.variance(problem))
+
+    def median_deviation(self, problem: Problem) -> Arrays:
+        """The median of |σ_j ξ_j|: the upper quartile of the standard normal law times σ_j."""
+        from scipy.special import ndtri
+
+        return {name: float(ndtri(0.75)) * scale for name, scale in _by_parameter(self.sigma, problem).items()}
 
     def sample(
         self,
@@ -118,6 +128,13 @@ class StudentT:
         """3 + 6/(ν − 4) by coordinate; infinite up to ν = 4."""
         nu = self.degrees_of_freedom
         return _independent(3 + 6 / (nu - 4) if nu > 4 else math.inf, self.variance(problem))
+
+    def median_deviation(self, problem: Problem) -> Arrays:
+        """The median of |σ_j t_j|, which is finite for every ν: the upper quartile of Student's law times σ_j."""
+        from scipy.special import stdtrit
+
+        quartile = float(stdtrit(self.degrees_of_freedom, 0.75))
+        return {name: quartile * scale for name, scale in _by_parameter(self.sigma, problem).items()}
 
     def sample(
         self,

@@ -50,7 +50,8 @@ class Constants:
     ``symmetric_unimodal``: whether the noise of every coordinate is known to be symmetric with one mode. ``uncorrelated``:
     whether the noise of any two coordinates is known to be uncorrelated at every x. ``strong_convexity``: μ > 0 with
     f(y) ≥ f(x) + ⟨∇f(x), y − x⟩ + (μ/2)‖y − x‖²; None if nobody has said. ``gradient_bound``: R_j with |g̃_j| ≤ R_j almost
-    surely at every x, likewise arrays; None if there is none, or nobody has said.
+    surely at every x, likewise arrays; None if there is none, or nobody has said. ``median_deviation``: m_j with
+    P(|g̃_j − g_j| ≤ m_j) ≥ 1/2 at every x, likewise.
     """
 
     smoothness: Constant[float]
@@ -61,6 +62,7 @@ class Constants:
     uncorrelated: bool = False
     strong_convexity: Constant[float] | None = None
     gradient_bound: Constant[Arrays] | None = None
+    median_deviation: Constant[Arrays] | None = None
 
 
 @dataclass(frozen=True)

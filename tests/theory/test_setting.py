@@ -31,6 +31,7 @@ CELLS = {
         "algorithm.state_full": "adamw",
         "algorithm.density": 1.0,
     },
+    "Lion": {"algorithm.state_full": "lion", "algorithm.state_free": "signsgd"},
     "rotated": {"problem.rotated": True, "problem.blocks": 2},
 }
 

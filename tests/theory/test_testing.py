@@ -85,6 +85,7 @@ TABLES = {
     "adam": BOUNDED | {"algorithm.state_full": "adamw", "algorithm.density": 1.0},
     "default": BOUNDED | {"algorithm.state_full": "adamw", "algorithm.state_free": "signsgd"},
     "adam beside sgd": BOUNDED | {"algorithm.state_full": {"rule": "adamw", "betas": [0.0, 0.9]}},
+    "lion": {"algorithm.state_full": "lion", "algorithm.state_free": "signsgd"},
     "silent": {"noise": {"kind": "none"}, "algorithm.set": [0, 3, 4]},
 }
 

@@ -139,9 +139,8 @@ def _sign_chain(claims: Claims) -> Mapping[str, Array]:
     up = ndtr(-x)
     chance = np.where(reach == 0, 1.0, 0.0)
     metrics = {"gradient_one_norm": np.abs(x)}
-    if "sign_norm" in claims.measures:
-        norm = claims.measures["sign_norm"]
-        metrics["sign_norm"] = norm({"x": np.repeat(x[:, None], COORDINATES, axis=1)}, {}, None, 0) / COORDINATES
+    for name, norm in claims.measures.items():
+        metrics[name] = norm({"x": np.repeat(x[:, None], COORDINATES, axis=1)}, {}, None, 0) / COORDINATES
     values: dict[str, list[float]] = {name: [] for name in metrics}
     for _ in range(setting.steps):
         for name, metric in metrics.items():
@@ -221,6 +220,7 @@ STAGES: dict[str, Stage] = {
             sigma=(1.0,) * COORDINATES + (0.0,) * SIGNED,
             expected=_hybrid,
         ),
+        _adaptive("Lion without noise", "lion", "betas = [0.5, 0.5]", density=1.0),
         _adaptive("Adam without noise", "adamw", "betas = [0.0, 0.9]", density=1.0),
         _adaptive("Adam on a set without noise", "adamw", "betas = [0.0, 0.9]", more="set = [0, 1, 2, 3]\n", free="signsgd"),
     )

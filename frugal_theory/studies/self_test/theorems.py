@@ -87,6 +87,8 @@ TIGHT: tuple[tuple[str, str], ...] = (
     ("hybrid", "hybrid_sharp"),
     ("hybrid", "hybrid_symmetric"),
     ("SGDM without noise", "eigen_aligned"),
+    ("signSGD with noise", "signsgd_medians"),
+    ("Lion without noise", "lion"),
     ("Adam without noise", "adam"),
     ("Adam without noise", "adam_hybrid"),
     ("Adam on a set without noise", "adam_hybrid"),
