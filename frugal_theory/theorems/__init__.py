@@ -30,6 +30,7 @@ THEOREMS: Registry[Theorem] = Registry(
         "hybrid": "frugal_theory.theorems.hybrid:Hybrid",
         "hybrid_sharp": "frugal_theory.theorems.hybrid_sharp:HybridSharp",
         "hybrid_symmetric": "frugal_theory.theorems.hybrid_symmetric:HybridSymmetric",
+        "adagrad": "frugal_theory.theorems.adagrad:Adagrad",
         "adam": "frugal_theory.theorems.adam:Adam",
         "adam_hybrid": "frugal_theory.theorems.adam_hybrid:AdamHybrid",
         "lion": "frugal_theory.theorems.lion:Lion",

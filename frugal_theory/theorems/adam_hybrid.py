@@ -10,7 +10,7 @@ import numpy as np
 from frugal_theory.algorithm.rules import AdamW, Sgdm
 from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.metrics import AdaptiveNorm, Metric
-from frugal_theory.theorems.adaptive import adam_sums, largest_below
+from frugal_theory.theorems.adaptive import adam_sums, harmonic, largest_below
 from frugal_theory.theorems.averages import known_law, off_set
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.signsgd_sharp import sign_loss
@@ -114,8 +114,8 @@ def _total(setting: Setting) -> Array:
     divisor = 1 - alpha * smooth * of_squares / 2
 
     def larger(h: Array) -> Array:
-        mixed = np.divide(h * sums.spread, h + sums.spread, out=np.zeros_like(h), where=sums.spread > 0)
-        found: Array = constant + lag * np.sqrt(sums.updates + moved + of_squares * h) + np.sqrt(sums.noise * mixed)
+        lost = np.sqrt(sums.noise * harmonic(h, sums.spread))
+        found: Array = constant + lag * np.sqrt(sums.updates + moved + of_squares * h) + lost
         return found / divisor
 
     flat_part = (constant + lag * np.sqrt(sums.updates + moved)) / divisor

@@ -13,7 +13,7 @@ from frugal_theory.theorems.ages import expected_over_ages, flat_share, schedule
 from frugal_theory.theorems.averages import known_law
 from frugal_theory.theorems.setting import Array, Arrays, Setting
 
-__all__ = ["Sums", "adam_sums", "flat", "growth", "largest_below"]
+__all__ = ["Sums", "adam_sums", "flat", "growth", "harmonic", "largest_below", "largest_mixed"]
 
 NEGLIGIBLE = 1e-18
 """Geometric sums over lags end where their terms fall below this share of the first."""
@@ -100,6 +100,17 @@ def largest_below(constant: Array, root: Array, map_: Callable[[Array], Array]) 
     for _ in range(64):
         bound = np.minimum(bound, map_(bound))
     return bound
+
+
+def largest_mixed(constant: Array, noise: Array, spread: Array) -> Array:
+    """A bound of every H ≤ A + √(N·HS/(H+S)), for A, N and S ≥ 0."""
+    return largest_below(constant, np.sqrt(noise), lambda h: constant + np.sqrt(noise * harmonic(h, spread)))
+
+
+def harmonic(h: Array, spread: Array) -> Array:
+    """HS/(H+S); 0 where S is."""
+    mixed: Array = np.divide(h * spread, h + spread, out=np.zeros_like(h), where=spread > 0)
+    return mixed
 
 
 @lru_cache(maxsize=512)

@@ -58,6 +58,19 @@ def test_exact_expectations_never_exceed_the_bounds_of_adam():
     assert max(max(ratios.values()) for ratios in found) > 0.3  # it comes close
 
 
+def adagrad(rng):
+    return {"rule": "adagrad", "eps": float(10 ** rng.uniform(-8, 0))}
+
+
+def test_exact_expectations_never_exceed_the_bound_of_adagrad():
+    rng, found = np.random.default_rng(1), []
+    while len(found) < 60:
+        one = hostile(rng, adagrad)
+        if THEOREMS["adagrad"].covers(one.setting) is None:
+            found.append(tightest(one, ("adagrad",))["adagrad"])
+    assert 0.2 < max(found) <= 1
+
+
 TIGHT = instance(
     Valley(np.array([0.062, 0.94]), np.array([2.6, 0.51]), np.array([0.016, 0.64])),
     TwoPoint(np.array([0.062, 0.94]), -np.array([0.062, 0.94])),

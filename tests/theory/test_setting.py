@@ -32,6 +32,12 @@ CELLS = {
         "algorithm.density": 1.0,
     },
     "Lion": {"algorithm.state_full": "lion", "algorithm.state_free": "signsgd"},
+    "Adagrad": {
+        "problem": {"kind": "nonconvex"},
+        "noise": {"kind": "minibatch"},
+        "algorithm.state_full": "adagrad",
+        "algorithm.density": 1.0,
+    },
     "rotated": {"problem.rotated": True, "problem.blocks": 2},
 }
 

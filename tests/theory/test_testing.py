@@ -86,6 +86,7 @@ TABLES = {
     "default": BOUNDED | {"algorithm.state_full": "adamw", "algorithm.state_free": "signsgd"},
     "adam beside sgd": BOUNDED | {"algorithm.state_full": {"rule": "adamw", "betas": [0.0, 0.9]}},
     "lion": {"algorithm.state_full": "lion", "algorithm.state_free": "signsgd"},
+    "adagrad": BOUNDED | {"algorithm.state_full": "adagrad", "algorithm.density": 1.0},
     "silent": {"noise": {"kind": "none"}, "algorithm.set": [0, 3, 4]},
 }
 

@@ -221,6 +221,7 @@ STAGES: dict[str, Stage] = {
             expected=_hybrid,
         ),
         _adaptive("Lion without noise", "lion", "betas = [0.5, 0.5]", density=1.0),
+        _adaptive("Adagrad without noise", "adagrad", "eps = 1e-3", density=1.0, alpha=0.2),
         _adaptive("Adam without noise", "adamw", "betas = [0.0, 0.9]", density=1.0),
         _adaptive("Adam on a set without noise", "adamw", "betas = [0.0, 0.9]", more="set = [0, 1, 2, 3]\n", free="signsgd"),
     )

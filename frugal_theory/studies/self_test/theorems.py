@@ -89,6 +89,7 @@ TIGHT: tuple[tuple[str, str], ...] = (
     ("SGDM without noise", "eigen_aligned"),
     ("signSGD with noise", "signsgd_medians"),
     ("Lion without noise", "lion"),
+    ("Adagrad without noise", "adagrad"),
     ("Adam without noise", "adam"),
     ("Adam without noise", "adam_hybrid"),
     ("Adam on a set without noise", "adam_hybrid"),
