@@ -14,6 +14,7 @@ from frugal_theory.algorithm.rules import rule_of
 from frugal_theory.algorithm.subspaces import Mask
 from frugal_theory.instance import Instance
 from frugal_theory.metrics import METRICS
+from frugal_theory.problems import Minibatch
 from frugal_theory.theorems import THEOREMS
 from frugal_theory.theorems.ages import flat_share
 
@@ -71,6 +72,20 @@ class TwoPoint:
         return {"x": np.where(rng.random(g.shape) < (g - self.low) / (self.high - self.low), self.high, self.low)}
 
 
+def atoms_of(problem: Any, noise: Any, x: Mapping[str, Array]) -> tuple[Array, Array]:
+    """The probabilities of the values that a stochastic gradient has at every row of x, (rows, atoms), and those, (…, d)."""
+    rows = len(x["x"])
+    if isinstance(noise, Minibatch):  # of one sample, so that coordinates depend on each other
+        samples = [problem.batch_gradient(x, np.full((rows, 1), i))["x"] for i in range(problem.samples)]
+        return np.full((rows, problem.samples), 1 / problem.samples), np.stack(samples, axis=1)
+    up = np.array(list(itertools.product((False, True), repeat=noise.high.size)))
+    width = noise.high - noise.low
+    gradient = problem.gradient(x)["x"]
+    chance = np.where(width > 0, (gradient - noise.low) / np.where(width > 0, width, 1.0), 0.0)[:, None]
+    values = np.broadcast_to(np.where(up, noise.high, noise.low), (rows, *up.shape))
+    return np.prod(np.where(up, chance, 1 - chance), axis=2), values
+
+
 def instance(problem: Any, noise: Any, algorithm: dict[str, Any], alpha: float, steps: int) -> Instance:
     made = ft.Algorithm.model_validate({"subspace": "coordinates", "seed": 0, **algorithm})
     return Instance.of_parts(problem, noise, made, learning_rate=alpha, steps=steps)
@@ -80,10 +95,10 @@ def tightest(one: Instance, theorems: tuple[str, ...]) -> dict[str, float]:
     """For each theorem the largest exact average over its bound, of all horizons up to the instance's steps."""
     setting, problem, noise = one.setting, one.problem, one.noise
     steps, algorithm, alpha = setting.steps, setting.algorithm, setting.alpha
-    d, gap = problem.slope.size, algorithm.update_gap
+    d, gap = one.start["x"].size, algorithm.update_gap
     periods = -(-steps // gap)
-    atoms = list(itertools.product(range(2), repeat=d)) if np.any(noise.high > noise.low) else [(0,) * d]
-    every = list(itertools.product(range(len(atoms)), repeat=steps - 1))  # what the last step draws moves nothing measured
+    atoms = atoms_of(problem, noise, {"x": one.start["x"][None]})[0].shape[1]
+    every = list(itertools.product(range(atoms), repeat=steps - 1))  # what the last step draws moves nothing measured
     draws = np.array(every, dtype=int).reshape(len(every), steps - 1)
     runs = setting.runs
     assert runs is not None
@@ -107,14 +122,13 @@ def tightest(one: Instance, theorems: tuple[str, ...]) -> dict[str, float]:
         gradient, parts = problem.gradient(x), {"x": Mask(members[which, k // gap])}
         for name, theorem in measures.items():
             metric = theorem.measure(setting) if hasattr(theorem, "measure") else METRICS[theorem.metric]
-            found[name].append(float(probability @ metric(gradient, parts, runs, k)) / len(atoms) ** (steps - 1 - k))
+            found[name].append(float(probability @ metric(gradient, parts, runs, k)) / atoms ** (steps - 1 - k))
         if k == steps - 1:
             break
-        up = np.array(atoms)[paths[:, k]] > 0
-        width = noise.high - noise.low
-        chance = np.where(width > 0, (gradient["x"] - noise.low) / np.where(width > 0, width, 1.0), 0.0)
-        probability = probability * np.prod(np.where(up, chance, 1 - chance), axis=1)
+        chance, drawn = atoms_of(problem, noise, x)
+        of = (np.arange(len(paths)), paths[:, k])
+        probability = probability * chance[of]
         state = replace(state, parts=parts, step=1)
-        x, state = ft.step(never, x, {"x": np.where(up, noise.high, noise.low)}, state, alpha)
+        x, state = ft.step(never, x, {"x": drawn[of]}, state, alpha)
     averages = {name: np.cumsum(values) / np.arange(1, steps + 1) for name, values in found.items()}
     return {name: float(np.max(averages[name] / measures[name].bound(setting))) for name in theorems}

@@ -9,7 +9,7 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.instance import Instance, instance_of, setting_of
-from frugal_theory.premises import check_premises
+from frugal_theory.premises import LEVEL, PREMISES, Grounds
 from frugal_theory.problems import Minibatch, NoNoise
 from frugal_theory.problems.logistic import Logistic
 from frugal_theory.theorems import THEOREMS
@@ -50,12 +50,29 @@ def adamw(rng):
 
 def test_exact_expectations_never_exceed_the_bounds_of_adam():
     rng, found = np.random.default_rng(0), []
-    for _ in range(150):
+    for _ in range(80):
         one = hostile(rng, adamw)
         names = ("adam", "adam_hybrid") if one.setting.runs.full else ("adam_hybrid",)
         found.append(tightest(one, names))
     assert max(max(ratios.values()) for ratios in found) <= 1
-    assert max(max(ratios.values()) for ratios in found) > 0.3  # it comes close
+    assert max(max(ratios.values()) for ratios in found) > 0.2
+
+
+@pytest.mark.parametrize("theorem", ["adam_hybrid", "adagrad", "lion"])
+def test_exact_expectations_of_tiny_logistic_regressions(theorem):
+    """Two or three samples, one a batch: the coordinates' noise depends on each other."""
+    rng, found = np.random.default_rng(5), []
+    for _ in range(8):
+        problem = Logistic(rng.standard_normal((int(rng.integers(2, 4)), 2)) * 10 ** rng.uniform(-1, 1), 0.0)
+        first = float(rng.choice([0.0, 0.5]))
+        full = {
+            "adam_hybrid": {"rule": "adamw", "betas": [first, 0.8], "eps": 1e-6},
+            "adagrad": {"rule": "adagrad"},
+            "lion": {"rule": "lion", "betas": [first, 0.8]},
+        }[theorem]
+        keys = {"state_full": full, "state_free": "signsgd", "density": 1.0 if theorem == "adagrad" else 0.5, "update_gap": 3}
+        found.append(tightest(instance(problem, Minibatch(1), keys, float(10 ** rng.uniform(-2, 0.5)), 6), (theorem,))[theorem])
+    assert 0.01 < max(found) <= 1
 
 
 def adagrad(rng):
@@ -64,7 +81,7 @@ def adagrad(rng):
 
 def test_exact_expectations_never_exceed_the_bound_of_adagrad():
     rng, found = np.random.default_rng(1), []
-    while len(found) < 60:
+    while len(found) < 30:
         one = hostile(rng, adagrad)
         if THEOREMS["adagrad"].covers(one.setting) is None:
             found.append(tightest(one, ("adagrad",))["adagrad"])
@@ -89,8 +106,7 @@ def test_the_closest_instance_of_a_search():
     assert tightest(TIGHT, ("adam_hybrid",))["adam_hybrid"] == pytest.approx(0.548, abs=1e-3)
 
 
-def test_enumeration_is_the_simulation():
-    """The exact averages that bounds are held against are those that ``verify`` estimates."""
+def test_enumeration_is_what_runs_average_to():
     one = instance(
         Valley(np.array([0.5]), np.array([0.3]), np.array([0.7])),
         TwoPoint(np.array([1.0]), np.array([-0.6])),
@@ -98,13 +114,14 @@ def test_enumeration_is_the_simulation():
         0.1,
         6,
     )
-    share = tightest(one, ("adam",))["adam"]
-    many = Instance.of_parts(one.problem, one.noise, one.setting.algorithm, learning_rate=0.1, steps=6, trials=2000)
-    from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
-
-    evidence = monte_carlo(simulation(many, ["squared_gradient_norm"]))["squared_gradient_norm"]
-    ratio = evidence.mean / THEOREMS["adam"].bound(one.setting)
-    assert share == pytest.approx(float(ratio.max()), rel=0.03)
+    rng, trials, values = np.random.default_rng(0), 4000, []
+    x, state = {"x": np.tile(one.start["x"], (trials, 1))}, ft.init(np.arange(trials))
+    for _ in range(6):
+        gradient = one.problem.gradient(x)
+        values.append(float(np.mean(gradient["x"] ** 2)))
+        x, state = ft.step(one.setting.algorithm, x, one.noise.sample(rng, one.problem, x, gradient), state, 0.1)
+    ratio = np.cumsum(values) / np.arange(1, 7) / THEOREMS["adam"].bound(one.setting)
+    assert tightest(one, ("adam",))["adam"] == pytest.approx(float(ratio.max()), rel=0.02)
 
 
 # --- the sums --------------------------------------------------------------------------------------------------------
@@ -208,7 +225,7 @@ VERDICTS = [
 
 @pytest.mark.parametrize(("free", "changes"), VERDICTS)
 def test_verdicts_hold(quadratic, free, changes):
-    keys = DEFAULT | {"algorithm.state_free": free, "algorithm.update_gap": 7, "simulation": {"steps": 40, "trials": 32}}
+    keys = DEFAULT | {"algorithm.state_free": free, "algorithm.update_gap": 7, "simulation": {"steps": 24, "trials": 16}}
     for verdict in ft.verify(quadratic(keys | changes | {"verify.theorems": ["adam", "adam_hybrid"]})):
         assert verdict.status in ("holds", "not applicable")
         assert verdict.theorem == "adam" or verdict.status == "holds"
@@ -236,7 +253,7 @@ def test_what_is_not_covered_says_why(quadratic, words):
 
 
 def bounded(one):
-    return {premise.name: premise for premise in check_premises(one, further=["bounded"])}["bounded"]
+    return Grounds(one, LEVEL, PREMISES).premise("bounded")
 
 
 def test_bounded_gradients_are_found_bounded(quadratic):

@@ -9,7 +9,7 @@ from scipy import stats
 import frugal_theory as ft
 from frugal_theory.instance import Instance, setting_of
 from frugal_theory.metrics import MedianNorm
-from frugal_theory.premises import check_premises
+from frugal_theory.premises import LEVEL, PREMISES, Grounds
 from frugal_theory.problems import Gaussian, NoNoise, Quadratic, StudentT
 from frugal_theory.testing import Changed
 from frugal_theory.theorems import THEOREMS
@@ -31,7 +31,7 @@ def lion(rng):
 
 def test_exact_expectations_never_exceed_the_bound_of_lion():
     rng, found = np.random.default_rng(3), []
-    while len(found) < 100:
+    while len(found) < 50:
         one = hostile(rng, lion)
         if THEOREMS["lion"].covers(one.setting) is None:
             found.append(tightest(one, ("lion",))["lion"])
@@ -58,7 +58,7 @@ def test_the_bound_of_lion_on_everything_in_the_long_run(quadratic):
 
 @pytest.mark.parametrize("changes", [{}, {"algorithm.density": 1.0}, {"algorithm.state_free": "none"}])
 def test_lion_holds(quadratic, changes):
-    keys = LION | {"verify.theorems": ["lion"], "algorithm.update_gap": 20, "simulation": {"steps": 100, "trials": 64}}
+    keys = LION | {"verify.theorems": ["lion"], "algorithm.update_gap": 20, "simulation": {"steps": 60, "trials": 32}}
     (verdict,) = ft.verify(quadratic(keys | changes))
     assert verdict.status == "holds"
 
@@ -149,13 +149,13 @@ class Wider(Gaussian):
 @pytest.mark.parametrize(("noise", "words"), [(Skewed(1.0), "one sign"), (TwoModes(1.0), "half"), (Wider(1.0), "exceed")])
 def test_planted_laws_are_refused(noise, words):
     one = Instance.of_parts(Quadratic(np.ones(2)), noise, ft.Algorithm(density=0.0), learning_rate=0.1)
-    found = {premise.name: premise for premise in check_premises(one, further=["symmetric"])}["symmetric"]
+    found = Grounds(one, LEVEL, PREMISES).premise("symmetric")
     assert not found.held
     assert words in found.how
 
 
 def test_symmetric_laws_are_not_refused():
-    for noise in (Gaussian(0.5), StudentT(1.0, 0.5), StudentT(4.0, [0.5, 0.0])):
+    for noise in (StudentT(1.0, 0.5), StudentT(4.0, [0.5, 0.0])):
         one = Instance.of_parts(Quadratic(np.ones(2)), noise, ft.Algorithm(density=0.0), learning_rate=0.1)
-        found = {premise.name: premise for premise in check_premises(one, further=["symmetric"])}["symmetric"]
+        found = Grounds(one, LEVEL, PREMISES).premise("symmetric")
         assert found.held, found.how
