@@ -124,6 +124,31 @@ def test_enumeration_is_what_runs_average_to():
     assert tightest(one, ("adam",))["adam"] == pytest.approx(float(ratio.max()), rel=0.02)
 
 
+def test_what_signs_cost_is_needed():
+    """On a plateau 1 and −1/3 are drawn with probability ½ each: Adam with a short memory hardly moves, and the bound without
+    its noise term is false there."""
+    slope, steps = np.array([1 / 3]), 1000
+    one = instance(
+        Valley(slope, np.array([0.02]), np.array([0.12])),
+        TwoPoint(np.array([1.0]), -slope),
+        {"state_full": {"rule": "adamw", "betas": [0.0, 0.01], "eps": 1e-8}, "density": 1.0},
+        1e-3,
+        steps,
+    )
+    rng, values, theorem = np.random.default_rng(0), [], THEOREMS["adam_hybrid"]
+    x, state, metric = {"x": np.tile(one.start["x"], (30, 1))}, ft.init(np.arange(30)), theorem.measure(one.setting)
+    for k in range(steps):
+        gradient = one.problem.gradient(x)
+        drawn = one.noise.sample(rng, one.problem, x, gradient)
+        moved, state = ft.step(one.setting.algorithm, x, drawn, state, 1e-3)
+        values.append(float(np.mean(metric(gradient, state.parts, one.setting.runs, k))))
+        x = moved
+    average = np.cumsum(values) / one.setting.horizons
+    silent = one.setting.having(variance={"x": np.zeros(1)})  # S = 0
+    assert np.all(average <= theorem.bound(one.setting))
+    assert np.max(average / theorem.bound(silent)) > 1.5
+
+
 # --- the sums --------------------------------------------------------------------------------------------------------
 
 
