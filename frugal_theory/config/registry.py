@@ -189,6 +189,7 @@ RULES: Registry[Any] = Registry(
             "sgdm": "sgdm",
             "adamw": "adamw",
             "lion": "lion",
+            "adagrad": "adagrad",
             "sgd": "sgd",
             "signsgd": "signsgd",
             "none": "nothing",

@@ -137,6 +137,13 @@ def _positive(value: float | None) -> Constant[float] | None:
     return declared(float(value)) if value is not None and value > 0 else None
 
 
+def _by_noise(noise: Noise, name: str, problem: Problem) -> Constant[Mapping[str, Array]] | None:
+    """What the noise's method of this name says of the problem, if it has one and knows."""
+    declare = getattr(noise, name, None)
+    found = declare(problem) if declare is not None else None
+    return None if found is None else declared(found, "declared by the noise")
+
+
 def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float | None) -> Instance:
     """Where x¹, the bases, the run lengths and the constants of an instance come from."""
     start = starting_point(problem, cell.experiment.seed)
@@ -151,6 +158,8 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
         uncorrelated=bool(getattr(noise, "uncorrelated", False)),
         strong_convexity=_positive(getattr(problem, "strong_convexity", None)),
         squared_start=declared(float(sum(np.sum(value**2) for value in start.values()))),
+        gradient_bound=_by_noise(noise, "gradient_bound", problem),
+        median_deviation=_by_noise(noise, "median_deviation", problem),
     )
     law = Law(algorithm, learning_rate, run_lengths(algorithm, problem.shapes, bases))
     setting = ProblemSetting(constants, law, cell.experiment.simulation.steps, problem, noise)

@@ -1,12 +1,18 @@
 """Metrics: what is measured along a run, and bounded by theorems. One file each: its formula, its name and its words."""
 
 from frugal_theory.config.registry import Registry
+from frugal_theory.metrics.adaptive_norm import WORDS as ADAPTIVE
+from frugal_theory.metrics.adaptive_norm import AdaptiveNorm
 from frugal_theory.metrics.gradient_one_norm import WORDS as ONE_NORM
 from frugal_theory.metrics.gradient_one_norm import gradient_one_norm
 from frugal_theory.metrics.growing_norm import WORDS as GROWING
 from frugal_theory.metrics.growing_norm import GrowingNorm
 from frugal_theory.metrics.hybrid_norm import WORDS as HYBRID
 from frugal_theory.metrics.hybrid_norm import HybridNorm
+from frugal_theory.metrics.hybrid_one_norm import WORDS as BY_SIDES
+from frugal_theory.metrics.hybrid_one_norm import HybridOneNorm
+from frugal_theory.metrics.median_norm import WORDS as BY_MEDIANS
+from frugal_theory.metrics.median_norm import MedianNorm
 from frugal_theory.metrics.metric import Metric, Words
 from frugal_theory.metrics.regularised_norm import WORDS as REGULARISED
 from frugal_theory.metrics.regularised_norm import RegularisedNorm
@@ -19,8 +25,11 @@ from frugal_theory.metrics.weighted_squared_gradient_norm import weighted_square
 
 __all__ = [
     "METRICS",
+    "AdaptiveNorm",
     "GrowingNorm",
     "HybridNorm",
+    "HybridOneNorm",
+    "MedianNorm",
     "Metric",
     "RegularisedNorm",
     "SignNorm",
@@ -42,7 +51,18 @@ METRICS: Registry[Metric] = Registry(
 )
 """The metrics that need no setting. A theorem that bounds another has a method ``measure(setting)`` that returns it."""
 
-_WORDS: dict[str, Words] = {**SQUARED, **WEIGHTED, **ONE_NORM, **BY_SIGNS, **HYBRID, **GROWING, **REGULARISED}
+_WORDS: dict[str, Words] = {
+    **SQUARED,
+    **WEIGHTED,
+    **ONE_NORM,
+    **BY_SIGNS,
+    **HYBRID,
+    **GROWING,
+    **REGULARISED,
+    **BY_SIDES,
+    **BY_MEDIANS,
+    **ADAPTIVE,
+}
 
 
 def add_metric(name: str, metric: Metric) -> Metric:

@@ -38,6 +38,8 @@ PREMISES: Registry[PremiseTest] = Registry(
         "P6": "frugal_theory.premises.oblivious:OBLIVIOUS",
         "uncorrelated": "frugal_theory.premises.uncorrelated:UNCORRELATED",
         "PL": "frugal_theory.premises.gradient_domination:GRADIENT_DOMINATION",
+        "bounded": "frugal_theory.premises.bounded_gradient:BOUNDED_GRADIENT",
+        "symmetric": "frugal_theory.premises.symmetric:SYMMETRIC",
     },
 )
 """By name, in the order in which they are checked and shown."""

@@ -98,6 +98,20 @@ class Logistic:
         lengths = np.linalg.norm(ends, axis=1)
         return self.partition.split(reach), float(lengths.max() + lengths.mean())
 
+    def sample_gradient_bound(self) -> Arrays | None:
+        """For every coordinate max_i |z_ij|, as 0 < s_i < 1. None for μ > 0: |μx_j| has no bound."""
+        return None if self.l2 > 0 else self.partition.split(np.abs(self.signed_features).max(axis=0))
+
+    def gradient_bound(self) -> Arrays | None:
+        """For every coordinate a bound of |∂_j f|: −∂_j f is a mean of z_ij, each times a number between 0 and 1.
+
+        The larger of the means of their positive and of their negative parts. None for μ > 0.
+        """
+        if self.l2 > 0:
+            return None
+        features = self.signed_features
+        return self.partition.split(np.maximum(np.maximum(features, 0).mean(axis=0), np.maximum(-features, 0).mean(axis=0)))
+
     def _value(self, vector: Array) -> Array:
         losses = log_one_plus_exp(-(vector @ self.signed_features.T))
         return np.asarray(losses.mean(axis=-1) + self.l2 / 2 * (vector * vector).sum(axis=-1))

@@ -43,6 +43,15 @@ class NoNoise:
         """0."""
         return FourthMoments(0.0, 0.0)
 
+    def median_deviation(self, problem: Problem) -> Arrays:
+        """Zeros."""
+        return self.variance(problem)
+
+    def gradient_bound(self, problem: Problem) -> Arrays | None:
+        """R_j with |∂_j f| ≤ R_j everywhere, if the problem's method of this name knows one."""
+        bound = getattr(problem, "gradient_bound", None)
+        return None if bound is None else cast(Arrays | None, bound())
+
     def sample(
         self,
         rng: np.random.Generator,  # noqa: ARG002  (the contract's arguments)
@@ -73,6 +82,12 @@ class Gaussian:
     def kurtosis(self, problem: Problem) -> FourthMoments:
         """3 by coordinate."""
         return _independent(3.0, self.variance(problem))
+
+    def median_deviation(self, problem: Problem) -> Arrays:
+        """The median of |σ_j ξ_j|: the upper quartile of the standard normal law times σ_j."""
+        from scipy.special import ndtri
+
+        return {name: float(ndtri(0.75)) * scale for name, scale in _by_parameter(self.sigma, problem).items()}
 
     def sample(
         self,
@@ -113,6 +128,13 @@ class StudentT:
         """3 + 6/(ν − 4) by coordinate; infinite up to ν = 4."""
         nu = self.degrees_of_freedom
         return _independent(3 + 6 / (nu - 4) if nu > 4 else math.inf, self.variance(problem))
+
+    def median_deviation(self, problem: Problem) -> Arrays:
+        """The median of |σ_j t_j|, which is finite for every ν: the upper quartile of Student's law times σ_j."""
+        from scipy.special import stdtrit
+
+        quartile = float(stdtrit(self.degrees_of_freedom, 0.75))
+        return {name: quartile * scale for name, scale in _by_parameter(self.sigma, problem).items()}
 
     def sample(
         self,
@@ -161,6 +183,11 @@ class Minibatch:
         reached = min(whole**2, float(np.sum(reach**2)))
         found = FourthMoments(*((ratio + 3 * (b - 1)) / b for ratio in (reached / total, coordinate)))
         return FourthMoments(min(found), found.coordinate)
+
+    def gradient_bound(self, problem: Problem) -> Arrays | None:
+        """R_j with |∂_j f_i| ≤ R_j for every sample and everywhere, if the problem's ``sample_gradient_bound`` knows one."""
+        bound = getattr(problem, "sample_gradient_bound", None)
+        return None if bound is None else cast(Arrays | None, bound())
 
     def sample(
         self, rng: np.random.Generator, problem: Problem, x: Mapping[str, Array], gradient: Mapping[str, Array]

@@ -7,6 +7,13 @@ sums are proved by induction, and inequalities reduce to polynomials without a r
 
 from collections.abc import Callable
 
+from frugal_theory.proofs.adaptive import (
+    prove_adaptive_loss,
+    prove_growth,
+    prove_lags,
+    prove_lion_age,
+    prove_median_sign,
+)
 from frugal_theory.proofs.constants import (
     prove_against_liu_et_al,
     prove_optimal_eta,
@@ -36,11 +43,16 @@ from frugal_theory.proofs.signs import prove_hybrid_balance, prove_sign_loss
 __all__ = [
     "PROOFS",
     "Proof",
+    "prove_adaptive_loss",
     "prove_against_liu_et_al",
     "prove_all",
     "prove_geometric_sums",
+    "prove_growth",
     "prove_hybrid_balance",
     "prove_interpolated_rate",
+    "prove_lags",
+    "prove_lion_age",
+    "prove_median_sign",
     "prove_momentum_second_moment",
     "prove_optimal_eta",
     "prove_published_step_implies_ours",
@@ -80,6 +92,11 @@ PROOFS: tuple[Callable[[], Proof], ...] = (
     prove_sgdm_linear_rate,
     prove_sgdm_decreasing_steps,
     prove_svd_selection,
+    prove_growth,
+    prove_adaptive_loss,
+    prove_lags,
+    prove_lion_age,
+    prove_median_sign,
 )
 """Every derivation, in the order of ``docs/theory.md``."""
 

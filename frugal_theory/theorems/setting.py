@@ -50,6 +50,8 @@ class Constants:
     ``symmetric_unimodal``: whether the noise of every coordinate is known to be symmetric with one mode. ``uncorrelated``:
     whether the noise of any two coordinates is known to be uncorrelated at every x. ``strong_convexity``: μ > 0 with
     f(y) ≥ f(x) + ⟨∇f(x), y − x⟩ + (μ/2)‖y − x‖²; None if nobody has said. ``squared_start``: ‖x¹‖², likewise.
+    ``gradient_bound``: R_j with |g̃_j| ≤ R_j almost surely at every x, likewise arrays; None if there is none, or nobody has
+    said. ``median_deviation``: m_j with P(|g̃_j − g_j| ≤ m_j) ≥ 1/2 at every x, likewise.
     """
 
     smoothness: Constant[float]
@@ -60,6 +62,8 @@ class Constants:
     uncorrelated: bool = False
     strong_convexity: Constant[float] | None = None
     squared_start: Constant[float] | None = None
+    gradient_bound: Constant[Arrays] | None = None
+    median_deviation: Constant[Arrays] | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,12 @@ class Setting:
         if self.runs is None:
             raise ValueError("this bound needs an oblivious selection")
         return self.runs.noise(self.variance, self.steps, self.uncorrelated)
+
+    @property
+    def gradient_bound(self) -> Arrays | None:
+        """R_j by parameter and coordinate: |g̃_j| ≤ R_j almost surely. None if no bound is known."""
+        known = self.constants.gradient_bound
+        return None if known is None else known.value
 
     @property
     def horizons(self) -> Array:

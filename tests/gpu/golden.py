@@ -33,6 +33,7 @@ FULL: dict[str, dict[str, Any]] = {
     "adalayer": {"rule": "adalayer"},
     "adafactor": {"rule": "adafactor"},
     "split": {"rule": "split", "update_gap": 3, "density": 0.5, "state_full": "adamw"},
+    "adagrad": {"rule": "adagrad"},
 }
 FREE = ("sgd", "none", "like_full", "signsgd")
 SUBSPACES = ("columns", "svd")

@@ -50,6 +50,13 @@ def test_full_density_is_sgd_with_momentum(subspace, device):
     assert_same_path(path(ours, device), path(torchs, device), ROUNDING)
 
 
+@on_every_device
+@pytest.mark.parametrize("subspace", ["columns", "svd"])
+def test_full_density_is_adagrad(subspace, device):
+    ours = frugal(density=1.0, subspace=subspace, state_full={"rule": "adagrad"})
+    assert_same_path(path(ours, device), path(lambda params: torch.optim.Adagrad(params, lr=ALPHA), device), ROUNDING)
+
+
 @pytest.mark.parametrize("split", ["subspace", "group", "set"])
 def test_a_whole_parameter_can_be_had_in_three_ways(split):
     total = sum(value.size for value in PROBLEM.start.values())

@@ -28,6 +28,7 @@ ALPHA, DECAY = 0.03, 0.2
 PROBLEM = driven(STEPS)
 SETTINGS = {
     "adamw": {"betas": [0.9, 0.97], "eps": 1e-3},
+    "adagrad": {"eps": 1e-3},
     "adalayer": {"eps": 1e-3},
     "adafactor": {"eps": 1e-3},
     "split": {"update_gap": 3, "density": 0.5, "state_full": "lion"},

@@ -18,6 +18,7 @@ LAG = A * BETA / (1 - BETA)
 M, G = sp.symbols("m g", real=True)
 THETA = sp.Symbol("theta", positive=True)
 HELD, FADED = sp.symbols("held w", positive=True)
+FIRST, SECOND = sp.symbols("beta_1 beta_2", positive=True)
 RADIUS, KAPPA = sp.symbols("r kappa", positive=True)
 
 
@@ -85,6 +86,22 @@ PLANTED = [
     (proofs.prove_stationary_form, {"plain": ALPHA * LAMBDA * SIGMA**2 / (2 + ALPHA * LAMBDA)}, "plain"),
     (proofs.prove_interpolated_rate, {"lower": (1 - RADIUS) * (1 + BETA / RADIUS)}, "lower"),
     (proofs.prove_interpolated_rate, {"upper": (1 + RADIUS) * (1 - BETA / RADIUS)}, "upper"),
+    (proofs.prove_growth, {"step": -sp.Symbol("e", positive=True)}, "step"),
+    (proofs.prove_growth, {"least": 2 / sp.Symbol("Q", positive=True)}, "least"),
+    (proofs.prove_growth, {"total": (1 + BETA**N) / (1 - BETA)}, "total"),
+    (proofs.prove_adaptive_loss, {"gap": 0}, "gap"),
+    (proofs.prove_adaptive_loss, {"mixed": sp.Symbol("p", positive=True) + sp.Symbol("q", positive=True)}, "concave"),
+    (proofs.prove_adaptive_loss, {"root": sp.Symbol("A", positive=True) + sp.Symbol("N", positive=True)}, "root"),
+    (proofs.prove_lags, {"tail": 0}, "tail"),
+    (proofs.prove_lags, {"reach": 1 / (1 - sp.Symbol("beta_1", positive=True))}, "reach"),
+    (proofs.prove_lags, {"early": sp.Symbol("x", positive=True)}, "early"),
+    (proofs.prove_lags, {"missed": 0}, "missed"),
+    (proofs.prove_lion_age, {"kept": 1 - FIRST * SECOND ** (N + 1)}, "kept"),
+    (proofs.prove_lion_age, {"past": (1 - SECOND) / (1 + SECOND) * (1 - SECOND**N)}, "past"),
+    (proofs.prove_lion_age, {"lag": (1 - SECOND**N) / (1 - SECOND)}, "lag"),
+    (proofs.prove_lion_age, {"loss": 0}, "loss"),
+    (proofs.prove_median_sign, {"kept": sp.Symbol("g", positive=True)}, "kept"),
+    (proofs.prove_median_sign, {"chord": 0}, "chord"),
     (proofs.prove_interpolated_rate, {"mixed": (sp.sqrt(1 + 8 * KAPPA) + 1) / (2 * KAPPA)}, "mixed"),
     (proofs.prove_sgdm_descent, {"descent": ALPHA * lyapunov.ROOM}, "entries"),
     (proofs.prove_sgdm_descent, {"kick": ALPHA**2 / 2}, "entries_of_noise"),

@@ -26,6 +26,20 @@ CELLS = {
     "signSGD": {"algorithm.density": 0.0, "algorithm.state_free": "signsgd"},
     "hybrid": {"algorithm.state_free": "signsgd"},
     "logistic": {"problem": {"kind": "logistic"}, "noise": {"kind": "minibatch", "batch_size": 4}},
+    "adaptive": {"problem": {"kind": "nonconvex"}, "noise": {"kind": "minibatch"}, "algorithm.state_full": "adamw"},
+    "Adam": {
+        "problem": {"kind": "nonconvex"},
+        "noise": {"kind": "minibatch"},
+        "algorithm.state_full": "adamw",
+        "algorithm.density": 1.0,
+    },
+    "Lion": {"algorithm.state_full": "lion", "algorithm.state_free": "signsgd"},
+    "Adagrad": {
+        "problem": {"kind": "nonconvex"},
+        "noise": {"kind": "minibatch"},
+        "algorithm.state_full": "adagrad",
+        "algorithm.density": 1.0,
+    },
     "rotated": {"problem.rotated": True, "problem.blocks": 2},
     "svd": {"algorithm.subspace": "svd", "algorithm.update_gap": 1, "problem": {"kind": "matrix", "rows": 3, "columns": 4}},
 }

@@ -67,6 +67,7 @@ def test_every_rule_keeps_its_contract(rule):
     check_rule(rule)
 
 
+BOUNDED = {"problem": {"kind": "nonconvex", "dimension": 6}, "noise": {"kind": "minibatch"}}
 TABLES = {
     "sgd": {"algorithm.density": 0.0},
     "sgdm": {"algorithm.density": 1.0},
@@ -82,6 +83,11 @@ TABLES = {
     "hybrid": {"algorithm.state_free": "signsgd"},
     "hybrid held": {"algorithm.state_free": "signsgd", "algorithm.subspace": "blocks"},
     "none": {"algorithm.state_free": "none"},
+    "adam": BOUNDED | {"algorithm.state_full": "adamw", "algorithm.density": 1.0},
+    "default": BOUNDED | {"algorithm.state_full": "adamw", "algorithm.state_free": "signsgd"},
+    "adam beside sgd": BOUNDED | {"algorithm.state_full": {"rule": "adamw", "betas": [0.0, 0.9]}},
+    "lion": {"algorithm.state_full": "lion", "algorithm.state_free": "signsgd"},
+    "adagrad": BOUNDED | {"algorithm.state_full": "adagrad", "algorithm.density": 1.0},
     "silent": {"noise": {"kind": "none"}, "algorithm.set": [0, 3, 4]},
     "svd": {"algorithm.subspace": "svd", "algorithm.update_gap": 1, "problem": {"kind": "matrix", "rows": 3, "columns": 4}},
 }

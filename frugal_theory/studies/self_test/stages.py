@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from frugal_theory.algorithm.step import init, step
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import parse
 from frugal_theory.evidence.exact.expectations import METRICS, exact, expectations, has_expectation
+from frugal_theory.metrics import METRICS as REGISTERED
+from frugal_theory.metrics import Metric
 from frugal_theory.verdicts.claims import Claims
 
 __all__ = ["ENGINE", "STAGES", "Stage", "build"]
@@ -27,6 +31,28 @@ COORDINATES = 8
 
 SIGNED = 2
 """… and how many more the hybrid has, off its set: few, so that the noise on the set weighs."""
+
+_ADAPTIVE = """
+name = "self-test"
+[algorithm]
+learning_rate = {alpha}
+density = {density}
+update_gap = {gap}
+subspace = "{subspace}"
+state_free = "{free}"
+{more}
+[problem]
+kind = "nonconvex"
+dimension = 8
+samples = 40
+[noise]
+kind = "none"
+[simulation]
+steps = {steps}
+trials = {trials}
+max_trials = {max_trials}
+"""
+"""Bounded gradients, which a quadratic has not: robust regression, where nothing is random."""
 
 _COMMON = """
 name = "self-test"
@@ -72,6 +98,7 @@ class Stage:
     problem: str = ""
     trials: int = 512
     expected: Callable[[Claims], Mapping[str, Array]] | None = None
+    template: str = _COMMON
 
     def expectation(self, claims: Claims) -> Mapping[str, Array]:
         """The running average of E of every metric that the exact engine has, or of those of ``expected``."""
@@ -95,7 +122,7 @@ def build(stage: Stage, budget: float, seed: int) -> Experiment:
         "trials": trials,
         "max_trials": 4 * trials,
     }
-    return parse(_COMMON.format(**table), f"self-test stage {stage.name!r}", {"seed": seed})
+    return parse(stage.template.format(**table), f"self-test stage {stage.name!r}", {"seed": seed})
 
 
 def _two_cycle(claims: Claims) -> Mapping[str, Array]:
@@ -112,9 +139,8 @@ def _sign_chain(claims: Claims) -> Mapping[str, Array]:
     up = ndtr(-x)
     chance = np.where(reach == 0, 1.0, 0.0)
     metrics = {"gradient_one_norm": np.abs(x)}
-    if "sign_norm" in claims.measures:
-        norm = claims.measures["sign_norm"]
-        metrics["sign_norm"] = norm({"x": np.repeat(x[:, None], COORDINATES, axis=1)}, {}, None, 0) / COORDINATES
+    for name, norm in claims.measures.items():
+        metrics[name] = norm({"x": np.repeat(x[:, None], COORDINATES, axis=1)}, {}, None, 0) / COORDINATES
     values: dict[str, list[float]] = {name: [] for name in metrics}
     for _ in range(setting.steps):
         for name, metric in metrics.items():
@@ -157,7 +183,29 @@ def _hybrid(claims: Claims) -> Mapping[str, Array]:
     return {name: metric.phi * inside + metric.scale * signs for name, metric in claims.measures.items()}  # type: ignore[attr-defined]
 
 
+def _only_path(claims: Claims) -> Mapping[str, Array]:
+    """Where nothing is random: the metrics along the path of :func:`~frugal_theory.algorithm.step.step`."""
+    instance, runs = claims.instance, claims.setting.runs
+    x = {name: value[None] for name, value in instance.start.items()}
+    state = init(np.zeros(1, dtype=np.int64))
+    needed = [*claims.metrics, *claims.measures]
+    metrics: dict[str, Metric] = {name: claims.measures.get(name) or REGISTERED[name] for name in needed}
+    values: dict[str, list[float]] = {name: [] for name in metrics}
+    for k in range(claims.setting.steps):
+        gradient = instance.problem.gradient(x)
+        x, state = step(claims.setting.algorithm, x, gradient, state, claims.setting.alpha)
+        for name, metric in metrics.items():
+            values[name].append(float(metric(gradient, state.parts, runs, k)[0]))
+    return {name: np.cumsum(found) / np.arange(1, claims.setting.steps + 1) for name, found in values.items()}
+
+
 _HYBRID_STEP = 0.0625
+
+
+def _adaptive(name: str, rule: str, keys: str, *, more: str = "", alpha: float = 0.02, **fields: Any) -> Stage:
+    table = f'state_full = {{ rule = "{rule}", {keys} }}\n{more}'
+    return Stage(name, alpha, 200, more=table, template=_ADAPTIVE, expected=_only_path, **fields)
+
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -196,6 +244,10 @@ STAGES: dict[str, Stage] = {
             sigma=(1.0,) * COORDINATES + (0.0,) * SIGNED,
             expected=_hybrid,
         ),
+        _adaptive("Lion without noise", "lion", "betas = [0.5, 0.5]", density=1.0),
+        _adaptive("Adagrad without noise", "adagrad", "eps = 1e-3", density=1.0, alpha=0.2),
+        _adaptive("Adam without noise", "adamw", "betas = [0.0, 0.9]", density=1.0),
+        _adaptive("Adam on a set without noise", "adamw", "betas = [0.0, 0.9]", more="set = [0, 1, 2, 3]\n", free="signsgd"),
     )
 }
 

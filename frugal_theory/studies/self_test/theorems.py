@@ -91,6 +91,12 @@ TIGHT: tuple[tuple[str, str], ...] = (
     ("hybrid", "hybrid_symmetric"),
     ("SGDM without noise", "eigen_aligned"),
     ("svd of the gradient", "svd_selection"),
+    ("signSGD with noise", "signsgd_medians"),
+    ("Lion without noise", "lion"),
+    ("Adagrad without noise", "adagrad"),
+    ("Adam without noise", "adam"),
+    ("Adam without noise", "adam_hybrid"),
+    ("Adam on a set without noise", "adam_hybrid"),
 )
 """(stage, theorem): where the share of its bound that is really reached is known. 0.9 of that is false."""
 
