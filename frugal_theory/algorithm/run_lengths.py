@@ -99,10 +99,36 @@ class RunLengths:
                 return {name: np.where(member[name] > 0, 0.0, stay[name]) for name in stay}
         return stay
 
-    def noise(self, variance: Mapping[str, Array], steps: int) -> tuple[Array, Array]:
+    @property
+    def turned(self) -> bool:
+        """Whether the variance in the set depends on how the noise of coordinates is correlated: on a basis, unless it is
+        uniform and drawn anew at every step."""
+        mixed = any(np.any(_mixed(share)) for share in self.share.values())
+        return self.law in ("fixed", "turning") and mixed and not (self._uniform and self.algorithm.update_gap == 1)
+
+    @property
+    def _uniform(self) -> bool:
+        """Whether the projector's expectation is ρI, with nothing off its diagonal: of the bases here, the random one's is."""
+        return self.law == "turning" and not SUBSPACES.is_added(self.algorithm.subspace)
+
+    def reach(self, step: int, uncorrelated: bool = False) -> Arrays:
+        """The largest E tr(ΠΣ), as shares of the σ_j²: for every covariance Σ with those on its diagonal, at the 0-based step.
+
+        p_j for coordinates that are in the set or not. On a basis that is tr(ΠΣ) = Σ Π_jjΣ_jj if Σ is diagonal (the noise is
+        ``uncorrelated``), and anything from 0 to Σσ_j² if not: of a coordinate that the basis mixes with others all of σ_j².
+        On the first step of a period x is independent of a basis that is drawn then, and E tr(ΠΣ) = tr(E Π EΣ) = ρσ².
+        """
+        gap = self.algorithm.update_gap
+        share = self.probability(step // gap)
+        if uncorrelated or self.law not in ("fixed", "turning") or (self._uniform and step % gap == 0):
+            return share
+        return {name: np.where(_mixed(p), 1.0, p) for name, p in share.items()}
+
+    def noise(self, variance: Mapping[str, Array], steps: int, uncorrelated: bool = False) -> tuple[Array, Array]:
         """E Σ_j (W_jᵏ)²σ_j² over all coordinates and over those in the set, for k = 1 … steps; shape (steps,) each.
 
-        Off the set W is the state-free rule's ``lr_scale`` (0 for the rule "none").
+        Off the set W is the state-free rule's ``lr_scale`` (0 for the rule "none"). On a basis these are E tr(WΣW) and
+        E tr(WΠΣΠW), or the largest that they may be if the noise is not known to be ``uncorrelated`` (:meth:`reach`).
         """
         gap = self.algorithm.update_gap
         everything, inside = np.empty(steps), np.empty(steps)
@@ -111,18 +137,21 @@ class RunLengths:
         for k in range(steps):
             where = 0 if self.law == "fixed" else k % gap if periodic else k
             if where not in known:
-                known[where] = self._noise_at(variance, k)
+                known[where] = self._noise_at(variance, k, uncorrelated)
             everything[k], inside[k] = known[where]
         return everything, inside
 
-    def _noise_at(self, variance: Mapping[str, Array], step: int) -> tuple[float, float]:
+    def _noise_at(self, variance: Mapping[str, Array], step: int, uncorrelated: bool) -> tuple[float, float]:
         once, twice, share = self.leak(step), self.leak(step, 2), self.probability(step // self.algorithm.update_gap)
-        inside = outside = 0.0
+        reach, free = self.reach(step, uncorrelated), self.off_set_weight**2
+        everything = inside = 0.0
         for name, sigma2 in variance.items():
             squared_weight = 1 - 2 * once[name] + twice[name]
-            inside += float(np.sum(share[name] * squared_weight * sigma2))
-            outside += float(np.sum((1 - share[name]) * self.off_set_weight**2 * sigma2))
-        return inside + outside, inside
+            known = share[name] * squared_weight + (1 - share[name]) * free
+            largest = np.where(reach[name] == share[name], known, np.maximum(squared_weight, free))
+            inside += float(np.sum(reach[name] * squared_weight * sigma2))
+            everything += float(np.sum(largest * sigma2))
+        return everything, inside
 
     @property
     def off_set_weight(self) -> float:
@@ -204,6 +233,12 @@ def _against_units(units: Drawn | Scheduled, key: int, shape: tuple[int, ...], d
         worst = np.unravel_index(int(np.argmax(beyond)), shape)
         return f"declares the share {share[worst]:.4g} of a coordinate that {frequency[worst]:.4g} of its draws have"
     return None
+
+
+def _mixed(share: Array) -> NDArray[np.bool_]:
+    """The coordinates that a basis mixes with others: neither in it nor orthogonal to it."""
+    result: NDArray[np.bool_] = (share > 0) & (share < 1)
+    return result
 
 
 def _checked_share(kind: str, share: ArrayLike, shape: tuple[int, ...]) -> Array:

@@ -23,7 +23,8 @@ __all__ = ["LEVEL", "PREMISES", "add_premise", "check_noise_premises", "check_pr
 Known = MutableMapping[bytes, dict[str, Premise]]
 
 LEVEL = 1e-3
-"""Probability that any premise of an experiment that meets all of them is refused: P3, P4 and P5 have a third each."""
+"""Probability that any premise of an experiment that meets all of them is refused: each one that is tested by statistics has
+an equal share (:data:`~frugal_theory.premises.grounds.STATISTICAL`)."""
 
 PREMISES: Registry[PremiseTest] = Registry(
     "premise",
@@ -35,6 +36,7 @@ PREMISES: Registry[PremiseTest] = Registry(
         "P4": "frugal_theory.premises.bounded_variance:BOUNDED_VARIANCE",
         "P5": "frugal_theory.premises.independent:INDEPENDENT",
         "P6": "frugal_theory.premises.oblivious:OBLIVIOUS",
+        "uncorrelated": "frugal_theory.premises.uncorrelated:UNCORRELATED",
     },
 )
 """By name, in the order in which they are checked and shown."""

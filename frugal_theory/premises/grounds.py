@@ -13,7 +13,10 @@ from frugal_theory.premises.moments import Finding
 from frugal_theory.premises.premise import Premise
 from frugal_theory.premises.search import Search, search
 
-__all__ = ["Grounds", "PremiseTest", "worst"]
+__all__ = ["STATISTICAL", "Grounds", "PremiseTest", "worst"]
+
+STATISTICAL = ("P3", "P4", "P5", "uncorrelated", "symmetric", "tail")
+"""The premises that a true noise is refused by chance; the others are refused by what can be evaluated again."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,8 @@ class Grounds:
 
     @property
     def share(self) -> float:
-        """The level of each of P3, P4 and P5, which have a third of the family's."""
-        return self.level / 3
+        """The level of each premise that is tested by statistics."""
+        return self.level / len(STATISTICAL)
 
     @property
     def noise(self) -> str:

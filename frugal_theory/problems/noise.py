@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +13,35 @@ from frugal_theory import config
 from frugal_theory.config.registry import Kind
 from frugal_theory.problems.problem import FiniteSum, Problem
 
-__all__ = ["Gaussian", "Minibatch", "NoNoise", "StudentT", "has_mean_zero", "no_sixth_moment"]
+__all__ = ["FourthMoments", "Gaussian", "Minibatch", "NoNoise", "StudentT", "has_mean_zero", "no_sixth_moment"]
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
+
+
+class FourthMoments(NamedTuple):
+    """Upper bounds over all x in terms of the declared variances: ``whole`` of E‖ξ‖⁴/σ⁴, ``coordinate`` of every E ξ_j⁴/σ_j⁴.
+
+    Inf where there is none. The first is at most the second, whatever the coordinates have to do with each other (Minkowski).
+    """
+
+    whole: float
+    coordinate: float
 
 
 class NoNoise:
     """The gradient itself: σ_j = 0."""
 
     symmetric_unimodal = True
+    uncorrelated = True
 
     def variance(self, problem: Problem) -> Arrays:
         """Zeros."""
         return {name: np.zeros(shape) for name, shape in problem.shapes.items()}
+
+    def kurtosis(self, problem: Problem) -> FourthMoments:  # noqa: ARG002
+        """0."""
+        return FourthMoments(0.0, 0.0)
 
     def sample(
         self,
@@ -46,6 +61,7 @@ class Gaussian:
     """
 
     symmetric_unimodal = True
+    uncorrelated = True
 
     def __init__(self, sigma: float | Sequence[float]) -> None:
         self.sigma = _scale(sigma)
@@ -53,6 +69,10 @@ class Gaussian:
     def variance(self, problem: Problem) -> Arrays:
         """σ_j²."""
         return {name: scale**2 for name, scale in _by_parameter(self.sigma, problem).items()}
+
+    def kurtosis(self, problem: Problem) -> FourthMoments:
+        """3 by coordinate."""
+        return _independent(3.0, self.variance(problem))
 
     def sample(
         self,
@@ -74,6 +94,7 @@ class StudentT:
     """
 
     symmetric_unimodal = True
+    uncorrelated = True
 
     def __init__(self, degrees_of_freedom: float, sigma: float | Sequence[float]) -> None:
         if not degrees_of_freedom > 0:
@@ -87,6 +108,11 @@ class StudentT:
         factor = nu / (nu - 2) if nu > 2 else math.inf
         scales = _by_parameter(self.sigma, problem)
         return {name: np.where(scale > 0, factor, 0.0) * np.where(scale > 0, scale, 1.0) ** 2 for name, scale in scales.items()}
+
+    def kurtosis(self, problem: Problem) -> FourthMoments:
+        """3 + 6/(ν − 4) by coordinate; infinite up to ν = 4."""
+        nu = self.degrees_of_freedom
+        return _independent(3 + 6 / (nu - 4) if nu > 4 else math.inf, self.variance(problem))
 
     def sample(
         self,
@@ -116,6 +142,26 @@ class Minibatch:
         """The problem's bound of the variance of ∂_j f_i over all x, divided by b. Raises ValueError without samples."""
         return {name: bound / self.batch_size for name, bound in _finite_sum(problem).sample_variance().items()}
 
+    def kurtosis(self, problem: Problem) -> FourthMoments | None:
+        """From the range of a sample's gradient, ``problem.sample_range()``; None if the problem does not have one.
+
+        With X_i = ∇f_i − ∇f at a drawn sample, ‖X_i‖ ≤ R and E‖X_i‖² ≤ s²: E‖Σ X_i‖⁴ ≤ bR²s² + 3b(b−1)s⁴, so with σ² = s²/b
+        E‖ξ‖⁴/σ⁴ ≤ (R²/s² + 3(b−1))/b. The same by coordinate.
+        """
+        if not hasattr(problem, "sample_range"):
+            return None
+        variance = _finite_sum(problem).sample_variance()
+        by_coordinate, whole = problem.sample_range()
+        flat = np.concatenate([np.ravel(variance[name]) for name in problem.shapes])
+        reach = np.concatenate([np.ravel(by_coordinate[name]) for name in problem.shapes])
+        b, total = self.batch_size, float(flat.sum())
+        if total == 0:
+            return FourthMoments(0.0, 0.0)
+        coordinate = float(np.max(reach[flat > 0] ** 2 / flat[flat > 0]))
+        reached = min(whole**2, float(np.sum(reach**2)))
+        found = FourthMoments(*((ratio + 3 * (b - 1)) / b for ratio in (reached / total, coordinate)))
+        return FourthMoments(min(found), found.coordinate)
+
     def sample(
         self, rng: np.random.Generator, problem: Problem, x: Mapping[str, Array], gradient: Mapping[str, Array]
     ) -> Arrays:
@@ -139,6 +185,17 @@ def no_sixth_moment(noise: object) -> bool:
     ``degrees_of_freedom``.
     """
     return bool(getattr(noise, "degrees_of_freedom", math.inf) <= 6)
+
+
+def _independent(kurtosis: float, variance: Arrays) -> FourthMoments:
+    """Of independent coordinates: E‖ξ‖⁴ = σ⁴ + Σ(κ − 1)σ_j⁴."""
+    flat = np.concatenate([np.ravel(value) for value in variance.values()])
+    total = float(flat.sum())
+    if total == 0:
+        return FourthMoments(0.0, 0.0)
+    if not math.isfinite(kurtosis):
+        return FourthMoments(math.inf, math.inf)
+    return FourthMoments(1 + (kurtosis - 1) * float(np.sum((flat / total) ** 2)), kurtosis)
 
 
 def _scale(sigma: float | Sequence[float]) -> Array:

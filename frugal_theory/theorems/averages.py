@@ -39,10 +39,13 @@ def off_set(setting: Setting, values: dict[str, Array]) -> Array:
 
 
 def on_set(setting: Setting, at: Callable[[RunLengths, int], dict[str, Array]], values: dict[str, Array]) -> Array:
-    """avg E Σ_{j∈J_k} w_jᵏ v_j, with w = ``at(runs, step)`` at the 0-based step, given j in the set; shape (steps,)."""
-    runs, gap = known_law(setting), setting.algorithm.update_gap
+    """avg E Σ_{j∈J_k} w_jᵏ v_j, with w = ``at(runs, step)`` at the 0-based step, given j in the set; shape (steps,).
+
+    v are variances: on a basis with correlated noise it is the largest that E tr(wΠΣ) may be.
+    """
+    runs = known_law(setting)
     found = np.empty(setting.steps)
     for k in range(setting.steps):
-        share, weight = runs.probability(k // gap), at(runs, k)
+        share, weight = runs.reach(k, setting.uncorrelated), at(runs, k)
         found[k] = sum(float(np.sum(share[name] * weight[name] * v)) for name, v in values.items())
     return running(found)

@@ -14,7 +14,8 @@ class FixedSet(RunLength):
         avg E‖gᵏ‖² ≤ [ Δ/(Kα) + (Lα/2)( σ² + (√2 β/(1+β)) Σ_{j∈J} σ_j² ) ] / (1 − Lα(1/2 + √2 β/(1−β)))
 
     No factor 1/(1−β) multiplies the noise. J is any fixed set of coordinates or of orthogonal directions (subspace
-    "eigen"). J = ∅ is SGD, J = [d] is SGDM.
+    "eigen"). There Σ_{j∈J}σ_j² is tr(ΠΣ): Σ_j Π_jj σ_j² if noise coordinates are uncorrelated, and at most σ² whatever
+    they are. J = ∅ is SGD, J = [d] is SGDM.
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("fixed_set", (1.0, 0.5), set=[0], subspace="coordinates")
@@ -29,7 +30,7 @@ class FixedSet(RunLength):
         "avg E‖gᵏ‖² ≤ [Δ/(Kα) + (Lα/2)(σ² + √2β/(1+β) Σ_{j∈J}σ_j²)] / (1 − Lα(1/2 + √2β/(1−β)))"
         "   for J_k = J, Lα(1/2 + √2β/(1−β)) < 1"
     )
-    premises = "P1–P5 (the selection is fixed)"
+    premises = "P1–P5 (the selection is fixed); on a basis uncorrelated noise coordinates, or else σ² for tr(ΠΣ)"
     metric = "squared_gradient_norm"
 
     def covers(self, setting: Setting) -> str | None:

@@ -32,6 +32,7 @@ class IndependentSampling(RunLength):
         "avg E‖gᵏ‖² ≤ [Δ/(Kα) + (Lα/2)(ΣE W²σ² + √2β/(1+β) pΣE W²σ²)] / (ω_p(1 − Lα(1/2 + √2β/(1−β))))"
         "   for T = 1, ω_p = 1 − pβ(1−p)/(1−pβ)"
     )
+    premises = "P1–P6"
     metric = "squared_gradient_norm"
 
     def covers(self, setting: Setting) -> str | None:

@@ -13,7 +13,11 @@ class OrthogonalSubspaces(RunLength):
 
         avg E⟨gᵏ, Wᵏgᵏ⟩ ≤ [ Δ/(Kα) + (Lασ²/2)( 1 − ρ + ρ(1 + √2 β/(1+β)) avg (1 − β^r)² ) ] / (1 − Lα(1/2 + √2 β/(1−β)))
 
-    because E tr(WΣW) = σ²(1 − ρ) + ρσ²(1 − β^r)² for a projector with E Π = ρI. r runs T, T−1 … 1 in every period.
+    because E tr(WΣW) = σ²(1 − ρ) + ρσ²(1 − β^r)² for a projector with E Π = ρI and noise whose coordinates are uncorrelated
+    at every x, or for T = 1. r runs T, T−1 … 1 in every period. Noise that is correlated may lie in the basis, once x
+    has followed the basis: E tr(ΠΣ) = ρσ² on the first step of a period, and up to σ² on all others::
+
+        avg E⟨gᵏ, Wᵏgᵏ⟩ ≤ [ Δ/(Kα) + (Lασ²/2)( 1 + (√2 β/(1+β)) avg (1 − β^r)² ) ] / (1 − Lα(1/2 + √2 β/(1−β)))     (s = 1)
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("orthogonal_subspaces", (1.0, 0.5), density=0.5, update_gap=1, subspace="random")
@@ -26,7 +30,7 @@ class OrthogonalSubspaces(RunLength):
     label = "random basis"
     statement = (
         "avg E⟨gᵏ, Wᵏgᵏ⟩ ≤ [Δ/(Kα) + (Lασ²/2)(1 − ρ + ρ(1 + √2β/(1+β)) avg (1 − β^r)²)] / (1 − Lα(1/2 + √2β/(1−β)))"
-        "   for W = I − β^rΠ, r = T … 1"
+        "   for W = I − β^rΠ, r = T … 1; T = 1 or uncorrelated noise coordinates, else 1 + √2β/(1+β) avg (1 − β^r)²"
     )
 
     def covers(self, setting: Setting) -> str | None:

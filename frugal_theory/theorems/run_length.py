@@ -7,7 +7,7 @@ import numpy as np
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.theorem import off_the_family
 
-__all__ = ["RunLength"]
+__all__ = ["RunLength", "largest_weight"]
 
 
 class RunLength:
@@ -20,7 +20,9 @@ class RunLength:
                         / (1 − Lα(1/2 + √2 β/(1−β)))
 
     The proof needs W² ≤ W only, hence any 0 ≤ s ≤ 1. Averaged over the selection's own randomness, which is
-    independent of the noise (P6). If the set is always empty the β terms vanish and this is the SGD bound. Upper
+    independent of the noise (P6). If the set is always empty the β terms vanish, W² = sW, and with the divisor 1 − Lαs/2
+    this is the SGD bound of the step αs. On a basis the sums are E tr(WΣW) and E tr(WΠΣΠW), Σ the covariance of the noise:
+    that of uncorrelated coordinates if they are known to be so (a premise then), else the largest that it may be. Upper
     bound; measured tightness in stationarity on λ = L between 0.37 and 1.
 
     >>> from frugal_theory.testing import measured_and_bound
@@ -37,6 +39,7 @@ class RunLength:
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + √2β/(1+β) avg Σ_J W²σ²)] / (1 − Lα(1/2 + √2β/(1−β)))"
         "   for Lα(1/2 + √2β/(1−β)) < 1, W = 1 − β^r"
     )
+    premises = "P1–P6; on a basis uncorrelated noise coordinates, or else σ² for tr(ΠΣ)"
     explicit = True
     metric = "weighted_squared_gradient_norm"
 
@@ -45,25 +48,33 @@ class RunLength:
         free = setting.algorithm.state_free
         if free.rule == "sgd" and free.lr_scale > 1:
             return f"the state-free lr_scale is {free.lr_scale:g}, and the proof needs at most 1"
+        if setting.runs is not None and setting.runs.empty and setting.runs.off_set_weight == 0:
+            return "nothing is ever updated: the momentum set is empty, and nothing moves off it"
         return off_the_family(setting)
 
+    def needs(self, setting: Setting) -> tuple[str, ...]:
+        """Uncorrelated noise, where the bound makes use of it."""
+        used = setting.uncorrelated and setting.runs is not None and setting.runs.turned and setting.total_variance > 0
+        return ("uncorrelated",) if used else ()
+
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
-        """1/(L(1/2 + √2 β/(1−β))), itself not admitted."""
-        return 1 / (setting.smoothness * _momentum_factor(setting.beta)), False
+        """1/(L(1/2 + √2 β/(1−β))), itself not admitted; 2/(Ls) if the set is always empty."""
+        return 1 / (setting.smoothness * _momentum_factor(setting)), False
 
     def bound(self, setting: Setting) -> Array:
         """The right-hand side, shape (steps,)."""
-        if setting.runs is None:
-            raise ValueError("the run-length theorem needs an oblivious selection")
         alpha, beta, smoothness = setting.alpha, setting.beta, setting.smoothness
-        everything, on_set = (
-            np.cumsum(noise) / setting.horizons for noise in setting.runs.noise(setting.variance, setting.steps)
-        )
+        everything, on_set = (np.cumsum(noise) / setting.horizons for noise in setting.weighted_noise)
         transient = setting.gap / (setting.horizons * alpha)
         noise = (smoothness * alpha / 2) * (everything + np.sqrt(2) * beta / (1 + beta) * on_set)
-        return (transient + noise) / (1 - smoothness * alpha * _momentum_factor(beta))
+        return (transient + noise) / (1 - smoothness * alpha * _momentum_factor(setting))
 
 
-def _momentum_factor(beta: float) -> float:
-    """1/2 + √2 β/(1−β)."""
-    return float(0.5 + np.sqrt(2) * beta / (1 - beta))
+def largest_weight(setting: Setting) -> float:
+    """max W, so that W² ≤ W max W: 1, or what of the gradient is applied off the set if nothing is ever in it."""
+    return setting.runs.off_set_weight if setting.runs is not None and setting.runs.empty else 1.0
+
+
+def _momentum_factor(setting: Setting) -> float:
+    """max W/2 + √2 β/(1−β)."""
+    return float(largest_weight(setting) / 2 + np.sqrt(2) * setting.beta / (1 - setting.beta))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from frugal_theory.theorems.averages import known_law, running
-from frugal_theory.theorems.run_length import RunLength
+from frugal_theory.theorems.run_length import RunLength, largest_weight
 from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["RunLengthByCoordinate"]
@@ -42,9 +42,9 @@ class RunLengthByCoordinate(RunLength):
         return super().covers(setting)
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
-        """2(1−β)/(L_max(1+β)), itself not admitted."""
+        """2(1−β)/(L_max(1+β)), itself not admitted; 2/(L_max s) if the set is always empty."""
         largest = max(float(np.max(diagonal)) for diagonal in setting.coordinate_smoothness.values())
-        return 2 * (1 - setting.beta) / (largest * (1 + setting.beta)), False
+        return 2 * (1 - setting.beta) / (largest * largest_weight(setting) * (1 + setting.beta)), False
 
     def bound(self, setting: Setting) -> Array:
         """The right-hand side, shape (steps,)."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from frugal_theory.theorems.averages import known_law, running
-from frugal_theory.theorems.run_length import RunLength
+from frugal_theory.theorems.averages import running
+from frugal_theory.theorems.run_length import RunLength, largest_weight
 from frugal_theory.theorems.setting import Array, Setting
 
 __all__ = ["RunLengthSharp", "smallest_bound"]
@@ -37,17 +37,20 @@ class RunLengthSharp(RunLength):
     )
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
-        """2(1−β)/(L(1+β)), itself not admitted."""
+        """2(1−β)/(L(1+β)), itself not admitted; 2/(Ls) if the set is always empty."""
+        if setting.runs is not None and setting.runs.empty:
+            return super().largest_step(setting)
         return 2 * (1 - setting.beta) / (setting.smoothness * (1 + setting.beta)), False
 
     def bound(self, setting: Setting) -> Array:
         """The right-hand side, shape (steps,)."""
         alpha, beta, smoothness = setting.alpha, setting.beta, setting.smoothness
-        everything, on_set = (running(noise) for noise in known_law(setting).noise(setting.variance, setting.steps))
+        everything, on_set = (running(noise) for noise in setting.weighted_noise)
         plain = setting.gap / (setting.horizons * alpha) + smoothness * alpha / 2 * everything
         lag = (smoothness * alpha * beta / (1 - beta)) ** 2
         noise = (1 - beta) ** 2 / (1 - decay(beta, GAINS))
-        return smallest_bound(plain, lag / 2 * noise[:, None] * on_set, lag * GAINS[:, None], 1 - smoothness * alpha / 2)
+        room = 1 - smoothness * alpha * largest_weight(setting) / 2
+        return smallest_bound(plain, lag / 2 * noise[:, None] * on_set, lag * GAINS[:, None], room)
 
 
 def decay(beta: float, gain: Array) -> Array:

@@ -163,6 +163,21 @@ class Setting:
         return self.constants.symmetric_unimodal
 
     @property
+    def uncorrelated(self) -> bool:
+        """Whether the noise of any two coordinates is known to be uncorrelated."""
+        return self.constants.uncorrelated
+
+    @property
+    def weighted_noise(self) -> tuple[Array, Array]:
+        """E tr(WΣW) over everything and over the set, W the weights of the run-length theorem; shape (steps,) each.
+
+        Raises ValueError if the selection is not oblivious.
+        """
+        if self.runs is None:
+            raise ValueError("this bound needs an oblivious selection")
+        return self.runs.noise(self.variance, self.steps, self.uncorrelated)
+
+    @property
     def horizons(self) -> Array:
         """K = 1 … steps, as floats."""
         return np.arange(1, self.steps + 1, dtype=float)

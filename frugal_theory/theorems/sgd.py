@@ -30,13 +30,12 @@ class Sgd:
     def covers(self, setting: Setting) -> str | None:
         """SGD: an empty momentum set and the state-free rule sgd, or momentum with β = 0."""
         if setting.is_sgd:
-            return None
+            return None if setting.sgd_scale > 0 else "nothing is ever updated: the state-free lr_scale is 0"
         return f"the algorithm is not SGD (state-full {setting.algorithm.state_full.rule} on {named_set(setting)})"
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
         """2/L, itself not admitted. A state-free ``lr_scale`` s makes the step αs."""
-        scale = setting.sgd_scale
-        return (2 / (setting.smoothness * scale) if scale > 0 else float("inf")), False
+        return 2 / (setting.smoothness * setting.sgd_scale), False
 
     def bound(self, setting: Setting) -> Array:
         """The right-hand side, shape (steps,)."""

@@ -61,7 +61,7 @@ class ShortRuns(RunLength):
         """The right-hand side, shape (steps,)."""
         alpha, beta, smoothness = setting.alpha, setting.beta, setting.smoothness
         runs = known_law(setting)
-        everything = running(runs.noise(setting.variance, setting.steps)[0])
+        everything = running(setting.weighted_noise[0])
         young = on_set(setting, _squared_weight_by_age, dict(setting.variance))
         plain = setting.gap / (setting.horizons * alpha) + smoothness * alpha / 2 * everything
         lag = (smoothness * alpha * beta / (1 - beta)) ** 2
