@@ -87,6 +87,17 @@ class Logistic:
         """
         return self.partition.split(largest_variance(-self.signed_features))
 
+    def sample_range(self) -> tuple[Arrays, float]:
+        """Bounds, over all x and i, of |∂_j f_i(x) − ∂_j f(x)| by coordinate, and of ‖∇f_i(x) − ∇f(x)‖.
+
+        −s_i z_ij lies between 0 and −z_ij, and its mean over i between the means of those of either sign.
+        """
+        ends = -self.signed_features
+        below, above = np.minimum(ends, 0.0), np.maximum(ends, 0.0)
+        reach = np.maximum(above.max(axis=0) - below.mean(axis=0), above.mean(axis=0) - below.min(axis=0))
+        lengths = np.linalg.norm(ends, axis=1)
+        return self.partition.split(reach), float(lengths.max() + lengths.mean())
+
     def _value(self, vector: Array) -> Array:
         losses = log_one_plus_exp(-(vector @ self.signed_features.T))
         return np.asarray(losses.mean(axis=-1) + self.l2 / 2 * (vector * vector).sum(axis=-1))

@@ -85,6 +85,13 @@ class Nonconvex:
         """
         return self.partition.split(LARGEST_SLOPE**2 * (self.features**2).mean(axis=0))
 
+    def sample_range(self) -> tuple[Arrays, float]:
+        """Bounds, over all x and i, of |∂_j f_i(x) − ∂_j f(x)| by coordinate, and of ‖∇f_i(x) − ∇f(x)‖: each is at most the
+        largest |φ'| times a_i, and so is the mean over i."""
+        size, lengths = np.abs(self.features), np.linalg.norm(self.features, axis=1)
+        reach = LARGEST_SLOPE * (size.max(axis=0) + size.mean(axis=0))
+        return self.partition.split(reach), float(LARGEST_SLOPE * (lengths.max() + lengths.mean()))
+
     def _residual(self, vector: Array) -> Array:
         return vector @ self.features.T - self.targets
 
