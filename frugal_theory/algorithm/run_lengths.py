@@ -87,6 +87,8 @@ class RunLengths:
 
     def _scheduled(self, period: int, decay: float) -> Arrays:
         """decay^n, n the number of following periods in which each unit stays: 0 if it stays for good."""
+        round_ = _round(self.algorithm, self.shapes)
+        last = math.inf if round_ is None else period + round_  # what stays for a whole round always does
         stay = {name: np.ones_like(share) for name, share in self.share.items()}
         member = _members(self.algorithm, self.shapes, period)
         factor = 1.0
@@ -95,7 +97,7 @@ class RunLengths:
             following = _members(self.algorithm, self.shapes, period)
             member = {name: m * following[name] for name, m in member.items()}
             stay = {name: np.where(member[name] > 0, factor, stay[name]) for name in stay}
-            if factor < NEGLIGIBLE:
+            if factor < NEGLIGIBLE or period >= last:
                 return {name: np.where(member[name] > 0, 0.0, stay[name]) for name in stay}
         return stay
 
@@ -161,10 +163,17 @@ class RunLengths:
 
 def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None = None) -> RunLengths | None:
     """The law of the algorithm's momentum set; None if it depends on the noise (svd of the stochastic gradient), or if
-    it is unknown (an added subspace that does not declare its share)."""
+    it is unknown (an added subspace that does not declare its share). A draw that leaves nothing open is fixed."""
+    runs = _law(algorithm, shapes, bases)
+    if runs is None or runs.law == "scheduled" or any(np.any((share > 0) & (share < 1)) for share in runs.share.values()):
+        return runs
+    return RunLengths(algorithm, shapes, "fixed", runs.share)
+
+
+def _law(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None) -> RunLengths | None:
     kind, density = algorithm.subspace, algorithm.density
     subspace: Any = unit_subspace(algorithm) or blocks_of(algorithm.subspace, algorithm.order) or SUBSPACES[kind]
-    if algorithm.set is not None or density in (0.0, 1.0):
+    if algorithm.set is not None or density in (0.0, 1.0) or _round(algorithm, shapes) == 1:
         return RunLengths(algorithm, shapes, "fixed", _members(algorithm, shapes, 0))
     if isinstance(subspace, Scheduled) or (isinstance(subspace, Blocks) and subspace.scheduled):
         return RunLengths(algorithm, shapes, "scheduled", _members(algorithm, shapes, 0))
@@ -233,6 +242,18 @@ def _against_units(units: Drawn | Scheduled, key: int, shape: tuple[int, ...], d
         worst = np.unravel_index(int(np.argmax(beyond)), shape)
         return f"declares the share {share[worst]:.4g} of a coordinate that {frequency[worst]:.4g} of its draws have"
     return None
+
+
+def _round(algorithm: Algorithm, shapes: Shapes) -> int | None:
+    """Periods after which the schedule of the built-in blocks begins again: 1 if their set never changes. None for others."""
+    scheduled = algorithm.subspace == "blocks" and algorithm.order != "random" and algorithm.set is None
+    if not scheduled or SUBSPACES.is_added(algorithm.subspace):
+        return None
+    total = sum(math.prod(shape) for shape in shapes.values())
+    window = budget(algorithm.density, total)
+    if window in (0, total) or len(shapes) == 1:
+        return 1
+    return 2 * -(-total // window) if algorithm.order == "mirror" else total // math.gcd(window, total)
 
 
 def _mixed(share: Array) -> NDArray[np.bool_]:

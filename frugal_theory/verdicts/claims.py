@@ -9,7 +9,7 @@ from frugal_theory.config import Experiment
 from frugal_theory.config.cells import Cell, cells
 from frugal_theory.instance import Instance, instance_of
 from frugal_theory.metrics import Metric
-from frugal_theory.premises import PREMISES, check_premises
+from frugal_theory.premises import LEVEL, PREMISES, check_premises
 from frugal_theory.premises.premise import Premise
 from frugal_theory.theorems import Setting, Theorem
 from frugal_theory.theorems.resolve import theorems_of
@@ -75,9 +75,12 @@ def claims_of(experiment: Experiment, theorems: Sequence[Theorem] | None = None)
     """The claims on every cell of the experiment; nothing is simulated yet. ``theorems`` replaces those that the file names."""
     chosen = theorems_of(experiment) if theorems is None else tuple(theorems)
     tested: dict[bytes, dict[str, Premise]] = {}
-    ready = (instance_of(cell) for cell in cells(experiment))
+    ready = [instance_of(cell) for cell in cells(experiment)]
+    level = LEVEL / len(ready)  # of the premises of all cells together
     return [
-        Claims(instance, chosen, check_premises(instance, known=tested, further=_further(instance.setting, chosen)))
+        Claims(
+            instance, chosen, check_premises(instance, level=level, known=tested, further=_further(instance.setting, chosen))
+        )
         for instance in ready
     ]
 

@@ -98,6 +98,40 @@ def test_fixed_sets_leak_nothing():
         assert all(np.all(leak == 0) for leak in runs.leak(5).values())
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"subspace": "blocks", "order": "ascending"},
+        {"subspace": "blocks", "order": "mirror"},
+        {"subspace": "blocks", "order": "random"},
+        {"subspace": "coordinates", "sampling": "fixed_size"},
+        {"subspace": "random"},
+    ],
+)
+def test_a_window_that_is_everything_never_changes(keys):
+    """ρ = 0.9 of 2 coordinates is both of them; and the answer does not take longer the closer β is to 1."""
+    nearly = {"rule": "sgdm", "beta": 1 - 1e-12}
+    runs = run_lengths(algorithm(**keys, density=0.9, update_gap=2, state_full=nearly), {"x": (2,)})
+    assert runs.full
+    assert all(np.all(leak == 0) for leak in runs.leak(3).values())
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "mirror"])
+def test_a_block_that_never_leaves_is_recognised_after_one_round(order):
+    """Two blocks of 1 and 9, a window of 9: one of them may be in every window, and β^n would be followed for ever."""
+    chosen = algorithm(subspace="blocks", order=order, density=0.5, state_full={"rule": "sgdm", "beta": 1 - 1e-12})
+    shapes = {"small": (1,), "large": (9,)}
+    runs = run_lengths(chosen, shapes)
+    sets = [choose_parts(chosen, shapes, period, {}) for period in range(40)]
+    for name in shapes:
+        inside = [bool(np.all(parts[name].inside)) for parts in sets]
+        leak = np.min(runs.leak(0)[name])
+        if all(inside):
+            assert leak == 0
+        elif inside[0]:
+            assert leak > 0
+
+
 def test_a_turning_basis_loses_everything_at_the_end_of_its_period():
     runs = run_lengths(algorithm(subspace="random", update_gap=5), SHAPES)
     assert runs.law == "turning"
