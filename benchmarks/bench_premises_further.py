@@ -87,7 +87,7 @@ def said(coordinates: int = FEWER) -> dict[str, tuple[str, Any]]:
     pair = paired(noise, zeros, SHARE / 12).detectable
     lean = asymmetric(noise, zeros, SHARE / 6).detectable
     spread = directed(noise, zeros, SHARE / 12).detectable
-    equal = (spread - 1) / (DIMENSION - 1)
+    equal = 2 * (spread - 1) / (DIMENSION - 1)  # the direction must be found, too
     symmetric = {"symmetric_unimodal": True}
     return {
         f"a correlation of {pair:.3f} of one pair": (

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from frugal_theory.algorithm import choose_parts
-from frugal_theory.algorithm.run_lengths import run_lengths
+from frugal_theory.algorithm import run_lengths as run_lengths_module
+from frugal_theory.algorithm.kinds import Turned
+from frugal_theory.algorithm.run_lengths import contradiction, run_lengths
+from frugal_theory.algorithm.subspaces import RANDOM as UNIFORM
 from frugal_theory.config import Algorithm
 from tests.tolerances import ROUNDING, STANDARD_ERRORS
 
@@ -177,3 +180,25 @@ def test_noise_weights_of_a_schedule_are_summed_step_by_step():
             inside_sum += np.sum(((1 - lost) ** 2 * variance[name])[here])
             outside_sum += np.sum((0.5**2 * variance[name])[~here])
         np.testing.assert_allclose([everything[k], on_set[k]], [inside_sum + outside_sum, inside_sum], rtol=ROUNDING)
+
+
+def test_an_added_basis_is_held_against_the_share_that_it_declares(monkeypatch):
+    """A uniform basis, one that prefers the first coordinate, and one that is not orthonormal, each declaring rank/n."""
+
+    def leaning(key, gradient, side, rank):
+        columns = UNIFORM.columns(key, gradient, side, rank)
+        axis = np.zeros_like(columns)
+        axis[..., :rank, :] = np.eye(rank)
+        often = np.random.default_rng(0).random((*columns.shape[:-2], 1, 1)) < 0.1
+        return np.where(often, axis, columns)
+
+    kinds = {
+        "uniform": (UNIFORM.columns, None),
+        "leaning": (leaning, "declares the share"),
+        "long": (lambda *given: 2 * UNIFORM.columns(*given), "not orthonormal"),
+    }
+    for columns, expected in kinds.values():
+        monkeypatch.setattr(run_lengths_module.SUBSPACES, "is_added", lambda _: True)
+        monkeypatch.setitem(run_lengths_module.SUBSPACES._entries, "random", Turned(columns, UNIFORM.share))
+        said = contradiction(algorithm(subspace="random"), {"x": (8,)})
+        assert said is None if expected is None else expected in said
