@@ -16,12 +16,15 @@ from frugal_theory.config.load import parse
 from frugal_theory.instance import Instance, instance_of
 from frugal_theory.premises.check import LEVEL, PREMISES, check_noise_premises
 from frugal_theory.premises.draws import DRAWN_COORDINATES, draw, sizes
-from frugal_theory.premises.grounds import Grounds
+from frugal_theory.premises.grounds import STATISTICAL, Grounds
 from frugal_theory.premises.moments import dependence, excess_variance, nonzero_mean
 from frugal_theory.studies.study import Answer, Run
 
 COARSE = 0.05
 """A level at which false alarms of 1000 repetitions can be counted."""
+
+SHARE = LEVEL / len(STATISTICAL)
+"""The level of one premise."""
 
 DIMENSION = 20
 
@@ -130,9 +133,9 @@ def planted(coordinates: int = FEWER) -> dict[str, tuple[str, Any]]:
     steps, trials = sizes(DIMENSION, coordinates)
     noise, ones = np.random.default_rng(0).standard_normal((steps, trials, DIMENSION)), np.ones(DIMENSION)
     flat = noise.reshape(-1, DIMENSION)
-    bias = nonzero_mean(flat, ones, 0 * ones, LEVEL / 9).detectable
-    factor = excess_variance(flat, ones, 0 * ones, LEVEL / 27).detectable
-    correlation = dependence(noise, 0 * ones, LEVEL / 3).detectable
+    bias = nonzero_mean(flat, ones, 0 * ones, SHARE / 3).detectable
+    factor = excess_variance(flat, ones, 0 * ones, SHARE / 12).detectable
+    correlation = dependence(noise, 0 * ones, SHARE).detectable
 
     def autoregressive(fresh: Any, last: Any, step: int) -> Any:  # noqa: ARG001
         phi = first(correlation)

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from frugal_theory.algorithm.kinds import Blocks, Drawn, Known, Scheduled
+from frugal_theory.algorithm.kinds import Blocks, Drawn, Known, Scheduled, Turned
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.selection import budget, selection_key, trial_keys
-from frugal_theory.algorithm.subspaces import Basis, Mask, Shapes, blocks_of, choose_parts, members, unit_subspace
+from frugal_theory.algorithm.subspaces import Basis, Mask, Shapes, blocks_of, choose_parts, members, side, unit_subspace
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
 
@@ -32,6 +32,9 @@ NEGLIGIBLE = 1e-18
 
 DRAWN_COORDINATES, LEAST_DRAWS, MOST_DRAWS = 2**20, 256, 2**16
 """Draws that a declared share is held against: so many coordinates in all, but not fewer and not more draws."""
+
+ORTHONORMALITY = 1e-8
+"""How far QᵀQ may be from the identity, by entry, and a share that is certain from what is drawn."""
 
 TAIL = 30.0
 """A true share is contradicted with probability at most 2 exp(−30), about 10⁻¹³, by coordinate."""
@@ -87,6 +90,8 @@ class RunLengths:
 
     def _scheduled(self, period: int, decay: float) -> Arrays:
         """decay^n, n the number of following periods in which each unit stays: 0 if it stays for good."""
+        round_ = _round(self.algorithm, self.shapes)
+        last = math.inf if round_ is None else period + round_  # what stays for a whole round always does
         stay = {name: np.ones_like(share) for name, share in self.share.items()}
         member = _members(self.algorithm, self.shapes, period)
         factor = 1.0
@@ -95,7 +100,7 @@ class RunLengths:
             following = _members(self.algorithm, self.shapes, period)
             member = {name: m * following[name] for name, m in member.items()}
             stay = {name: np.where(member[name] > 0, factor, stay[name]) for name in stay}
-            if factor < NEGLIGIBLE:
+            if factor < NEGLIGIBLE or period >= last:
                 return {name: np.where(member[name] > 0, 0.0, stay[name]) for name in stay}
         return stay
 
@@ -161,10 +166,17 @@ class RunLengths:
 
 def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None = None) -> RunLengths | None:
     """The law of the algorithm's momentum set; None if it depends on the noise (svd of the stochastic gradient), or if
-    it is unknown (an added subspace that does not declare its share)."""
+    it is unknown (an added subspace that does not declare its share). A draw that leaves nothing open is fixed."""
+    runs = _law(algorithm, shapes, bases)
+    if runs is None or runs.law == "scheduled" or any(np.any((share > 0) & (share < 1)) for share in runs.share.values()):
+        return runs
+    return RunLengths(algorithm, shapes, "fixed", runs.share)
+
+
+def _law(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None) -> RunLengths | None:
     kind, density = algorithm.subspace, algorithm.density
     subspace: Any = unit_subspace(algorithm) or blocks_of(algorithm.subspace, algorithm.order) or SUBSPACES[kind]
-    if algorithm.set is not None or density in (0.0, 1.0):
+    if algorithm.set is not None or density in (0.0, 1.0) or _round(algorithm, shapes) == 1:
         return RunLengths(algorithm, shapes, "fixed", _members(algorithm, shapes, 0))
     if isinstance(subspace, Scheduled) or (isinstance(subspace, Blocks) and subspace.scheduled):
         return RunLengths(algorithm, shapes, "scheduled", _members(algorithm, shapes, 0))
@@ -194,18 +206,20 @@ def contradiction(algorithm: Algorithm, shapes: Shapes) -> str | None:
     """What draws say against the law that an added subspace declares, as the end of a sentence; None if nothing.
 
     The built-in subspaces are proven by the tests; one from outside is held against its own draws: the same arguments
-    must give the same set, trial 0 that of a single run, and the frequency of every coordinate must fit the share.
+    must give the same set, trial 0 that of a single run, and the frequency of every coordinate must fit the share. The
+    directions of a basis must be orthonormal, and the diagonal of the mean projector must fit.
     """
-    units = unit_subspace(algorithm)
-    if (
-        units is None
-        or not SUBSPACES.is_added(algorithm.subspace)
-        or algorithm.set is not None
-        or algorithm.density in (0.0, 1.0)
-    ):
+    units, turned = unit_subspace(algorithm), SUBSPACES[algorithm.subspace]
+    if not SUBSPACES.is_added(algorithm.subspace) or algorithm.set is not None or algorithm.density in (0.0, 1.0):
         return None
     for name, shape in shapes.items():
-        said = _against_units(units, selection_key(algorithm.seed or 0, name, 0), shape, algorithm.density)
+        key = selection_key(algorithm.seed or 0, name, 0)
+        if units is not None:
+            said = _against_units(units, key, shape, algorithm.density)
+        elif isinstance(turned, Turned):
+            said = _against_basis(turned, key, shape, algorithm.density)
+        else:
+            return None
         if said is not None:
             return f'subspace "{algorithm.subspace}" {said} (parameter {name})'
     return None
@@ -225,14 +239,46 @@ def _against_units(units: Drawn | Scheduled, key: int, shape: tuple[int, ...], d
     if units.share is None:
         return None
     share = np.broadcast_to(np.asarray(units.share(shape, density), dtype=float), shape)
-    frequency = drawn.mean(axis=0)
+    return _against_share(share, drawn.mean(axis=0), len(trials))
+
+
+def _against_basis(turned: Turned, key: int, shape: tuple[int, ...], density: float) -> str | None:
+    length = min(shape, default=1)
+    rank = budget(density, length)
+    if turned.share is None or rank == length or (turned.matrix and len(shape) < 2):
+        return None
+    trials = np.arange(min(MOST_DRAWS, max(LEAST_DRAWS, DRAWN_COORDINATES // (length * rank))))
+    zeros = np.zeros((len(trials), *shape))
+    columns = np.asarray(turned.columns(trial_keys(key, trials), zeros, side(shape), rank))
+    if columns.shape != (len(trials), length, rank):
+        return f"gives columns of shape {columns.shape}; {(len(trials), length, rank)} is allowed"
+    if not np.abs(np.swapaxes(columns, -1, -2) @ columns - np.eye(rank)).max() < ORTHONORMALITY:
+        return "gives directions that are not orthonormal"
+    share = np.broadcast_to(np.asarray(turned.share(length, rank), dtype=float), (length,))
+    return _against_share(share, np.mean(np.sum(columns**2, axis=-1), axis=0), len(trials))
+
+
+def _against_share(share: Array, frequency: Array, draws: int) -> str | None:
+    """Whether means over so many draws of numbers in [0, 1] are off the share that is declared for them."""
     certain = (share == 0) | (share == 1)
-    spread = np.sqrt(2 * share * (1 - share) * TAIL / len(trials)) + TAIL / (3 * len(trials))  # Bernstein's inequality
-    beyond = np.abs(frequency - share) - np.where(certain, 0.0, spread)
+    spread = np.sqrt(2 * share * (1 - share) * TAIL / draws) + TAIL / (3 * draws)  # Bernstein's inequality
+    beyond = np.abs(frequency - share) - np.where(certain, ORTHONORMALITY, spread)
     if np.any(beyond > 0):
-        worst = np.unravel_index(int(np.argmax(beyond)), shape)
+        worst = np.unravel_index(int(np.argmax(beyond)), share.shape)
         return f"declares the share {share[worst]:.4g} of a coordinate that {frequency[worst]:.4g} of its draws have"
     return None
+
+
+def _round(algorithm: Algorithm, shapes: Shapes) -> int | None:
+    """Periods after which the schedule of the built-in blocks begins again: 1 if their set never changes. None for others."""
+    scheduled = algorithm.subspace == "blocks" and algorithm.order != "random" and algorithm.set is None
+    if not scheduled or SUBSPACES.is_added(algorithm.subspace):
+        return None
+    total = sum(math.prod(shape) for shape in shapes.values())
+    window = budget(algorithm.density, total)
+    if window in (0, total) or len(shapes) == 1:
+        return 1
+    return 2 * -(-total // window) if algorithm.order == "mirror" else total // math.gcd(window, total)
 
 
 def _mixed(share: Array) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ def theorems() -> None:
         console.print()
     console.print(
         "P1–P6 are those of docs/theory.md, section 2; all of them are tested, whatever the theorem (docs/premises.md). "
-        "The L_j, and that noise is symmetric and unimodal, are what the problem and the noise say.",
+        "So are the L_j, and what the noise says of itself, where a theorem needs it.",
         highlight=False,
         soft_wrap=True,
     )

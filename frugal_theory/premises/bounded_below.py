@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from frugal_theory.premises.along import below_along
 from frugal_theory.premises.grounds import Grounds, PremiseTest
 from frugal_theory.premises.premise import Premise
 
@@ -21,4 +22,4 @@ def _bounded_below(test: PremiseTest, grounds: Grounds) -> Premise:
     return test.found(True, f"f* = {infimum:.4g}, Δ = {gap:.4g}; lowest value found {found.lowest:.4g}", 0.0)
 
 
-BOUNDED_BELOW = PremiseTest("P2", "f is bounded below", _bounded_below, of_algorithm=False)
+BOUNDED_BELOW = PremiseTest("P2", "f is bounded below", _bounded_below, of_algorithm=False, along=below_along)

@@ -1,14 +1,19 @@
-"""P4, the variance of every coordinate is bounded: refused by sums of squares, by large values, and by heavy tails."""
+"""P4, the variance of every coordinate is bounded: refused by sums of squares, by large values, and by heavy tails.
+
+A noise that declares ``degrees_of_freedom`` is refused by tails that are heavier than Student's t has with so many: intervals
+go by its word.
+"""
 
 from __future__ import annotations
 
 import math
 
+from frugal_theory.premises.along import variance_along
 from frugal_theory.premises.draws import declared_variance
 from frugal_theory.premises.grounds import Grounds, PremiseTest, worst
 from frugal_theory.premises.moments import contradicted_variance, excess_variance
 from frugal_theory.premises.premise import Premise
-from frugal_theory.premises.tails import heavy_tail
+from frugal_theory.premises.tails import heavier_than_student, heavy_tail
 
 __all__ = ["BOUNDED_VARIANCE"]
 
@@ -25,7 +30,7 @@ def _bounded_variance(test: PremiseTest, grounds: Grounds) -> Premise:
     if grounds.untested is not None:
         return test.found(True, grounds.untested)
     drawn, level = grounds.draws, grounds.share
-    declared, share = declared_variance(grounds.instance), level / 3
+    declared, share = declared_variance(grounds.instance), grounds.half / 4
     tests = [excess_variance(at.flat, declared, at.rounding, share / len(drawn)) for at in drawn]
     found, at = worst(tests, drawn)
     if found.refused:
@@ -50,6 +55,13 @@ def _bounded_variance(test: PremiseTest, grounds: Grounds) -> Premise:
             f"({len(drawn[0].flat)} draws), and variance is infinite up to index 2"
         )
         return test.found(False, how, level)
+    degrees = float(getattr(grounds.instance.noise, "degrees_of_freedom", math.inf))
+    if math.isfinite(degrees) and heavier_than_student(drawn[0].flat, degrees, share).refused:
+        how = (
+            f"{name} declares {degrees:g} degrees of freedom, and the tails of {len(drawn[0].flat)} draws at {drawn[0].point} "
+            "are heavier than Student's t has with so many"
+        )
+        return test.found(False, how, level)
     how = f"σ² = {total:.4g}; {len(drawn[0].flat)} draws at x¹, and fewer at {len(drawn) - 1} more points, do not exceed it"
     power = f"a variance {tests[0].detectable:.3g} times the declared one is found with 95 % (Gaussian noise)"
     if tail.detectable > 0:
@@ -57,4 +69,6 @@ def _bounded_variance(test: PremiseTest, grounds: Grounds) -> Premise:
     return test.found(True, how, level, power)
 
 
-BOUNDED_VARIANCE = PremiseTest("P4", "the variance of every coordinate is bounded", _bounded_variance, of_algorithm=False)
+BOUNDED_VARIANCE = PremiseTest(
+    "P4", "the variance of every coordinate is bounded", _bounded_variance, of_algorithm=False, along=variance_along
+)

@@ -36,10 +36,12 @@ PREMISES: Registry[PremiseTest] = Registry(
         "P4": "frugal_theory.premises.bounded_variance:BOUNDED_VARIANCE",
         "P5": "frugal_theory.premises.independent:INDEPENDENT",
         "P6": "frugal_theory.premises.oblivious:OBLIVIOUS",
-        "uncorrelated": "frugal_theory.premises.uncorrelated:UNCORRELATED",
         "PL": "frugal_theory.premises.gradient_domination:GRADIENT_DOMINATION",
-        "bounded": "frugal_theory.premises.bounded_gradient:BOUNDED_GRADIENT",
+        "coordinate_smoothness": "frugal_theory.premises.coordinate_smooth:COORDINATE_SMOOTH",
+        "uncorrelated": "frugal_theory.premises.uncorrelated:UNCORRELATED",
+        "symmetric_unimodal": "frugal_theory.premises.symmetric_unimodal:SYMMETRIC_UNIMODAL",
         "symmetric": "frugal_theory.premises.symmetric:SYMMETRIC",
+        "bounded": "frugal_theory.premises.bounded_gradient:BOUNDED_GRADIENT",
     },
 )
 """By name, in the order in which they are checked and shown."""
@@ -55,8 +57,9 @@ def check_premises(
 ) -> tuple[Premise, ...]:
     """Those of :data:`PREMISES` that every theorem needs, and the ``further`` ones that are named, for one instance, in order.
 
-    ``level``: the probability that one or more of six true premises are refused. ``known``: what was found of those that
-    do not depend on the algorithm; give the same dict for all cells of a sweep, and equal problems are tested once.
+    ``level``: the probability that one or more of the premises are refused though all are true; of a sweep, each cell's share.
+    ``known``: what was found of those that do not depend on the algorithm; give the same dict for all cells of a sweep, and
+    equal problems are tested once.
     """
     grounds = Grounds(instance, level, PREMISES)
     key = key_of(instance, level) if known is not None else None

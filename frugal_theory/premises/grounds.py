@@ -10,12 +10,13 @@ from functools import cached_property
 from frugal_theory.instance import Instance
 from frugal_theory.premises.draws import Draws, draw
 from frugal_theory.premises.moments import Finding
+from frugal_theory.premises.path import Path, walk
 from frugal_theory.premises.premise import Premise
 from frugal_theory.premises.search import Search, search
 
 __all__ = ["STATISTICAL", "Grounds", "PremiseTest", "worst"]
 
-STATISTICAL = ("P3", "P4", "P5", "uncorrelated", "symmetric", "tail")
+STATISTICAL = ("P3", "P4", "P5", "uncorrelated", "symmetric_unimodal")
 """The premises that a true noise is refused by chance; the others are refused by what can be evaluated again."""
 
 
@@ -25,7 +26,8 @@ class PremiseTest:
 
     ``of_algorithm``: whether that depends on the algorithm. If not, cells with the same problem and noise are tested once.
     ``of_every_theorem``: whether every theorem needs it (but those that spare it); if not, it is tested where a theorem that
-    speaks of the cell needs it.
+    speaks of the cell needs it. ``along``: what the path of the algorithm says of a premise that ``test`` has not refused; that
+    depends on the algorithm in any case.
     """
 
     name: str
@@ -33,6 +35,7 @@ class PremiseTest:
     test: Callable[[PremiseTest, Grounds], Premise]
     of_algorithm: bool = True
     of_every_theorem: bool = True
+    along: Callable[[PremiseTest, Grounds, Premise], Premise] | None = None
 
     def found(self, held: bool, how: str, level: float | None = None, power: str = "") -> Premise:
         """The premise with what was found."""
@@ -52,13 +55,18 @@ class Grounds:
     tests: Mapping[str, PremiseTest]
     drawn: Sequence[Draws] | None = None
     known: dict[str, Premise] = field(default_factory=dict)
+    final: dict[str, Premise] = field(default_factory=dict)
 
     def premise(self, name: str) -> Premise:
-        """What the test of this premise found."""
-        if name not in self.known:
+        """What the test of this premise found, and the path."""
+        if name not in self.final:
             test = self.tests[name]
-            self.known[name] = test.test(test, self)
-        return self.known[name]
+            if name not in self.known:
+                self.known[name] = test.test(test, self)
+            found = self.known[name]
+            alone = test.along is None or not found.held or self.path is None
+            self.final[name] = found if alone or test.along is None else test.along(test, self, found)
+        return self.final[name]
 
     # --- f ------------------------------------------------------------------------------------------------------
 
@@ -76,6 +84,25 @@ class Grounds:
     def draws(self) -> Sequence[Draws]:
         """The noise as it is drawn, at some points."""
         return draw(self.instance) if self.drawn is None else self.drawn
+
+    @cached_property
+    def path(self) -> Path | None:
+        """Where the algorithm goes; None for draws that are given, and while the learning rate is not known."""
+        alpha = self.instance.setting.learning_rate
+        if self.drawn is not None or alpha is None or not math.isfinite(alpha):
+            return None
+        return walk(self.instance)
+
+    @property
+    def everywhere(self) -> Sequence[Draws]:
+        """The draws, and those of every stage of the path that are finite."""
+        stages = self.path.draws[: self.path.stages] if self.path else ()
+        return [*self.draws, *(at for at in stages if at.finite)]
+
+    @property
+    def half(self) -> float:
+        """The level of a premise's tests at fixed points, and of those along the path."""
+        return self.share if self.drawn is not None else self.share / 2
 
     @property
     def share(self) -> float:

@@ -24,7 +24,7 @@ __all__ = ["LEVEL", "Tail", "noise_tail"]
 
 Array = NDArray[np.float64]
 
-LEVEL = 1e-3 / 6
+LEVEL = 1e-3 / 5
 """The probability that any limit of a tail misses, where it is a limit at all (:class:`Tail`)."""
 
 DEPTHS = (0.02, 0.005, 0.001)

@@ -18,7 +18,7 @@ from frugal_theory.algorithm.selection import stream
 from frugal_theory.premises.flat import gradient_rows, parameters, rows
 from frugal_theory.problems.problem import Problem
 
-__all__ = ["Search", "largest_gradient_ratio", "points", "search"]
+__all__ = ["RATIO_SLACK", "Search", "largest_gradient_ratio", "points", "search", "steepest"]
 
 Array = NDArray[np.float64]
 
@@ -74,20 +74,20 @@ def search(problem: Problem, smoothness: float, start: Mapping[str, Array], seed
     steepest direction by power iteration on gradient differences.
     """
     rng = np.random.default_rng(np.random.SeedSequence(entropy=stream(seed, "problem").entropy, spawn_key=(0, 1)))
-    path = points(problem, rows(problem, start), smoothness, rng)
-    x, direction, found = _steepest(problem, path, rng.standard_normal(path.shape), ITERATIONS)
+    places = points(problem, rows(problem, start), smoothness, rng)
+    x, direction, found = steepest(problem, places, rng.standard_normal(places.shape), ITERATIONS)
     for round_ in range(CLIMBS):
         scale = (1 + np.linalg.norm(x)) / math.sqrt(x.size) * 0.5**round_
         around = x + scale * rng.standard_normal((CANDIDATES, x.size))
         turned = direction + 0.1 * rng.standard_normal(around.shape) / math.sqrt(x.size)
-        candidate, its_direction, its_ratio = _steepest(problem, around, turned, 3)
+        candidate, its_direction, its_ratio = steepest(problem, around, turned, 3)
         if its_ratio > found:
             x, direction, found = candidate, its_direction, its_ratio
     lanczos, vector = _lanczos(problem, x, direction)
     if vector is not None:
         found = max(found, float(_stretch(problem, x[None], vector[None])[1][0]))
     with np.errstate(over="ignore", invalid="ignore"):
-        values = np.ravel(problem.value(parameters(problem, np.vstack([path, x]))))
+        values = np.ravel(problem.value(parameters(problem, np.vstack([places, x]))))
     values = values[np.isfinite(values)]
     lowest, highest = (float(values.min()), float(np.abs(values).max())) if values.size else (math.nan, 0.0)
     return Search(max(found, largest_gradient_ratio(problem, start, seed)), lanczos, lowest, VALUE_SLACK * highest)
@@ -119,7 +119,7 @@ def _stretch(problem: Problem, x: Array, direction: Array) -> tuple[Array, Array
     return turned, length / _norms(above - below)
 
 
-def _steepest(problem: Problem, x: Array, direction: Array, iterations: int) -> tuple[Array, Array, float]:
+def steepest(problem: Problem, x: Array, direction: Array, iterations: int) -> tuple[Array, Array, float]:
     """Power iteration at every row of x side by side; the steepest row, its direction and its largest gradient ratio."""
     best = np.zeros(len(x))
     for _ in range(iterations):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from frugal_theory.premises.along import smooth_along
 from frugal_theory.premises.grounds import Grounds, PremiseTest
 from frugal_theory.premises.premise import Premise
 from frugal_theory.premises.search import RATIO_SLACK
@@ -25,4 +26,4 @@ def _smooth(test: PremiseTest, grounds: Grounds) -> Premise:
     return test.found(True, how, 0.0, "a search: what it does not find may exist")
 
 
-SMOOTH = PremiseTest("P1", "f is L-smooth", _smooth, of_algorithm=False)
+SMOOTH = PremiseTest("P1", "f is L-smooth", _smooth, of_algorithm=False, along=smooth_along)

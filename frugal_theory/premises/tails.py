@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from frugal_theory.premises.moments import MARGIN, Finding
 
-__all__ = ["DEPTHS", "heavy_tail"]
+__all__ = ["DEPTHS", "heavier_than_student", "heavy_tail"]
 
 Array = NDArray[np.float64]
 
 DEPTHS = (0.02, 0.005)
 """Shares of the draws that count as the tail. It must look heavy at every depth: mixtures look so at one of them."""
+
+LAYERS = 4096
+"""Parts of a tail over which its mean excess is averaged."""
 
 LEAST_TAIL = 5
 """At least so many values a coordinate."""
@@ -46,6 +49,30 @@ def heavy_tail(noise: Array, level: float) -> Finding:
     widest = max(errors)  # the relative width of the interval plus the power's own margin
     detectable = 2 * (1 - widest) if widest < 1 else 0.0
     return Finding(min(limits), 0.5, detectable)
+
+
+def heavier_than_student(noise: Array, degrees: float, level: float) -> Finding:
+    """Are tails heavier than those of Student's t with so many degrees of freedom? Arguments as in :func:`heavy_tail`.
+
+    Hill's estimate of 1/α against what it is of Student's t itself, at the same depth: there a tail still looks heavier than
+    its index says. The statistic is the ratio of the lower limit to that, the smaller of both depths.
+    """
+    size = np.abs(noise).T
+    size = size[size.max(axis=1, initial=0.0) > 0]
+    if not len(size):
+        return Finding(0.0, 1.0, 0.0)
+    found = [_lower_limit(size, depth, level) for depth in DEPTHS]
+    ratios = [limit / _student_excess(degrees, depth) for (limit, _), depth in zip(found, DEPTHS, strict=True)]
+    widest = max(error for _, error in found)
+    return Finding(min(ratios), 1.0, degrees * (1 - widest) if widest < 1 else 0.0)
+
+
+def _student_excess(degrees: float, depth: float) -> float:
+    """E[log(|t|/q)] beyond the quantile q that |t| exceeds with probability ``depth``."""
+    from scipy.special import stdtrit
+
+    shares = depth * (np.arange(LAYERS) + 0.5) / LAYERS
+    return float(np.mean(np.log(-stdtrit(degrees, shares / 2) / -stdtrit(degrees, depth / 2))))
 
 
 def _lower_limit(size: Array, depth: float, level: float) -> tuple[float, float]:

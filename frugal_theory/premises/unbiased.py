@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from frugal_theory.premises.along import unbiased_along
 from frugal_theory.premises.draws import declared_variance
 from frugal_theory.premises.grounds import Grounds, PremiseTest, worst
 from frugal_theory.premises.moments import nonzero_mean
@@ -21,7 +22,7 @@ def _unbiased(test: PremiseTest, grounds: Grounds) -> Premise:
         return test.found(True, grounds.untested)
     drawn, level = grounds.draws, grounds.share
     declared = declared_variance(grounds.instance)
-    tests = [nonzero_mean(at.flat, declared, at.rounding, level / len(drawn)) for at in drawn]
+    tests = [nonzero_mean(at.flat, declared, at.rounding, grounds.half / len(drawn)) for at in drawn]
     found, at = worst(tests, drawn)
     count = len(at.flat)
     if found.refused:
@@ -39,4 +40,4 @@ def _unbiased(test: PremiseTest, grounds: Grounds) -> Premise:
     return test.found(True, how, level, power)
 
 
-UNBIASED = PremiseTest("P3", "the stochastic gradient is unbiased", _unbiased, of_algorithm=False)
+UNBIASED = PremiseTest("P3", "the stochastic gradient is unbiased", _unbiased, of_algorithm=False, along=unbiased_along)

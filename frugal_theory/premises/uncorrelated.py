@@ -27,8 +27,8 @@ def _uncorrelated(test: PremiseTest, grounds: Grounds) -> Premise:
         return test.found(False, grounds.wild, 0.0)
     if grounds.untested is not None:
         return test.found(True, grounds.untested)
-    drawn, level = grounds.draws, grounds.share
-    single = level / (3 * len(drawn))
+    drawn, level = grounds.everywhere, grounds.share
+    single = level / (4 * len(drawn))
     for tests, what in (
         ([paired(at.flat, at.rounding, single) for at in drawn], "the noise of two coordinates is correlated"),
         (
@@ -44,6 +44,16 @@ def _uncorrelated(test: PremiseTest, grounds: Grounds) -> Premise:
                 f"{found.critical:.3g} allowed"
             )
             return test.found(False, how, level)
+    if grounds.path is not None:
+        pairs_ = zip(grounds.path.beyond, grounds.path.expected, grounds.path.draws, strict=False)
+        for beyond, expected, at in pairs_:
+            found = off_zero(beyond, expected, single)
+            if found.refused:
+                how = (
+                    f"the set's basis has other noise than its coordinates in {len(beyond)} draws of {name} at {at.point}: "
+                    f"{found.statistic:.3g} standard errors, {found.critical:.3g} allowed"
+                )
+                return test.found(False, how, level)
     pairs = paired(drawn[0].flat, drawn[0].rounding, single)
     how = (
         f"correlations of two coordinates of {len(drawn[0].flat)} draws at x¹, and of fewer at {len(drawn) - 1} more points, "

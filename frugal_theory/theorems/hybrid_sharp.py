@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from frugal_theory.theorems.hybrid import Hybrid
 from frugal_theory.theorems.setting import Setting
-from frugal_theory.theorems.signsgd_sharp import sign_loss
+from frugal_theory.theorems.signsgd_sharp import needs_shape, sign_loss
 
 __all__ = ["HybridSharp"]
 
@@ -34,6 +34,12 @@ class HybridSharp(Hybrid):
         "   for φ = 1 − (Lα/2)(1+β)/(1−β) > 0; c = 1, or √3/4 for symmetric unimodal noise"
     )
     metric = "hybrid_norm_sharp"
+
+    premises = "P1–P6; noise that is symmetric and unimodal where it says so"
+
+    def needs(self, setting: Setting) -> tuple[str, ...]:
+        """The shape of the noise, where the constant makes use of it."""
+        return needs_shape(setting)
 
     def divisor(self, beta: float) -> float:
         """(1 − φ)/(Lα) = (1+β)/(2(1−β))."""

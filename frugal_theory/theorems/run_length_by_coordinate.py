@@ -41,6 +41,10 @@ class RunLengthByCoordinate(RunLength):
             return f'subspace "{subspace}" is not a set of coordinates'
         return super().covers(setting)
 
+    def needs(self, setting: Setting) -> tuple[str, ...]:  # noqa: ARG002
+        """P1 for every coordinate."""
+        return ("coordinate_smoothness",)
+
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
         """2(1−β)/(L_max(1+β)), itself not admitted; 2/(L_max s) if the set is always empty."""
         largest = max(float(np.max(diagonal)) for diagonal in setting.coordinate_smoothness.values())

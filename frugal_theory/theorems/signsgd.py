@@ -43,6 +43,10 @@ class SignSgd:
             return f'the state-free rule is "{free.rule}" with lr_scale {free.lr_scale:g}, not "signsgd"'
         return None
 
+    def needs(self, setting: Setting) -> tuple[str, ...]:  # noqa: ARG002
+        """P1 for every coordinate."""
+        return ("coordinate_smoothness",)
+
     def largest_step(self, setting: Setting) -> tuple[float, bool]:  # noqa: ARG002
         """Any step is admitted."""
         return float("inf"), False

@@ -7,7 +7,7 @@ import math
 from frugal_theory.theorems.setting import Setting
 from frugal_theory.theorems.signsgd import SignSgd
 
-__all__ = ["SignSgdSharp", "sign_loss"]
+__all__ = ["SignSgdSharp", "needs_shape", "sign_loss"]
 
 
 class SignSgdSharp(SignSgd):
@@ -28,9 +28,20 @@ class SignSgdSharp(SignSgd):
     source = "proved here (docs/theory.md), after Bernstein et al. 2018"
     statement = "avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2)ΣL_j + cΣσ_j   for α > 0; c = 1, or √3/4 for symmetric unimodal noise"
 
+    premises = f"{SignSgd.premises}; noise that is symmetric and unimodal where it says so"
+
+    def needs(self, setting: Setting) -> tuple[str, ...]:
+        """P1 for every coordinate, and the shape of the noise where the constant makes use of it."""
+        return (*super().needs(setting), *needs_shape(setting))
+
     def noise_factor(self, setting: Setting) -> float:
         """c."""
         return sign_loss(setting)
+
+
+def needs_shape(setting: Setting) -> tuple[str, ...]:
+    """The premise of a bound that is smaller for symmetric unimodal noise, where the noise says that it is that."""
+    return ("symmetric_unimodal",) if setting.symmetric_unimodal and setting.total_variance > 0 else ()
 
 
 def sign_loss(setting: Setting) -> float:

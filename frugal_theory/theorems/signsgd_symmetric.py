@@ -7,6 +7,7 @@ import numpy as np
 from frugal_theory.metrics import Metric, SignNorm
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.signsgd import SignSgd
+from frugal_theory.theorems.signsgd_sharp import needs_shape
 
 __all__ = ["SignSgdSymmetric"]
 
@@ -39,6 +40,10 @@ class SignSgdSymmetric(SignSgd):
         if not setting.symmetric_unimodal:
             return "the noise is not known to be symmetric and unimodal"
         return super().covers(setting)
+
+    def needs(self, setting: Setting) -> tuple[str, ...]:
+        """P1 for every coordinate, and the shape of the noise."""
+        return (*super().needs(setting), *needs_shape(setting))
 
     def measure(self, setting: Setting) -> Metric:
         """Σ |g_j| h(|g_j|/σ_j)."""

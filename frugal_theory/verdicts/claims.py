@@ -19,7 +19,7 @@ from frugal_theory.evidence.exact.expectations import at_most, decouples, expect
 from frugal_theory.evidence.second_moments import Known, known_squares
 from frugal_theory.instance import Instance, instance_of
 from frugal_theory.metrics import METRICS, Metric
-from frugal_theory.premises import PREMISES, check_premises
+from frugal_theory.premises import LEVEL, PREMISES, check_premises
 from frugal_theory.premises.check import key_of
 from frugal_theory.premises.draws import draw
 from frugal_theory.premises.noise_tail import known_moments, noise_tail
@@ -144,10 +144,13 @@ def claims_of(experiment: Experiment, theorems: Sequence[Theorem] | None = None)
     chosen = theorems_of(experiment) if theorems is None else tuple(theorems)
     tested: dict[bytes, dict[str, Premise]] = {}
     tails: dict[bytes, float | None] = {}
+    ready = [instance_of(cell) for cell in cells(experiment)]
+    level = LEVEL / len(ready)  # of the premises of all cells together
 
     def made(instance: Instance) -> Claims:
         with np.errstate(all="ignore"):  # what overflows is seen in the numbers, and refused there
-            premises = check_premises(instance, known=tested, further=_further(instance.setting, chosen))
+            further = _further(instance.setting, chosen)
+            premises = check_premises(instance, level=level, known=tested, further=further)
         key = key_of(instance)
         if key is None or key not in tails:
             kurtosis = kurtosis_of(instance)
@@ -157,7 +160,7 @@ def claims_of(experiment: Experiment, theorems: Sequence[Theorem] | None = None)
             kurtosis = tails[key]
         return Claims(instance, chosen, premises, kurtosis)
 
-    return [made(instance_of(cell)) for cell in cells(experiment)]
+    return [made(instance) for instance in ready]
 
 
 def kurtosis_of(instance: Instance) -> float | None:

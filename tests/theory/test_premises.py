@@ -5,7 +5,6 @@ The studies behind these tests are those of ``benchmarks/bench_premises.py``, at
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,7 @@ from benchmarks import bench_premises as study
 from frugal_theory.algorithm.selection import independent_units
 from frugal_theory.algorithm.subspaces import Drawn
 from frugal_theory.instance import Instance, instance_of, setting_of, starting_point
-from frugal_theory.premises import LEVEL, check_premises, draws, largest_gradient_ratio
+from frugal_theory.premises import LEVEL, PREMISES, check_premises, draws, grounds, largest_gradient_ratio
 from frugal_theory.premises.moments import POWER, contradicted_variance, dependence, excess_variance, nonzero_mean
 from frugal_theory.premises.search import RATIO_SLACK, search
 from frugal_theory.premises.selection import selection_bias
@@ -136,7 +135,7 @@ def test_noise_of_the_users_own_class_is_refused_by_name(quadratic):
     premise = check_premises(Instance.of_parts(setting.problem, noise, setting.algorithm))[3]
     assert not premise.held
     assert "Additive noise has heavy tails" in premise.how
-    assert premise.level == pytest.approx(LEVEL / 3)
+    assert premise.level == pytest.approx(LEVEL / 5)
 
 
 def test_a_noise_that_is_not_independent_is_not_called_biased(quadratic):
@@ -259,7 +258,9 @@ def test_the_bias_of_svd_is_measured(quadratic):
 
 def test_each_result_says_its_level_and_power(quadratic):
     premises = check_premises(instance_of(quadratic()))
-    assert sum(p.level for p in premises) == pytest.approx(LEVEL, rel=ROUNDING)
+    every = check_premises(instance_of(quadratic()), further=list(PREMISES))
+    assert sum(p.level for p in every if p.level is not None) == pytest.approx(LEVEL, rel=ROUNDING)
+    assert premises == every[:6]
     assert all("95 %" in p.power for p in premises[2:5])
     assert "largest ratio found" in premises[0].how
     assert "Lanczos" in premises[0].how
@@ -272,12 +273,15 @@ def test_premises_are_a_function_of_setting_and_seed(quadratic):
     assert check_premises(three)[2].how != check_premises(four)[2].how
 
 
-def test_a_sweep_tests_equal_problems_once(quadratic):
+def test_a_sweep_tests_equal_problems_once(quadratic, monkeypatch):
     experiment = quadratic({"algorithm.learning_rate": 0.001, "sweep": {"algorithm.density": [0.0, 0.25, 0.5, 0.75, 1.0]}})
-    began = time.perf_counter()
-    one = claims_of(quadratic({"algorithm.learning_rate": 0.001}))[0].premises
-    single, began = time.perf_counter() - began, time.perf_counter()
+    counted = {}
+    for name in ("search", "draw", "walk"):
+        whole = getattr(grounds, name)
+        monkeypatch.setattr(
+            grounds, name, lambda *given, n=name, f=whole: (counted.update({n: counted.get(n, 0) + 1}), f(*given))[1]
+        )
     five = claims_of(experiment)
-    assert all(study_.premises[:5] == one[:5] for study_ in five)
-    assert all(study_.premises[0] is five[0].premises[0] for study_ in five)
-    assert time.perf_counter() - began < 5 * single
+    assert counted == {"search": 1, "draw": 1, "walk": 5}
+    assert all(premise.held for study_ in five for premise in study_.premises)
+    assert {study_.premises[4] for study_ in five} == {five[0].premises[4]}

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from frugal_theory.algorithm import choose_parts
-from frugal_theory.algorithm.run_lengths import run_lengths
+from frugal_theory.algorithm import run_lengths as run_lengths_module
+from frugal_theory.algorithm.kinds import Turned
+from frugal_theory.algorithm.run_lengths import contradiction, run_lengths
+from frugal_theory.algorithm.subspaces import RANDOM as UNIFORM
 from frugal_theory.config import Algorithm
 from tests.tolerances import ROUNDING, STANDARD_ERRORS
 
@@ -98,6 +101,40 @@ def test_fixed_sets_leak_nothing():
         assert all(np.all(leak == 0) for leak in runs.leak(5).values())
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"subspace": "blocks", "order": "ascending"},
+        {"subspace": "blocks", "order": "mirror"},
+        {"subspace": "blocks", "order": "random"},
+        {"subspace": "coordinates", "sampling": "fixed_size"},
+        {"subspace": "random"},
+    ],
+)
+def test_a_window_that_is_everything_never_changes(keys):
+    """ρ = 0.9 of 2 coordinates is both of them; and the answer does not take longer the closer β is to 1."""
+    nearly = {"rule": "sgdm", "beta": 1 - 1e-12}
+    runs = run_lengths(algorithm(**keys, density=0.9, update_gap=2, state_full=nearly), {"x": (2,)})
+    assert runs.full
+    assert all(np.all(leak == 0) for leak in runs.leak(3).values())
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "mirror"])
+def test_a_block_that_never_leaves_is_recognised_after_one_round(order):
+    """Two blocks of 1 and 9, a window of 9: one of them may be in every window, and β^n would be followed for ever."""
+    chosen = algorithm(subspace="blocks", order=order, density=0.5, state_full={"rule": "sgdm", "beta": 1 - 1e-12})
+    shapes = {"small": (1,), "large": (9,)}
+    runs = run_lengths(chosen, shapes)
+    sets = [choose_parts(chosen, shapes, period, {}) for period in range(40)]
+    for name in shapes:
+        inside = [bool(np.all(parts[name].inside)) for parts in sets]
+        leak = np.min(runs.leak(0)[name])
+        if all(inside):
+            assert leak == 0
+        elif inside[0]:
+            assert leak > 0
+
+
 def test_a_turning_basis_loses_everything_at_the_end_of_its_period():
     runs = run_lengths(algorithm(subspace="random", update_gap=5), SHAPES)
     assert runs.law == "turning"
@@ -143,3 +180,25 @@ def test_noise_weights_of_a_schedule_are_summed_step_by_step():
             inside_sum += np.sum(((1 - lost) ** 2 * variance[name])[here])
             outside_sum += np.sum((0.5**2 * variance[name])[~here])
         np.testing.assert_allclose([everything[k], on_set[k]], [inside_sum + outside_sum, inside_sum], rtol=ROUNDING)
+
+
+def test_an_added_basis_is_held_against_the_share_that_it_declares(monkeypatch):
+    """A uniform basis, one that prefers the first coordinate, and one that is not orthonormal, each declaring rank/n."""
+
+    def leaning(key, gradient, side, rank):
+        columns = UNIFORM.columns(key, gradient, side, rank)
+        axis = np.zeros_like(columns)
+        axis[..., :rank, :] = np.eye(rank)
+        often = np.random.default_rng(0).random((*columns.shape[:-2], 1, 1)) < 0.1
+        return np.where(often, axis, columns)
+
+    kinds = {
+        "uniform": (UNIFORM.columns, None),
+        "leaning": (leaning, "declares the share"),
+        "long": (lambda *given: 2 * UNIFORM.columns(*given), "not orthonormal"),
+    }
+    for columns, expected in kinds.values():
+        monkeypatch.setattr(run_lengths_module.SUBSPACES, "is_added", lambda _: True)
+        monkeypatch.setitem(run_lengths_module.SUBSPACES._entries, "random", Turned(columns, UNIFORM.share))
+        said = contradiction(algorithm(subspace="random"), {"x": (8,)})
+        assert said is None if expected is None else expected in said
