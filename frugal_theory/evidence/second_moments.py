@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from frugal_theory.algorithm.rules import AdamW, Lion
 from frugal_theory.instance import Instance
-from frugal_theory.metrics import METRICS, HybridNorm, Metric, RegularisedNorm, SignNorm
+from frugal_theory.metrics import (
+    METRICS,
+    AdaptiveNorm,
+    HybridNorm,
+    HybridOneNorm,
+    MedianNorm,
+    Metric,
+    RegularisedNorm,
+    SignNorm,
+)
 from frugal_theory.theorems.held_sets import smallest_weight
 from frugal_theory.theorems.independent_sampling import smallest_mean_weight
 from frugal_theory.theorems.setting import Setting
@@ -49,21 +58,25 @@ class Known:
         return np.minimum(self.square[at], self.ceiling[at] * bound)
 
 
-def known_squares(instance: Instance, metric: Metric, kurtosis: float | None, *, exact_over_noise: bool = False) -> Known:
+def known_squares(
+    instance: Instance, metric: Metric, kurtosis: float | None, *, exact_over_noise: bool = False, bounded: bool = False
+) -> Known:
     """What is known of the running averages of a metric.
 
     ``kurtosis``: q with E‖ξ‖⁴ ≤ qσ⁴ given the past, None if it is not known. ``exact_over_noise``: a trial is one of the sets
-    alone, its average an expectation over the noise.
+    alone, its average an expectation over the noise. ``bounded``: whether gradients are known to keep their declared bound.
     """
     setting, name = instance.setting, _kind(metric)
     nothing = np.full(setting.steps, np.inf)
     if setting.runs is None:
         return Known(nothing, nothing, "the selection depends on the noise")
     ceiling, reached = _reach(instance, name, metric)
+    if bounded and (most := _largest(setting, name, metric)) is not None:
+        ceiling, reached = np.minimum(ceiling, most), True
     noise = _Noise.of(setting, kurtosis, exact_over_noise)
     if noise is None:
         how = "neither the noise, by a method kurtosis(problem), nor its draws bound its fourth moment"
-        return Known(nothing, ceiling, "steps have a largest size" if reached else how)
+        return Known(nothing, ceiling, "steps or gradients have a largest size" if reached else how)
     with np.errstate(all="ignore"):
         linear = _momentum(setting, name, noise), _sets(setting, name, noise), _decayed(setting, metric, noise)
         other = _signs(setting, name, metric, noise), _growth(instance, name, metric, noise)
@@ -72,7 +85,7 @@ def known_squares(instance: Instance, metric: Metric, kurtosis: float | None, *,
     if np.isfinite(square).all():
         how = "the descent inequality along a run"
     elif reached:
-        how = "steps have a largest size"
+        how = "steps or gradients have a largest size"
     else:
         how = "no theorem bounds a single trial of this metric, algorithm and step size"
     return Known(square, ceiling, how)
@@ -272,6 +285,13 @@ def _average_of(norms: Array, setting: Setting, name: str, metric: Metric) -> Ar
     elif type(metric) is HybridNorm:
         weights = [1 - min(float(np.min(leak)) for leak in runs.leak(k).values()) for k in range(len(norms))]
         values = metric.phi * np.array(weights) * norms**2 + metric.scale * math.sqrt(count) * norms
+    elif type(metric) is AdaptiveNorm:
+        inside = max(float(np.max(inverse)) for inverse in metric.inverse.values()) * norms**2
+        values = inside + metric.scale * (norms**2 if metric.squares else math.sqrt(count) * norms)
+    elif type(metric) is HybridOneNorm:
+        values = max(1.0, metric.scale) * math.sqrt(count) * norms
+    elif type(metric) is MedianNorm:
+        values = math.sqrt(count) * norms / 2
     else:
         return None
     return np.asarray(np.cumsum(values) / np.arange(1, len(values) + 1))
@@ -330,6 +350,23 @@ def _reach(instance: Instance, name: str, metric: Metric) -> tuple[Array, bool]:
     way = np.concatenate([[0.0], np.cumsum(sizes)[:-1]]) * setting.alpha * math.sqrt(count)
     found = _average_of(_first_norm(instance) + setting.smoothness * way, setting, name, metric)
     return (nothing, False) if found is None else (found, True)
+
+
+def _largest(setting: Setting, name: str, metric: Metric) -> float | None:
+    """The largest value of the metric for gradients within their bound |g_j| ≤ R_j; None if it or the bound is unknown."""
+    if setting.gradient_bound is None:
+        return None
+    limit = _flat(setting, setting.gradient_bound)
+    if name == PLAIN:
+        return float(limit @ limit)
+    if name == "gradient_one_norm":
+        return float(limit.sum())
+    if type(metric) is AdaptiveNorm:
+        outside = metric.scale * (limit**2 if metric.squares else limit)
+        return float(np.maximum(_flat(setting, metric.inverse) * limit**2, outside).sum())
+    if type(metric) is HybridOneNorm:
+        return max(1.0, metric.scale) * float(limit.sum())
+    return None
 
 
 def _sizes(setting: Setting) -> Array | None:

@@ -92,6 +92,14 @@ class Nonconvex:
         reach = LARGEST_SLOPE * (size.max(axis=0) + size.mean(axis=0))
         return self.partition.split(reach), float(LARGEST_SLOPE * (lengths.max() + lengths.mean()))
 
+    def sample_gradient_bound(self) -> Arrays | None:
+        """For every coordinate max|φ'| max_i |a_ij|."""
+        return self.partition.split(LARGEST_SLOPE * np.abs(self.features).max(axis=0))
+
+    def gradient_bound(self) -> Arrays | None:
+        """For every coordinate max|φ'| (1/n) Σ_i |a_ij|."""
+        return self.partition.split(LARGEST_SLOPE * np.abs(self.features).mean(axis=0))
+
     def _residual(self, vector: Array) -> Array:
         return vector @ self.features.T - self.targets
 

@@ -97,8 +97,15 @@ class Claims:
         key = (self.key(theorem), exact_over_noise)
         if key not in self._known:
             metric = self.metric(theorem)
-            self._known[key] = known_squares(self.instance, metric, self.kurtosis, exact_over_noise=exact_over_noise)
+            self._known[key] = known_squares(
+                self.instance, metric, self.kurtosis, exact_over_noise=exact_over_noise, bounded=self._bounded
+            )
         return self._known[key]
+
+    @property
+    def _bounded(self) -> bool:
+        """Whether the declared bound of gradients was tested, and held."""
+        return any(premise.name == "bounded" and premise.held for premise in self.premises)
 
     @cached_property
     def _known(self) -> dict[tuple[str, bool], Known]:
