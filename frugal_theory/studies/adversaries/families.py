@@ -94,6 +94,12 @@ def _families() -> list[Family]:
     found += [
         Family("SGDM on a strongly convex f", _COORDINATES | _SGDM | {"density": 1.0}, free=("beta",), shape="convex"),
         Family("SGD with weight decay", _COORDINATES | _SGDM | {"density": 0.0}, free=("decay",)),
+        Family("Lion", _COORDINATES | {"state_full": "lion", "state_free": "sgd", "density": 1.0}),
+        Family(
+            "a coordinate that is drawn for Lion, signSGD off it",
+            _COORDINATES | {"state_full": "lion", "state_free": "signsgd"},
+            free=("density", "update_gap", "scale"),
+        ),
         Family("Adam", _COORDINATES | adam | {"density": 1.0}, free=("betas",), shape="bounded"),
         Family(
             "a coordinate that is drawn for Adam, signSGD off it",
