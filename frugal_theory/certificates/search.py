@@ -110,6 +110,13 @@ def _scale(plan: Plan, letters: str) -> dict[str, float]:
     return {letter: float(plan.step) ** -0.5 if letter == "n" else 1.0 for letter in letters}
 
 
+def _basis(plan: Plan) -> dict[str, Vector]:
+    """The letters in the basis of a block: of the other gradients their distance from g, which is about √a where it counts."""
+    near = float(plan.step) ** 0.5
+    basis: dict[str, Vector] = {letter: {letter: 1.0} for letter in "mgn"}
+    return basis | {letter: {"g": 1.0, letter: near} for letter in "hGH"}
+
+
 def _balance(program: Program, values: dict[str, Affine], path: tuple[Any, ...], floors: bool) -> dict[tuple[str, str], int]:
     """Multipliers of all inequalities between the points, and the equations that take the values of f away."""
     pairs = [(i, j) for i in values for j in values if i != j] + [(i, "*") for i in values if floors]
@@ -158,7 +165,7 @@ def _step(program: Program, plan: Plan, k: int) -> None:
         for p in _points(plan):
             values[p.upper()] = {program.unknown("states", following, _value(p)): Fraction(-1)}
     multipliers = _balance(program, values, ("steps", k, "multipliers"), floors=plan.horizon is not None)
-    one = {letter: {letter: 1.0} for letter in "mghnGH"}
+    one = _basis(plan)
     for i, group in enumerate(plan.groups):
         for branch in plan.branches(k, group):
             letters = _letters(plan, branch.remembers)
@@ -201,7 +208,7 @@ def _bounded(program: Program, plan: Plan, k: int, path: tuple[Any, ...], *, sta
     else:
         values = {point: {unknown: Fraction(1)} for point, unknown in states.items()}
     multipliers = _balance(program, values, path, floors=True)
-    one = {letter: {letter: 1.0} for letter in "mgh"}
+    one = _basis(plan)
     for i, group in enumerate(plan.groups):
         for label in plan.start(group) if start else plan.labels(k, group):
             letters = "g" if start else _letters(plan, plan.remembers(k, group, label))

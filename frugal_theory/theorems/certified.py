@@ -160,11 +160,15 @@ def _family(plan: Plan) -> tuple[Certificate, ...]:
 @lru_cache(maxsize=256)
 def _searched(plan: Plan) -> tuple[Certificate, ...] | str:
     """As :func:`_family`, or why not: a search that fails is not repeated either."""
-    try:
-        found = [certificate(plan, trade) for trade in TRADES]
-    except NotCertified as error:
-        return str(error)
-    return (*found, *short_runs(plan, HORIZONS, 1.0))
+    found, reason = [], ""
+    for trade in TRADES:
+        for wanted in (plan, replace(plan, auxiliary=False)) if plan.auxiliary else (plan,):
+            try:
+                found.append(certificate(wanted, trade))
+                break
+            except NotCertified as error:
+                reason = str(error)
+    return (*found, *short_runs(plan, HORIZONS, 1.0)) if found else reason
 
 
 def short_runs(plan: Plan, horizons: Sequence[int], trade: float) -> list[Certificate]:
