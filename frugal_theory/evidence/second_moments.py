@@ -15,14 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.algorithm.rules import AdamW, Lion
+from frugal_theory.evidence.ceilings import PLAIN, WEIGHTED, average_of, first_norm, flat, largest, reach
 from frugal_theory.instance import Instance
 from frugal_theory.metrics import (
     METRICS,
-    AdaptiveNorm,
     HybridNorm,
-    HybridOneNorm,
-    MedianNorm,
     Metric,
     RegularisedNorm,
     SignNorm,
@@ -38,8 +35,6 @@ __all__ = ["Known", "known_squares"]
 
 Array = NDArray[np.float64]
 Arrays = Mapping[str, Array]
-
-PLAIN, WEIGHTED = "squared_gradient_norm", "weighted_squared_gradient_norm"
 
 
 @dataclass(frozen=True)
@@ -70,8 +65,8 @@ def known_squares(
     nothing = np.full(setting.steps, np.inf)
     if setting.runs is None:
         return Known(nothing, nothing, "the selection depends on the noise")
-    ceiling, reached = _reach(instance, name, metric)
-    if bounded and (most := _largest(setting, name, metric)) is not None:
+    ceiling, reached = reach(instance, name, metric)
+    if bounded and (most := largest(setting, name, metric)) is not None:
         ceiling, reached = np.minimum(ceiling, most), True
     noise = _Noise.of(setting, kurtosis, exact_over_noise)
     if noise is None:
@@ -119,10 +114,10 @@ def _parts(setting: Setting) -> tuple[Part, Part]:
     """The coordinates that may be on the momentum set, and those that may be off it."""
     runs = setting.runs
     assert runs is not None
-    count = _flat(setting, setting.variance).size
+    count = flat(setting, setting.variance).size
     if runs.law in ("scheduled", "turning") or setting.algorithm.subspace == "eigen":
         return Part(np.full(count, float(not runs.empty))), Part(np.full(count, float(not runs.full)))
-    share = _flat(setting, runs.share)
+    share = flat(setting, runs.share)
     gap = float(setting.algorithm.update_gap) if runs.law == "redrawn" else 0.0
     return Part(share, gap), Part(1 - share, gap)
 
@@ -138,7 +133,7 @@ class _Noise:
 
     @classmethod
     def of(cls, setting: Setting, kurtosis: float | None, averaged: bool) -> _Noise | None:
-        variance = _flat(setting, setting.variance)
+        variance = flat(setting, setting.variance)
         if averaged or not np.any(variance):
             kurtosis = 1.0
         if kurtosis is None or not math.isfinite(kurtosis) or not np.isfinite(variance).all():
@@ -255,7 +250,7 @@ def _growth(instance: Instance, name: str, metric: Metric, noise: _Noise) -> Arr
     free, signs = setting.algorithm.state_free, THEOREMS["hybrid"].covers(setting) is None
     if not signs and (off_the_family(setting) or (free.rule == "sgd" and free.lr_scale > 1)):
         return None
-    first, count = _first_norm(instance), noise.variance.size
+    first, count = first_norm(instance), noise.variance.size
     spread = 1.0 if noise.averaged else max(4.0, 3 * noise.kurtosis)
     a, scatter = setting.smoothness * setting.alpha, spread**0.25 * math.sqrt(float(noise.variance.sum()))
     signed = free.lr_scale * math.sqrt(count) if signs else 0.0
@@ -265,36 +260,7 @@ def _growth(instance: Instance, name: str, metric: Metric, noise: _Noise) -> Arr
         total += norms[k]
         if not math.isfinite(total):
             break
-    return _average_of(norms, setting, name, metric)
-
-
-def _first_norm(instance: Instance) -> float:
-    """‖g¹‖."""
-    gradient = instance.problem.gradient({key: value[None] for key, value in instance.start.items()})
-    return math.sqrt(sum(float(np.sum(g**2)) for g in gradient.values()))
-
-
-def _average_of(norms: Array, setting: Setting, name: str, metric: Metric) -> Array | None:
-    """The running average of the metric in terms of ‖g‖, shape (steps,); None for a metric that nothing is known of."""
-    count, runs = _flat(setting, setting.variance).size, setting.runs
-    assert runs is not None
-    if name in (PLAIN, WEIGHTED):
-        values = norms**2
-    elif name in ("gradient_one_norm", "sign_norm"):
-        values = math.sqrt(count) * norms
-    elif type(metric) is HybridNorm:
-        weights = [1 - min(float(np.min(leak)) for leak in runs.leak(k).values()) for k in range(len(norms))]
-        values = metric.phi * np.array(weights) * norms**2 + metric.scale * math.sqrt(count) * norms
-    elif type(metric) is AdaptiveNorm:
-        inside = max(float(np.max(inverse)) for inverse in metric.inverse.values()) * norms**2
-        values = inside + metric.scale * (norms**2 if metric.squares else math.sqrt(count) * norms)
-    elif type(metric) is HybridOneNorm:
-        values = max(1.0, metric.scale) * math.sqrt(count) * norms
-    elif type(metric) is MedianNorm:
-        values = math.sqrt(count) * norms / 2
-    else:
-        return None
-    return np.asarray(np.cumsum(values) / np.arange(1, len(values) + 1))
+    return average_of(norms, setting, name, metric)
 
 
 # --- SGDM on the set and signSGD off it --------------------------------------------------------------------------------
@@ -321,7 +287,7 @@ def _signs(setting: Setting, name: str, metric: Metric, noise: _Noise) -> Array 
         loss = np.sqrt(loss**2 + (2 * kappa * float(deviation @ (outside.share > 0))) ** 2 / steps)
     transient = setting.gap / (steps * setting.alpha)
     if runs.empty:
-        curvature = min(setting.smoothness * ones.sum(), float(_flat(setting, setting.coordinate_smoothness).sum()))
+        curvature = min(setting.smoothness * ones.sum(), float(flat(setting, setting.coordinate_smoothness).sum()))
         root = transient + setting.alpha * kappa**2 * curvature / 2 + loss
         return root / kappa if by_sign else root
     assert isinstance(metric, HybridNorm)
@@ -335,71 +301,3 @@ def _signs(setting: Setting, name: str, metric: Metric, noise: _Noise) -> Array 
     drift = noise.drift(_length(bound / phi, held, lag, beta), steps)
     root = (transient + quadratic + lag / 2 * kappa**2 * count + loss + drift) * max(1.0, metric.phi / phi)
     return 2 * root if runs.law == "redrawn" and beta > 0 else root
-
-
-# --- steps of bounded size ---------------------------------------------------------------------------------------------
-
-
-def _reach(instance: Instance, name: str, metric: Metric) -> tuple[Array, bool]:
-    """The largest average of any trial, from how far bounded steps can come: ‖gᵏ‖ ≤ ‖g¹‖ + L‖xᵏ − x¹‖; inf without a bound."""
-    setting, nothing = instance.setting, np.full(instance.setting.steps, np.inf)
-    sizes = _sizes(setting)
-    if sizes is None or (name == WEIGHTED and setting.algorithm.state_free.lr_scale > 1):
-        return nothing, False
-    count = _flat(setting, setting.variance).size
-    way = np.concatenate([[0.0], np.cumsum(sizes)[:-1]]) * setting.alpha * math.sqrt(count)
-    found = _average_of(_first_norm(instance) + setting.smoothness * way, setting, name, metric)
-    return (nothing, False) if found is None else (found, True)
-
-
-def _largest(setting: Setting, name: str, metric: Metric) -> float | None:
-    """The largest value of the metric for gradients within their bound |g_j| ≤ R_j; None if it or the bound is unknown."""
-    if setting.gradient_bound is None:
-        return None
-    limit = _flat(setting, setting.gradient_bound)
-    if name == PLAIN:
-        return float(limit @ limit)
-    if name == "gradient_one_norm":
-        return float(limit.sum())
-    if type(metric) is AdaptiveNorm:
-        outside = metric.scale * (limit**2 if metric.squares else limit)
-        return float(np.maximum(_flat(setting, metric.inverse) * limit**2, outside).sum())
-    if type(metric) is HybridOneNorm:
-        return max(1.0, metric.scale) * float(limit.sum())
-    return None
-
-
-def _sizes(setting: Setting) -> Array | None:
-    """The largest |u_j| of steps 1 … K, shape (steps,); None if there is none, or weight decay."""
-    runs, algorithm, steps = setting.runs, setting.algorithm, setting.horizons
-    if runs is None or algorithm.weight_decay:
-        return None
-    largest = np.zeros_like(steps)
-    if not runs.full:
-        free = algorithm.state_free
-        if free.rule not in ("signsgd", "none"):
-            return None
-        largest = np.full_like(steps, free.lr_scale if free.rule == "signsgd" else 0.0)
-    if not runs.empty:
-        full = algorithm.state_full
-        if isinstance(full, Lion):
-            largest = np.maximum(largest, 1.0)
-        elif isinstance(full, AdamW) and _counted(setting) and full.betas[0] ** 2 < full.betas[1]:
-            first, second = full.betas
-            among = (1 - first) ** 2 / ((1 - second) * (1 - first**2 / second))  # Cauchy and Schwarz
-            sizes = np.sqrt(among * (1 - second**steps)) / (1 - first**steps)
-            largest = np.maximum(largest, sizes if runs.law == "fixed" else sizes.max())
-        else:
-            return None
-    return largest
-
-
-def _counted(setting: Setting) -> bool:
-    """Whether every coordinate's statistics are those of one sequence of gradients: no basis that turns without a reset."""
-    runs = setting.runs
-    return runs is not None and (runs.law != "turning" or setting.algorithm.on_update == "reset")
-
-
-def _flat(setting: Setting, arrays: Arrays) -> Array:
-    """Arrays that broadcast to the parameters' shapes, as one vector (d,)."""
-    return np.concatenate([np.ravel(np.broadcast_to(arrays[key], shape)) for key, shape in setting.shapes.items()])

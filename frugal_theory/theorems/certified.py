@@ -52,7 +52,7 @@ class Certified:
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("certified", density=0.5, update_gap=1, subspace="coordinates")
-    (0.55, 0.632)
+    (0.889, 0.89)
     """
 
     name = "certified"

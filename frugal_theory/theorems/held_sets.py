@@ -22,7 +22,7 @@ class HeldSets(RunLength):
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("held_sets", density=0.5, update_gap=5, subspace="coordinates")
-    (0.495, 1.73)
+    (0.501, 1.73)
     """
 
     name = "held_sets"

@@ -22,7 +22,7 @@ class HybridSharp(Hybrid):
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("hybrid_sharp", density=0.5, subspace="coordinates", state_free="signsgd", learning_rate=0.01)
-    (0.708, 1.05)
+    (0.706, 1.05)
     """
 
     name = "hybrid_sharp"

@@ -21,7 +21,7 @@ class HybridSymmetric(HybridSharp):
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("hybrid_symmetric", density=0.5, subspace="coordinates", state_free="signsgd", learning_rate=0.01)
-    (0.705, 1.03)
+    (0.703, 1.03)
     """
 
     name = "hybrid_symmetric"

@@ -21,7 +21,7 @@ class IndependentSampling(RunLength):
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("independent_sampling", density=0.5, update_gap=1, subspace="coordinates")
-    (0.55, 1.06)
+    (0.554, 1.06)
     """
 
     name = "independent_sampling"

@@ -27,7 +27,7 @@ class RunLength:
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("run_length", density=0.5, update_gap=1, subspace="coordinates")
-    (0.332, 0.625)
+    (0.327, 0.625)
     """
 
     name = "run_length"

@@ -21,7 +21,7 @@ class RunLengthByCoordinate(RunLength):
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("run_length_by_coordinate", (1.0, 0.5), density=0.5, update_gap=1, subspace="coordinates")
-    (0.44, 0.834)
+    (0.435, 0.834)
     """
 
     name = "run_length_by_coordinate"

@@ -24,7 +24,7 @@ class RunLengthSharp(RunLength):
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("run_length_sharp", density=0.5, update_gap=1, subspace="coordinates")
-    (0.332, 0.556)
+    (0.327, 0.556)
     """
 
     name = "run_length_sharp"

@@ -31,7 +31,7 @@ class ShortRuns(RunLength):
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("short_runs", density=0.5, update_gap=1, subspace="coordinates")
-    (0.332, 0.454)
+    (0.327, 0.454)
     """
 
     name = "short_runs"

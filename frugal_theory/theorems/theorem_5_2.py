@@ -19,7 +19,7 @@ class Theorem52:
 
     >>> from frugal_theory.testing import measured_and_bound  # the shape, with constant 1
     >>> measured_and_bound("theorem_5_2", density=0.5, update_gap=1, subspace="coordinates")
-    (0.55, 0.435)
+    (0.554, 0.435)
     """
 
     name = "theorem_5_2"
