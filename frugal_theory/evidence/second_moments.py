@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from frugal_theory.metrics import (
     RegularisedNorm,
     SignNorm,
 )
+from frugal_theory.problems.noise import has_mean_zero
 from frugal_theory.theorems.held_sets import smallest_weight
 from frugal_theory.theorems.independent_sampling import smallest_mean_weight
 from frugal_theory.theorems.setting import Setting
@@ -62,6 +63,9 @@ def known_squares(
     alone, its average an expectation over the noise. ``bounded``: whether gradients are known to keep their declared bound.
     """
     setting, name = instance.setting, _kind(metric)
+    if not has_mean_zero(instance.noise):  # what a noise of one's own says of itself may not have been tested
+        setting = setting.having(symmetric_unimodal=False, uncorrelated=False)
+        instance = replace(instance, setting=setting)
     nothing = np.full(setting.steps, np.inf)
     if setting.runs is None:
         return Known(nothing, nothing, "the selection depends on the noise")

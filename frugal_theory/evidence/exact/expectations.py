@@ -31,7 +31,7 @@ from frugal_theory.evidence.exact.linear import Updates, momentum, updates
 from frugal_theory.evidence.moments import Moments, sampled
 from frugal_theory.instance import Instance, instance_of
 from frugal_theory.metrics import GrowingNorm, Metric, RegularisedNorm
-from frugal_theory.problems.noise import Gaussian, NoNoise, StudentT
+from frugal_theory.problems.noise import Gaussian, NoNoise, StudentT, has_mean_zero
 from frugal_theory.problems.quadratic import Quadratic
 
 __all__ = ["METRICS", "at_most", "averaged_over_sets", "decouples", "exact", "exact_metrics", "expectations", "has_expectation"]
@@ -146,7 +146,8 @@ def at_most(instance: Instance, metrics: Sequence[str]) -> dict[str, Array]:
         model = _model(instance, instance.setting.alpha, any_noise=True)
     except ValueError:
         return {}
-    if not model.decouples or not (model.problem.separable or instance.setting.constants.uncorrelated):
+    known = instance.setting.constants.uncorrelated and has_mean_zero(instance.noise)
+    if not model.decouples or not (model.problem.separable or known):
         return {}
     values: Callable[[str], Array] = model.scheduled if model.runs.law == "scheduled" else model.redrawn
     return {name: _running(values(name)) for name in wanted}
