@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.bench_premises import COARSE, DIMENSION, FEWER, SHARE, TRUE, Additive, first, interval
+from frugal_theory.algorithm.step import init, step
 from frugal_theory.config import Algorithm
 from frugal_theory.instance import Instance
 from frugal_theory.premises.check import LEVEL, PREMISES, check_premises
@@ -34,6 +35,7 @@ ALGORITHM = Algorithm.model_validate(
         "state_free": "sgd",
     }
 )
+HALF = ALGORITHM.model_copy(update={"set": tuple(range(DIMENSION // 2))})
 ALPHA, STEPS, TRIALS = 0.05, 400, 128
 """The run that is walked."""
 
@@ -126,18 +128,26 @@ class OnTheWay(Gaussian):
         return {"x": drawn + crossing(x["x"]) * self.extra(rng, drawn.shape)}
 
 
-class Dented(Quadratic):
-    """½‖x‖² and a dent in the first coordinate about 0.5, where its curvature is up to 1 + ``depth``; L = 1 is declared."""
+class Bumpy(Quadratic):
+    """½‖x‖² and a bump of radius 0.1 about the point where the run without noise is after 12 steps, its curvature ``depth``
+    less there; L = 1 is declared. Momentum on half of the coordinates bends the run away from where descent goes."""
 
     def __init__(self, depth: float) -> None:
         super().__init__(np.ones(DIMENSION), start="ones")
-        self.depth = depth
+        self.depth, self.centre = depth, _after(12)
 
     def gradient(self, x: Any) -> Any:
-        g = super().gradient(x)["x"].copy()
-        away = (x["x"][..., 0] - 0.5) / 0.05
-        g[..., 0] += self.depth * 0.05 * np.exp(0.5) * np.exp(-(away**2) / 2)
-        return {"x": g}
+        away = x["x"] - self.centre
+        near = np.exp(-np.sum(away**2, axis=-1, keepdims=True) / (2 * 0.1**2))
+        return {"x": super().gradient(x)["x"] - self.depth * near * away}
+
+
+def _after(steps: int) -> Any:
+    """Where SGDM on the first half of the coordinates, SGD on the others, is after so many steps from (1 … 1)."""
+    x, state = {"x": np.ones(DIMENSION)}, init()
+    for _ in range(steps):
+        x, state = step(HALF, x, x, state, ALPHA)
+    return x["x"]
 
 
 ROUND = Quadratic(np.ones(DIMENSION), start="ones")
@@ -149,8 +159,8 @@ ALONG: dict[str, tuple[str, Any, Any]] = {
         ROUND,
         OnTheWay(lambda rng, s: first(np.sqrt(3) * QUIET) * rng.standard_normal(s)),
     ),
-    "L exceeded 5 times in a dent on the way": ("P1", Dented(4.0), OnTheWay(lambda rng, s: 0.0)),  # noqa: ARG005
-    "L exceeded 2 times in a dent on the way": ("P1", Dented(1.0), OnTheWay(lambda rng, s: 0.0)),  # noqa: ARG005
+    "L exceeded 5 times at a bump on the way": ("P1", Bumpy(6.0), OnTheWay(lambda rng, s: 0.0)),  # noqa: ARG005
+    "L exceeded 2 times at a bump on the way": ("P1", Bumpy(3.0), OnTheWay(lambda rng, s: 0.0)),  # noqa: ARG005
 }
 """What is wrong only along the run."""
 
@@ -161,7 +171,7 @@ def along(name: str, repetitions: int, *, path: bool) -> int:
     count = 0
     for seed in range(repetitions):
         alpha = ALPHA if path else None
-        made = Instance.of_parts(problem, noise, ALGORITHM, learning_rate=alpha, steps=STEPS, trials=TRIALS, seed=seed)
+        made = Instance.of_parts(problem, noise, HALF, learning_rate=alpha, steps=STEPS, trials=TRIALS, seed=seed)
         count += any(found.name == premise and not found.held for found in check_premises(made))
     return count
 
