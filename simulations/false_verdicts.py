@@ -53,7 +53,7 @@ QUESTION = "How often are verdicts wrong, and how often do they say nothing?"
 WHOLE = True
 """The module makes its own cells."""
 
-REPETITIONS = 100
+REPETITIONS = 50
 """Independent runs of every cell."""
 
 LOOKS = (3, 16, 128, 1024)
@@ -61,7 +61,7 @@ LOOKS = (3, 16, 128, 1024)
 
 CONFIDENCES = (0.9, 0.99)
 
-BLOCK = 20
+BLOCK = 10
 """Repetitions that are done, and kept, together."""
 
 ERRORS = 3.0
