@@ -48,8 +48,6 @@ class RunLength:
         free = setting.algorithm.state_free
         if free.rule == "sgd" and free.lr_scale > 1:
             return f"the state-free lr_scale is {free.lr_scale:g}, and the proof needs at most 1"
-        if setting.runs is not None and setting.runs.empty and setting.runs.off_set_weight == 0:
-            return "nothing is ever updated: the momentum set is empty, and nothing moves off it"
         return off_the_family(setting)
 
     def needs(self, setting: Setting) -> tuple[str, ...]:
@@ -71,8 +69,8 @@ class RunLength:
 
 
 def largest_weight(setting: Setting) -> float:
-    """max W, so that W² ≤ W max W: 1, or what of the gradient is applied off the set if nothing is ever in it."""
-    return setting.runs.off_set_weight if setting.runs is not None and setting.runs.empty else 1.0
+    """max W, so that W² ≤ W max W: 1, or s if nothing is ever in the set (and s > 0)."""
+    return (setting.runs.off_set_weight or 1.0) if setting.runs is not None and setting.runs.empty else 1.0
 
 
 def _momentum_factor(setting: Setting) -> float:

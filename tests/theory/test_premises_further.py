@@ -134,8 +134,6 @@ def test_a_sign_theorem_is_not_applicable_to_noise_that_only_says_that_it_is_sym
 
 def test_sgd_that_moves_nothing_is_not_applicable(quadratic):
     still = {"algorithm.density": 0.0, "algorithm.state_free": {"rule": "sgd", "lr_scale": 0.0}, "algorithm.learning_rate": 0.1}
-    for name in ("sgd", "run_length", "fixed_set"):
-        assert THEOREMS[name].covers(ft.setting_of(quadratic(still))) is not None
     assert "ever updated" in THEOREMS["sgd"].covers(ft.setting_of(quadratic(still)))
 
 
