@@ -16,7 +16,7 @@ from frugal_theory.premises.search import Search, search
 
 __all__ = ["STATISTICAL", "Grounds", "PremiseTest", "worst"]
 
-STATISTICAL = ("P3", "P4", "P5", "uncorrelated", "symmetric_unimodal")
+STATISTICAL = ("P3", "P4", "P5", "uncorrelated", "symmetric_unimodal", "symmetric")
 """The premises that a true noise is refused by chance; the others are refused by what can be evaluated again."""
 
 

@@ -135,7 +135,7 @@ def test_noise_of_the_users_own_class_is_refused_by_name(quadratic):
     premise = check_premises(Instance.of_parts(setting.problem, noise, setting.algorithm))[3]
     assert not premise.held
     assert "Additive noise has heavy tails" in premise.how
-    assert premise.level == pytest.approx(LEVEL / 5)
+    assert premise.level == pytest.approx(LEVEL / 6)
 
 
 def test_a_noise_that_is_not_independent_is_not_called_biased(quadratic):

@@ -177,7 +177,7 @@ def test_without_a_learning_rate_nothing_is_walked():
 def test_the_level_is_that_of_all_cells_together(quadratic):
     swept = quadratic({"sweep": {"algorithm.density": [0.0, 0.25, 0.5, 1.0]}})
     levels = {premise.level for claims in claims_of(swept) for premise in claims.premises if premise.name == "P3"}
-    assert list(levels) == [pytest.approx(LEVEL / 4 / 5)]
+    assert list(levels) == [pytest.approx(LEVEL / 4 / 6)]
 
 
 def test_a_path_that_is_fine_says_so():
