@@ -181,7 +181,7 @@ class Space:
         """How far the first step goes, over α."""
         signs = algorithm.state_free.rule == "signsgd"
         size = float(np.linalg.norm(self._heights(genes, noise)) + np.linalg.norm(noise.sigma))
-        if algorithm.state_full.rule in ("adamw", "lion"):
+        if algorithm.state_full.rule in ("adamw", "adagrad", "lion"):
             return 1.0
         return max(float(algorithm.state_free.lr_scale) if signs else 0.0, 0.0 if signs and algorithm.density == 0 else size)
 

@@ -94,6 +94,7 @@ def _families() -> list[Family]:
     found += [
         Family("SGDM on a strongly convex f", _COORDINATES | _SGDM | {"density": 1.0}, free=("beta",), shape="convex"),
         Family("SGD with weight decay", _COORDINATES | _SGDM | {"density": 0.0}, free=("decay",)),
+        Family("Adagrad", _COORDINATES | {"state_full": "adagrad", "state_free": "sgd", "density": 1.0}, shape="bounded"),
         Family("Lion", _COORDINATES | {"state_full": "lion", "state_free": "sgd", "density": 1.0}),
         Family(
             "a coordinate that is drawn for Lion, signSGD off it",
