@@ -6,6 +6,7 @@ import numpy as np
 
 from frugal_theory.theorems.lyapunov import Lyapunov, largest_step
 from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.sgd import Sgd
 from frugal_theory.theorems.sgdm import Sgdm
 
 __all__ = ["SgdmSharp"]
@@ -40,7 +41,7 @@ class SgdmSharp:
 
     def covers(self, setting: Setting) -> str | None:
         """SGDM with every coordinate in the momentum set; SGD, which is β = 0 of it."""
-        return None if setting.is_sgd else Sgdm().covers(setting)
+        return Sgd().covers(setting) if setting.is_sgd else Sgdm().covers(setting)
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
         """(1+β)/L, itself admitted; 2/L, itself not admitted, where β = 0. For SGD, α is the step with its ``lr_scale``."""
