@@ -200,9 +200,9 @@ def measure(experiment: Experiment, run: Run = ALONE, repetitions: int = REPETIT
 
     tasks = [
         (experiment, law, sets, first, min(BLOCK, repetitions - first))
+        for first in range(0, repetitions, BLOCK)
         for sets, kind in SETS.items()
         for law in kind.laws
-        for first in range(0, repetitions, BLOCK)
     ]
     found = pd.concat(run.each(block, tasks), ignore_index=True)
     by = ["sets", "law", "claim", "is_true", "tightness", "confidence", "trials"]
