@@ -150,6 +150,7 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
     bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
     with np.errstate(over="ignore", invalid="ignore"):  # a start that is too far away is refused where it is judged
         gap = float(problem.value(start)) - problem.infimum
+        squared_start = float(sum(np.sum(value**2) for value in start.values()))
     constants = Constants(
         smoothness=declared(problem.smoothness),
         gap=declared(gap),
@@ -157,7 +158,7 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
         symmetric_unimodal=bool(getattr(noise, "symmetric_unimodal", False)),
         uncorrelated=bool(getattr(noise, "uncorrelated", False)),
         strong_convexity=_positive(getattr(problem, "strong_convexity", None)),
-        squared_start=declared(float(sum(np.sum(value**2) for value in start.values()))),
+        squared_start=declared(squared_start),
         gradient_bound=_by_noise(noise, "gradient_bound", problem),
         median_deviation=_by_noise(noise, "median_deviation", problem),
     )
