@@ -51,7 +51,8 @@ class Known:
 
     def against(self, bound: Array, at: NDArray[np.int64]) -> Array:
         """V for the horizons with 0-based numbers ``at``: E x'² ≤ V for every x' ≤ x with E x' = ``bound``."""
-        return np.minimum(self.square[at], self.ceiling[at] * bound)
+        most = np.where(bound > 0, self.ceiling[at] * np.where(bound > 0, bound, 1.0), np.inf)
+        return np.minimum(self.square[at], most)
 
 
 def known_squares(
@@ -113,6 +114,12 @@ class Part:
         mean, most = self.mean(values), float(values @ (self.share > 0))
         return np.sqrt(mean**2 + mean * (most - mean) * np.minimum(1.0, self.gap / steps))
 
+    def products(self, values: Array, steps: Array) -> Array:
+        """The sum of E S_i S_l over k steps i ≠ l, over k², S_i = Σ_j v_j over the part of step i."""
+        mean, most = self.mean(values), float(values @ (self.share > 0))
+        together = np.clip(self.gap - 1, 0.0, steps - 1)  # other steps of the same draw
+        return np.asarray((mean**2 * (steps - 1) + mean * (most - mean) * together) / steps)
+
 
 def _parts(setting: Setting) -> tuple[Part, Part]:
     """The coordinates that may be on the momentum set, and those that may be off it."""
@@ -142,16 +149,19 @@ class _Noise:
             kurtosis = 1.0
         if kurtosis is None or not math.isfinite(kurtosis) or not np.isfinite(variance).all():
             return None
+        kurtosis = max(1.0, kurtosis)  # draws may show less where the declared variance is not attained
         along = float(variance.max() if setting.constants.uncorrelated else variance.sum())
         return cls(variance, kurtosis, along, averaged)
 
     def squares(self, part: Part, steps: Array) -> Array:
-        """‖avg Σ_j ξ_j²‖ over the coordinates of ``part``, in the square mean."""
-        mean = part.average(self.variance, steps)
+        """‖avg Q_i‖, Q_i = Σ_j ξ_j² over the coordinates of ``part``, in the square mean.
+
+        Given the parts, E Q_i Q_l ≤ S_i S_l for i ≠ l, S_i = Σ_j σ_j²; and E Q_i² ≤ qσ⁴, be it all in what is in every part.
+        """
         if self.averaged:
-            return mean
-        total, second = float(self.variance.sum()), float(self.variance @ (part.share > 0))
-        return np.sqrt(mean**2 + np.maximum(self.kurtosis * total**2 - second**2, 0.0) / steps)
+            return part.average(self.variance, steps)
+        total = float(self.variance.sum())
+        return np.sqrt(part.products(self.variance, steps) + self.kurtosis * total**2 / steps)
 
     def drift(self, length: Array, steps: Array) -> Array:
         """‖avg ⟨ξ, v⟩‖ for v settled by the past with avg E‖v‖² ≤ ``length``."""
@@ -214,9 +224,10 @@ def _sets(setting: Setting, name: str, noise: _Noise) -> Array | None:
     weighted = (transient + a / 2 * (float(noise.variance.sum()) + beta * held)) / room
     quadratic = a / 2 * noise.squares(everything, steps) + lag / 2 * (1 - beta) * noise.squares(inside, steps)
     root = (transient + quadratic + noise.drift(_length(weighted, held, lag, beta), steps)) / room
-    if runs.law == "redrawn" and beta > 0:
+    expected = runs.law == "redrawn" and beta > 0
+    if expected:
         root = 2 * root  # W is measured as it is expected: ‖Σ E[y_k | past]‖ ≤ 2‖Σ y_k‖ in the square mean, for y ≥ 0
-    return root if name == WEIGHTED else root / _least_weight(setting)
+    return root if name == WEIGHTED else root / _least_weight(setting, expected)
 
 
 def _length(gradients: Array, held: float, lag: float, beta: float) -> Array:
@@ -230,13 +241,17 @@ def _length(gradients: Array, held: float, lag: float, beta: float) -> Array:
     return np.asarray((np.sqrt(gradients) + lag * np.sqrt(momenta) + own) ** 2)
 
 
-def _least_weight(setting: Setting) -> Array:
-    """The least weight that a coordinate has in ‖g‖²_W, given the past; shape (steps,), 0 where nothing moves."""
-    runs = setting.runs
+def _least_weight(setting: Setting, expected: bool) -> Array:
+    """What ‖g‖² is at least multiplied by in ‖g‖²_W, shape (steps,), 0 where nothing moves.
+
+    Of sets drawn at every step that is E[W | past], too: ‖Σ E[y_k | past]‖ ≤ 2‖Σ y_k‖, y = ‖g‖²_W. ``expected``: whether
+    this 2 has been paid already.
+    """
+    runs, least = setting.runs, smallest_weight(setting)
     assert runs is not None
     if runs.law == "redrawn" and setting.algorithm.update_gap == 1:
-        return np.full(setting.steps, smallest_mean_weight(setting))
-    return smallest_weight(setting)
+        return np.maximum(least, smallest_mean_weight(setting) / (1 if expected else 2))
+    return least
 
 
 # --- a few steps: how far the gradient can have grown --------------------------------------------------------------------
@@ -253,6 +268,8 @@ def _growth(instance: Instance, name: str, metric: Metric, noise: _Noise) -> Arr
     setting = instance.setting
     free, signs = setting.algorithm.state_free, THEOREMS["hybrid"].covers(setting) is None
     if not signs and (off_the_family(setting) or (free.rule == "sgd" and free.lr_scale > 1)):
+        return None
+    if name == WEIGHTED and free.lr_scale > 1:
         return None
     first, count = first_norm(instance), noise.variance.size
     spread = 1.0 if noise.averaged else max(4.0, 3 * noise.kurtosis)
@@ -283,8 +300,7 @@ def _signs(setting: Setting, name: str, metric: Metric, noise: _Noise) -> Array 
         return None
     kappa, beta, steps = setting.algorithm.state_free.lr_scale, setting.beta, setting.horizons
     a, (inside, outside) = setting.smoothness * setting.alpha, _parts(setting)
-    symmetric = name == "sign_norm" or (type(metric) is HybridNorm and metric.deviation is not None)
-    floor = 0.0 if symmetric and setting.symmetric_unimodal else sign_loss(setting) * kappa
+    floor = 0.0 if _by_deviation(setting, metric) and setting.symmetric_unimodal else sign_loss(setting) * kappa
     deviation, ones = np.sqrt(noise.variance), np.ones_like(noise.variance)
     count, loss = outside.average(ones, steps), floor * outside.average(deviation, steps)
     if not noise.averaged:  # a wrong sign costs 2|g_j| ≤ 2|ξ_j|, and in the mean the floor
@@ -293,7 +309,7 @@ def _signs(setting: Setting, name: str, metric: Metric, noise: _Noise) -> Array 
     if runs.empty:
         curvature = min(setting.smoothness * ones.sum(), float(flat(setting, setting.coordinate_smoothness).sum()))
         root = transient + setting.alpha * kappa**2 * curvature / 2 + loss
-        return root / kappa if by_sign else root
+        return root / kappa * (1.0 if by_sign else _scale(metric))
     assert isinstance(metric, HybridNorm)
     lag, held = a * beta / (1 - beta), inside.mean(noise.variance)
     phi = 1 - a / 2 - lag
@@ -303,5 +319,20 @@ def _signs(setting: Setting, name: str, metric: Metric, noise: _Noise) -> Array 
     bound = transient + a / 2 * ((1 + beta) * held + curvature / (1 - beta)) + mean_loss
     quadratic = a / 2 * (noise.squares(inside, steps) + kappa**2 * count) + lag / 2 * (1 - beta) * noise.squares(inside, steps)
     drift = noise.drift(_length(bound / phi, held, lag, beta), steps)
-    root = (transient + quadratic + lag / 2 * kappa**2 * count + loss + drift) * max(1.0, metric.phi / phi)
+    root = (transient + quadratic + lag / 2 * kappa**2 * count + loss + drift) * max(
+        1.0, metric.phi / phi, metric.scale / kappa
+    )
     return 2 * root if runs.law == "redrawn" and beta > 0 else root
+
+
+def _scale(metric: Metric) -> float:
+    assert isinstance(metric, HybridNorm)
+    return metric.scale
+
+
+def _by_deviation(setting: Setting, metric: Metric) -> bool:
+    """Whether the metric has |g|h(|g|/s) for |g|, with s at least the declared deviation; h falls as s grows."""
+    deviation = metric.deviation if type(metric) in (HybridNorm, SignNorm) else None  # type: ignore[attr-defined]
+    return deviation is not None and all(
+        bool(np.all(deviation[key] >= np.sqrt(variance) * (1 - 1e-12))) for key, variance in setting.variance.items()
+    )

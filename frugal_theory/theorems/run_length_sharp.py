@@ -70,6 +70,7 @@ def smallest_bound(plain: Array, noise: Array, lag: Array, room: float) -> Array
     with np.errstate(divide="ignore", invalid="ignore"):
         eta = (np.sqrt(noise**2 + plain**2 * lag + 2 * plain * noise * room) - noise) / plain
         eta = np.where(plain > 0, eta, np.sqrt(lag))
-        value = (plain * eta + noise) / (room * eta - eta**2 / 2 - lag / 2)
-    found: Array = np.where(lag < room**2, value, np.inf).min(axis=0)
+        left = room * eta - eta**2 / 2 - lag / 2
+        value = (plain * eta + noise) / left
+    found: Array = np.where((lag < room**2) & (left > 0), value, np.inf).min(axis=0)  # lag underflows where Lα is tiny
     return found

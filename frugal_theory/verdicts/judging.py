@@ -78,7 +78,7 @@ def verdict(claims: Claims, theorem: Theorem, evidence: Mapping[str, Evidence], 
     if excuse := claims.excuse(theorem):
         return replace(blank, reason=excuse[0].upper() + excuse[1:] + ".")
     found = evidence[claims.key(theorem)]
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         bound = np.asarray(theorem.bound(setting), dtype=float)
     blank = replace(blank, confidence=family)
     first = _Claim(claims, theorem, found, bound, level, blank).verdict()
@@ -151,7 +151,7 @@ class _Claim:
             reason = "The metric is negative in some trials, and only what is not can be judged by trials."
             return replace(self._shown(int(at[where])), status="inconclusive", reason=reason)
         if self.theorem.explicit and np.any(usable):
-            if np.any(impossible := usable & (bound <= 0) & (values > 0).any(axis=0)):
+            if np.any(impossible := usable & ((bound < 0) | ((bound == 0) & (values > 0).any(axis=0)))):
                 return self._violated(int(at[int(np.argmax(impossible))]))
             if np.any(positive):
                 weight = _spread(at + 1)[positive]
@@ -168,7 +168,10 @@ class _Claim:
             return self._holds(int(at[closest]), ": so does the exact expectation under any noise of these variances")
         held = self._between(at)
         square = known.against(held, at)
-        won_by = np.where(held > 0, betting.below(values, np.where(held > 0, held, 1.0), square), np.inf)
+        nothing = np.minimum(known.square, known.ceiling)[at] <= 0  # trials that show nothing do not say that there is nothing
+        won_by = np.where(
+            held > 0, betting.below(values, np.where(held > 0, held, 1.0), square), np.where(nothing, np.inf, 0.0)
+        )
         if np.all(won_by >= wanted):
             return self._holds(int(at[closest]), f" ({known.how} bounds a trial's square mean)")
         return self._open(values, at, held, square, won_by, known)

@@ -14,10 +14,10 @@ from frugal_theory.evidence.exact.expectations import at_most, expectations
 from frugal_theory.evidence.horizons import judged
 from frugal_theory.evidence.moments import Moments, sampled
 from frugal_theory.evidence.monte_carlo.simulation import simulation
-from frugal_theory.evidence.second_moments import known_squares
+from frugal_theory.evidence.second_moments import Part, _Noise, known_squares
 from frugal_theory.instance import Instance, instance_of
-from frugal_theory.metrics import METRICS
-from frugal_theory.problems.noise import Gaussian
+from frugal_theory.metrics import METRICS, HybridNorm, SignNorm
+from frugal_theory.problems.noise import Gaussian, NoNoise
 from frugal_theory.problems.quadratic import Quadratic
 from frugal_theory.testing import Changed, scaled
 from frugal_theory.theorems import THEOREMS
@@ -165,6 +165,37 @@ def test_the_exact_expectation_bounds_that_under_any_noise_of_its_variance(quadr
     assert at_most(Instance.of_parts(base.problem, Additive(two_point(1.0)), turning, learning_rate=0.02), [METRIC]) == {}
 
 
+@pytest.mark.parametrize("scale", [0.0, 0.01])
+def test_sets_that_are_rarely_drawn_are_known_by_their_mean_weight_at_a_price(scale):
+    """β = 0, Lα = 1, no noise: g = 1 until the set is drawn, then 0. Waiting times have a large square mean."""
+    free = {"rule": "sgd", "lr_scale": scale} if scale else "none"
+    table = {"density": 0.02, "update_gap": 1, "sampling": "independent", "state_full": {"rule": "sgdm", "beta": 0.0}}
+    algorithm = ft.parse({"name": "rare", "algorithm": {**table, "subspace": "coordinates", "state_free": free}}).algorithm
+    instance = Instance.of_parts(Quadratic(np.ones(1), start=(1.0,)), NoNoise(), algorithm, learning_rate=1.0, steps=200)
+    square = known_squares(instance, METRICS[METRIC], 1.0).square[-1]
+    kept = [sum((1 - scale) ** (2 * k) for k in range(n)) / 200 for n in range(1, 201)]
+    chance = [0.02 * 0.98 ** (n - 1) for n in range(1, 200)] + [0.98**199]
+    assert np.dot(chance, np.square(kept)) <= square
+
+
+def test_noise_may_lie_where_the_set_always_is():
+    """One coordinate is always in the set, the other hardly ever; all fourth moment is the first one's, the other is silent."""
+    noise, part, steps = _Noise(np.ones(2), 2.0, 1.0, False), Part(np.array([1.0, 0.01]), 1.0), np.array([1.0, 2.0, 10.0])
+    assert np.all(noise.squares(part, steps) ** 2 >= 1 + (8 - 1) / steps)  # ξ₁² = 8 with probability 1/8
+
+
+def test_a_norm_of_the_package_with_other_numbers_is_known_by_them():
+    """A theorem of one's own may bring a HybridNorm of ten times the scale, and of other deviations than are declared."""
+    signs = ft.parse({"name": "s", "algorithm": {"density": 0.0, "state_free": {"rule": "signsgd", "lr_scale": 0.1}}}).algorithm
+    start = Quadratic(np.ones(2), start=(1.0, 1.0))
+    instance = Instance.of_parts(start, Gaussian(0.1), signs, learning_rate=0.05, steps=40, trials=32)
+    small = {"x": np.full(2, 1e-6)}
+    for metric in (HybridNorm(0.5, 10.0), HybridNorm(0.5, 0.1, small), SignNorm(small)):
+        work = simulation(instance, ("own",), measures={"own": metric})
+        values = np.concatenate([work.run(batch)["own"].values for batch in work.batches])
+        assert np.all(np.mean(values**2, axis=0) <= known_squares(instance, metric, 3.0).square * (1 + ROUNDING))
+
+
 # --- verdicts that were wrong -----------------------------------------------------------------------------------------
 
 
@@ -226,6 +257,29 @@ def test_rare_jumps_leave_a_verdict_open(rate):
         assert judged_by_trials(claims, measured(claims)).status != "holds"
         if rate < 1 / 500:
             assert claims.kurtosis is None, "what has not been seen of the variance may come in rarer jumps"
+
+
+def test_trials_that_show_nothing_do_not_hold_a_bound_of_nothing():
+    """From the minimum, with jumps so rare that no trial has one; with nothing known of the noise, and with no noise at all."""
+    sgd = ft.Algorithm(density=0.0, state_full="sgdm", state_free="sgd")
+    theorem = Changed(Sgd(), "", lambda setting: np.zeros(setting.steps))
+    for noise, kurtosis, status in ((Additive(two_point(1e-9)), None, "inconclusive"), (NoNoise(), 0.0, "holds")):
+        instance = Instance.of_parts(Quadratic(np.ones(1), start=(0.0,)), noise, sgd, learning_rate=0.5, steps=20, trials=64)
+        found = judged_by_trials(Claims(instance, (theorem,), kurtosis=kurtosis), np.zeros((64, 20)))
+        assert found.status == status, found.reason
+    negative = Changed(Sgd(), "", lambda setting: -np.ones(setting.steps))
+    assert judged_by_trials(Claims(instance, (negative,), kurtosis=0.0), np.zeros((64, 20))).status == "violated"
+
+
+def test_a_bound_whose_terms_underflow_is_not_negative(quadratic):
+    tiny = {"kind": "quadratic", "eigenvalues": [1e-150, 1e-160], "start": [1.0, 1.0]}
+    (bound,) = (
+        c.theorems[0].bound(c.setting)
+        for c in claims_of(
+            quadratic({"problem": tiny, "algorithm.learning_rate": 0.05, "verify.theorems": ["run_length_sharp"]})
+        )
+    )
+    assert np.all(bound > 0)
 
 
 def test_every_theorem_is_judged_by_its_own_measure(quadratic):
