@@ -37,7 +37,7 @@ from frugal_theory.studies.figures import panels
 from frugal_theory.studies.study import ALONE, Answer, Run
 from frugal_theory.testing import Changed
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
-from frugal_theory.verdicts.claims import Claims, kurtosis_of
+from frugal_theory.verdicts.claims import Claims, fourth_moment
 from frugal_theory.verdicts.judging import verdict
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def block(experiment: Experiment, law: str, sets: str, first: int, count: int) -
     bounds = {name: make(high if true else low) for name, (true, make) in FACTORS.items()}
     bounds[THEOREM] = theorem.bound(base.setting)
     claims = tuple(Changed(theorem, name, partial(_given, bound), name=name) for name, bound in bounds.items())
-    kurtosis = kurtosis_of(base)
+    known = fourth_moment(base)
     counts = {
         (claim.name, confidence, trials): dict.fromkeys(("holds", "violated", "inconclusive"), 0)
         for claim in claims
@@ -226,7 +226,7 @@ def block(experiment: Experiment, law: str, sets: str, first: int, count: int) -
         for trials in LOOKS
     }
     for repetition in range(first, first + count):
-        ready = Claims(instance(experiment, sets, Law(law), 1 + repetition), claims, kurtosis=kurtosis)
+        ready = Claims(instance(experiment, sets, Law(law), 1 + repetition), claims, noise=known)
         values, key = averages(ready, claims[0]), ready.key(claims[0])
         for trials in LOOKS:
             measured = sampled("monte_carlo", key, Moments.of(values[:trials]), 0.9)

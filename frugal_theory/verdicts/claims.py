@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from frugal_theory.theorems import Setting, Theorem
 from frugal_theory.theorems.resolve import theorems_of
 from frugal_theory.theorems.theorem import further_premises, spared_premises
 
-__all__ = ["Claims", "claims_of", "kurtosis_of"]
+__all__ = ["Claims", "FourthMoment", "claims_of", "fourth_moment"]
 
 INDEX, SHOWN = 4.0, 0.8
 """Draws must show a tail index above the one, so that there is a fourth moment, and more than the other share of the declared
@@ -39,17 +40,28 @@ SLACK = 0.8
 """What a noise of one's own says of its kurtosis is not believed below this share of what its draws show."""
 
 
+class FourthMoment(NamedTuple):
+    """q with E‖ξ‖⁴ ≤ qσ⁴ given the past, None if nobody can say, and how much of the declared variance σ² it speaks of.
+
+    ``seen`` is 1 where q is known beforehand. Where draws say it, the rest of the variance may come in jumps that neither they
+    nor the trials have met, and a bound is held against the trials times this share only.
+    """
+
+    kurtosis: float | None
+    seen: float = 1.0
+
+
 @dataclass(frozen=True)
 class Claims:
     """What the theorems claim of one instance, and why some of them may claim nothing.
 
-    ``kurtosis``: q with E‖ξ‖⁴ ≤ qσ⁴ given the past; None if neither the noise nor its draws can say.
+    ``noise``: what is known of the noise's fourth moment.
     """
 
     instance: Instance
     theorems: tuple[Theorem, ...]
     premises: tuple[Premise, ...] = ()
-    kurtosis: float | None = None
+    noise: FourthMoment = FourthMoment(None)
 
     @property
     def cell(self) -> Cell:
@@ -98,7 +110,7 @@ class Claims:
         if key not in self._known:
             metric = self.metric(theorem)
             self._known[key] = known_squares(
-                self.instance, metric, self.kurtosis, exact_over_noise=exact_over_noise, bounded=self._bounded
+                self.instance, metric, self.noise.kurtosis, exact_over_noise=exact_over_noise, bounded=self._bounded
             )
         return self._known[key]
 
@@ -150,7 +162,7 @@ def claims_of(experiment: Experiment, theorems: Sequence[Theorem] | None = None)
     """The claims on every cell of the experiment; nothing is simulated yet. ``theorems`` replaces those that the file names."""
     chosen = theorems_of(experiment) if theorems is None else tuple(theorems)
     tested: dict[bytes, dict[str, Premise]] = {}
-    tails: dict[bytes, float | None] = {}
+    tails: dict[bytes, FourthMoment] = {}
     ready = [instance_of(cell) for cell in cells(experiment)]
     level = LEVEL / len(ready)  # of the premises of all cells together
 
@@ -160,30 +172,31 @@ def claims_of(experiment: Experiment, theorems: Sequence[Theorem] | None = None)
             premises = check_premises(instance, level=level, known=tested, further=further)
         key = key_of(instance)
         if key is None or key not in tails:
-            kurtosis = kurtosis_of(instance)
+            noise = fourth_moment(instance)
             if key is not None:
-                tails[key] = kurtosis
+                tails[key] = noise
         else:
-            kurtosis = tails[key]
-        return Claims(instance, chosen, premises, kurtosis)
+            noise = tails[key]
+        return Claims(instance, chosen, premises, noise)
 
     return [made(instance) for instance in ready]
 
 
-def kurtosis_of(instance: Instance) -> float | None:
-    """q of the noise, E‖ξ‖⁴ ≤ qσ⁴: known beforehand, or what its draws allow; None if they can say nothing.
+def fourth_moment(instance: Instance) -> FourthMoment:
+    """What is known of the noise's fourth moment: beforehand, or by its draws.
 
     Draws say something where tails are light enough for a fourth moment (an index above :data:`INDEX`) and most of the declared
-    variance has been seen: what is missing of it may come in jumps too rare to have shown.
+    variance has been seen. What is missing of it may come in jumps too rare to have shown, in trials too.
     """
     known = known_moments(instance)
     if known is not None and has_mean_zero(instance.noise):
-        return known.whole
+        return FourthMoment(known.whole)
     tail = noise_tail(instance, draw(instance))
     if known is not None and known.whole >= SLACK * tail.fourth:
-        return known.whole
-    seen = tail.index > INDEX and tail.shown_lower > SHOWN
-    return tail.fourth_upper if seen and math.isfinite(tail.fourth_upper) else None
+        return FourthMoment(known.whole)
+    if tail.index > INDEX and tail.shown_lower > SHOWN and math.isfinite(tail.fourth_upper):
+        return FourthMoment(max(1.0, tail.fourth_upper), min(1.0, tail.shown_lower))
+    return FourthMoment(None)
 
 
 def _further(setting: Setting, theorems: Sequence[Theorem]) -> list[str]:

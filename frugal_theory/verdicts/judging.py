@@ -166,7 +166,7 @@ class _Claim:
         ceiling = self.claims.ceilings.get(self.claims.key(self.theorem))
         if ceiling is not None and np.all(ceiling <= self.bound * (1 + ROUNDING)):
             return self._holds(int(at[closest]), ": so does the exact expectation under any noise of these variances")
-        held = self._between(at)
+        held = self._between(at) * self.claims.noise.seen
         square = known.against(held, at)
         nothing = np.minimum(known.square, known.ceiling)[at] <= 0  # trials that show nothing do not say that there is nothing
         won_by = np.where(
