@@ -13,7 +13,8 @@ from frugal_theory.commands.options import Cluster, Jobs
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from frugal_theory.studies.self_test.run import Finding, Sheet
+    from frugal_theory.studies.self_test.finding import Finding
+    from frugal_theory.studies.self_test.run import Sheet
 
 __all__ = ["print_sheet", "self_test"]
 
@@ -29,7 +30,7 @@ def self_test(
     jobs: Jobs = None,
     cluster: Cluster = None,
 ) -> None:
-    """Plant false theorems and faulty engines. Exit status 1 unless all are caught and nothing true raises an alarm."""
+    """Plant false theorems, faulty engines and traps. Exit status 1 unless all are caught and nothing true raises an alarm."""
     from rich.console import Console
 
     from frugal_theory.studies.runner import carry_out
@@ -64,6 +65,13 @@ def _print(console: Console, title: str, findings: list[Finding]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for finding in findings:
         mark = "[green]✓[/]" if finding.right else "[bold red]✗[/]"
-        off = f"{finding.deviation:.3g}" if math.isfinite(finding.deviation) else "no noise"
-        table.add_row(f"{mark} {finding.subject}", finding.what, finding.stage, finding.said, f"{finding.ratio:.3f}", off)
+        off = (
+            "–"
+            if math.isnan(finding.deviation)
+            else "no noise"
+            if math.isinf(finding.deviation)
+            else f"{finding.deviation:.3g}"
+        )
+        ratio = "–" if math.isnan(finding.ratio) else f"{finding.ratio:.3f}"
+        table.add_row(f"{mark} {finding.subject}", finding.what, finding.stage, finding.said, ratio, off)
     console.print(table)

@@ -12,8 +12,10 @@ from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.horizons import JUDGED, horizons
 from frugal_theory.evidence.monte_carlo.simulation import monte_carlo, simulation
 from frugal_theory.studies.self_test.engines import FAULTS
+from frugal_theory.studies.self_test.finding import Finding
 from frugal_theory.studies.self_test.stages import ENGINE, STAGES, build
 from frugal_theory.studies.self_test.theorems import PLANTS, TIGHT
+from frugal_theory.studies.self_test.traps import TRAPS, sprung
 from frugal_theory.testing.false_theorem import scaled
 from frugal_theory.theorems import THEOREMS, Theorem
 from frugal_theory.verdicts.claims import Claims, claims_of
@@ -29,30 +31,6 @@ CUT = 0.9
 
 ROUNDING = 1e-9
 """Relative rounding of the exact engine and of evidence that nothing random went into."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What became of one planted falsehood, or of one true counterpart.
-
-    ``alarm``: whether the toolkit raised it; ``said``: its verdict. ``ratio``: measured over bound for a theorem,
-    measured over exact for an engine, where it is farthest off. ``deviation``: how many standard errors the measured
-    average is above the bound, or off the exact expectation, there; inf for evidence without any randomness.
-    """
-
-    subject: str
-    what: str
-    stage: str
-    false: bool
-    alarm: bool
-    said: str
-    ratio: float
-    deviation: float
-
-    @property
-    def right(self) -> bool:
-        """Whether the toolkit was right: an alarm on a falsehood, and none on the truth."""
-        return self.alarm == self.false
 
 
 @dataclass(frozen=True)
@@ -99,15 +77,15 @@ def self_test(
 ) -> Sheet:
     """Plant every falsehood and look whether ``verify``, or the exact engine against Monte Carlo, catches it.
 
-    ``budget`` multiplies the trials. Theorems and engines have half of the error level each, and within each all
-    comparisons share it (Bonferroni). ``progress(what, done, total)`` is called as stages finish. Raises ValueError
-    for a budget that is not positive.
+    ``budget`` multiplies the trials, but not those of the traps, which are set for few. Theorems, engines and traps have a
+    third of the error level each, and within each all comparisons share it (Bonferroni). ``progress(what, done, total)`` is
+    called as stages finish. Raises ValueError for a budget that is not positive.
     """
-    halves = halves_of(budget=budget, seed=seed, confidence=confidence, jobs=jobs, cluster=cluster, progress=progress)
-    return Sheet(tuple(finding for half in halves.values() for finding in half()), confidence)
+    parts = parts_of(budget=budget, seed=seed, confidence=confidence, jobs=jobs, cluster=cluster, progress=progress)
+    return Sheet(tuple(finding for part in parts.values() for finding in part()), confidence)
 
 
-def halves_of(
+def parts_of(
     *,
     budget: float,
     seed: int,
@@ -116,15 +94,15 @@ def halves_of(
     cluster: str | None,
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Callable[[], list[Finding]]]:
-    """The two halves of the self-test, "theorems" and "engines", each with half of the error level, to be run one by one.
+    """The self-test's "theorems", "engines" and "traps", each with a third of the error level, to be run one by one.
 
-    ``jobs`` processes, or the workers of the Dask ``cluster``, share the theorems' trials; faults of engines are planted in
-    this process alone.
+    ``jobs`` processes, or the workers of the Dask ``cluster``, share the theorems' trials; all else is done in this
+    process alone.
     """
     if not budget > 0:
         raise ValueError(f"budget = {budget}: a number > 0 is allowed")
-    half = 1 - (1 - confidence) / 2
-    total = len(STAGES) + len(ENGINE) + sum(len(fault.stages) for fault in FAULTS)
+    third = 1 - (1 - confidence) / 3
+    total = len(STAGES) + len(ENGINE) + sum(len(fault.stages) for fault in FAULTS) + len(TRAPS)
     done = 0
 
     def report(what: str) -> None:
@@ -134,8 +112,9 @@ def halves_of(
             progress(what, done, total)
 
     return {
-        "theorems": lambda: _theorems(budget, seed, half, report, jobs, cluster),
-        "engines": lambda: _engines(budget, seed, half, report),
+        "theorems": lambda: _theorems(budget, seed, third, report, jobs, cluster),
+        "engines": lambda: _engines(budget, seed, third, report),
+        "traps": lambda: _traps(seed, third, report),
     }
 
 
@@ -165,8 +144,7 @@ def _theorems(
         for where, name in TIGHT:
             if where == stage.name:
                 theorem = THEOREMS[name]
-                at = horizons(claims.setting.steps) - 1
-                share = float(np.max((expected[theorem.metric] / theorem.bound(claims.setting))[at]))
+                share = float(np.max(expected[theorem.metric] / theorem.bound(claims.setting)))
                 cut = f"bound × {CUT} of its tight {share:.3f}"
                 here.append(_Claim(scaled(theorem, share, "bound × tight"), f"bound × its tight {share:.3f}", False))
                 here.append(_Claim(scaled(theorem, CUT * share, cut), cut, True))
@@ -253,3 +231,16 @@ def _standard_error(evidence: Evidence) -> Array:
     if evidence.deviation is None:
         return np.zeros_like(evidence.mean)
     return evidence.deviation / np.sqrt(evidence.trials)
+
+
+# --- traps ---------------------------------------------------------------------------------------------------
+
+
+def _traps(seed: int, confidence: float, report: Callable[[str], None]) -> list[Finding]:
+    ready = [(trap.name, list(trap.trials(seed))) for trap in TRAPS]
+    single = (1 - confidence) / sum(trial.level is None for _, trials in ready for trial in trials)
+    findings = []
+    for name, trials in ready:
+        findings += sprung(name, trials, single)
+        report(name)
+    return findings

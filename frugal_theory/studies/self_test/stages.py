@@ -96,7 +96,7 @@ class Stage:
     start: float | tuple[float, ...] = 0.1
     sigma: float | tuple[float, ...] = 1.0
     problem: str = ""
-    trials: int = 512
+    trials: int = 256
     expected: Callable[[Claims], Mapping[str, Array]] | None = None
     template: str = _COMMON
 

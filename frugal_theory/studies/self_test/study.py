@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config.load import ExperimentError
-from frugal_theory.studies.self_test.run import Finding, Sheet, halves_of
+from frugal_theory.studies.self_test.run import Finding, Sheet, parts_of
 from frugal_theory.studies.study import Answer, Run
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class SelfTest:
             run.progress(done, total)
 
         try:
-            halves = halves_of(
+            parts = parts_of(
                 budget=self.budget, seed=self.seed, confidence=CONFIDENCE, jobs=run.jobs, cluster=run.cluster, progress=progress
             )
         except ValueError as error:
             raise ExperimentError(f"self-test: {error}") from error
         key = f"budget {self.budget!r} seed {self.seed}"
-        tables = [run.kept(f"{name} {key}", lambda half=half: _told(half())) for name, half in halves.items()]  # type: ignore[misc]
+        tables = [run.kept(f"{name} {key}", lambda part=part: _told(part())) for name, part in parts.items()]  # type: ignore[misc]
         return pd.concat(tables, ignore_index=True)
 
     def draw(self, _: pd.DataFrame) -> dict[str, Any]:

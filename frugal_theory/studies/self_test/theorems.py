@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.run_lengths import RunLengths
+from frugal_theory.certificates.program import available
 from frugal_theory.testing.false_theorem import Changed
 from frugal_theory.theorems import THEOREMS, Setting
 
@@ -97,8 +98,10 @@ TIGHT: tuple[tuple[str, str], ...] = (
     ("Adam without noise", "adam"),
     ("Adam without noise", "adam_hybrid"),
     ("Adam on a set without noise", "adam_hybrid"),
+    *((("SGD", "certified"),) if available() else ()),
 )
-"""(stage, theorem): where the share of its bound that is really reached is known. 0.9 of that is false."""
+"""(stage, theorem): where the share of its bound that is really reached is known. 0.9 of that is false. A certificate is
+looked for only where its solver is installed."""
 
 _NO_NOISE = "the σ² term missing"
 _ALPHA_SQUARED = "noise term in α² instead of α"
@@ -136,5 +139,6 @@ PLANTS: tuple[Plant, ...] = (
     Plant("sets redrawn, from afar", "run_length", "W dropped on the left", lambda setting: setting, _PLAIN),
     Plant("sets redrawn, from afar", "run_length", "W dropped on both sides", _leakless, _PLAIN),
     Plant("sets redrawn, from afar", "run_length_sharp", "W dropped on both sides", _leakless, _PLAIN),
+    *((Plant("SGD", "certified", _HALF, _half_smoothness),) if available() else ()),
 )
 """Mistakes in what a bound depends on. On its stage each is false; ``docs/self_test.md`` has by how much."""
