@@ -146,12 +146,17 @@ class _Noise:
         return cls(variance, kurtosis, along, averaged)
 
     def squares(self, part: Part, steps: Array) -> Array:
-        """‖avg Σ_j ξ_j²‖ over the coordinates of ``part``, in the square mean."""
-        mean = part.average(self.variance, steps)
+        """‖avg Σ_j ξ_j²‖ over the coordinates of ``part``, in the square mean.
+
+        y_k, the sum of one step, is at most Y_k = Σσ_j² over the set of the step, given the past, and E y_k² ≤ max_j p_j · qσ⁴,
+        as the set is independent of the noise. Of two steps E y_iy_k ≤ E Y_iY_k, whatever of the declared variance is there.
+        """
         if self.averaged:
-            return mean
-        total, second = float(self.variance.sum()), float(self.variance @ (part.share > 0))
-        return np.sqrt(mean**2 + np.maximum(self.kurtosis * total**2 - second**2, 0.0) / steps)
+            return part.average(self.variance, steps)
+        mean, most = part.mean(self.variance), float(self.variance @ (part.share > 0))
+        together = np.maximum(np.minimum(steps, part.gap) - 1, 0.0) / steps  # of the other steps those with the same set
+        single = float(part.share.max(initial=0.0)) * self.kurtosis * float(self.variance.sum()) ** 2
+        return np.sqrt(mean**2 + together * mean * (most - mean) + np.maximum(single - mean**2, 0.0) / steps)
 
     def drift(self, length: Array, steps: Array) -> Array:
         """‖avg ⟨ξ, v⟩‖ for v settled by the past with avg E‖v‖² ≤ ``length``."""

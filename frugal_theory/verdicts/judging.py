@@ -167,8 +167,10 @@ class _Claim:
         if ceiling is not None and np.all(ceiling <= self.bound * (1 + ROUNDING)):
             return self._holds(int(at[closest]), ": so does the exact expectation under any noise of these variances")
         held = self._between(at)
-        square = known.against(held, at)
-        won_by = np.where(held > 0, betting.below(values, np.where(held > 0, held, 1.0), square), np.inf)
+        level = np.where(held > 0, held, 1.0)
+        square = known.against(level, at)
+        never = np.where((held == 0) & (known.square[at] == 0), np.inf, 0.0)  # trials never show that nothing is expected
+        won_by = np.where(held > 0, betting.below(values, level, square), never)
         if np.all(won_by >= wanted):
             return self._holds(int(at[closest]), f" ({known.how} bounds a trial's square mean)")
         return self._open(values, at, held, square, won_by, known)
