@@ -1,4 +1,4 @@
-"""How often the intervals of evidence miss, over how often they may. The table of docs/theory.md, section 5.
+"""How often the intervals of evidence miss, over how often they may. The table of docs/theory/statistics.md.
 
 ``python -m benchmarks intervals``, some minutes on one core. χ²_1 is sampled where the misses are (importance sampling,
 as in :func:`frugal_theory.evidence.few_trials.critical_values`), so that misses of one in 10⁶ can be counted; the other

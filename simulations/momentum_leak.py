@@ -2,7 +2,7 @@
 
 A gradient of ones at each of the T steps of a period and none after it, on a set that the selection draws: each moves x by
 αW of it in all, W = 1 on what SGD or a fixed set applies, so −⟨g, x⟩/(αT‖g‖²) is 1 less the *leak*, averaged over the steps.
-Relative to the share p of the gradient that lay on the set, docs/theory.md says ::
+Relative to the share p of the gradient that lay on the set, docs/theory/run-length.md says ::
 
     (1−q)/(1−qβ^T) · β(1−β^T)/((1−β)T)
 

@@ -3,7 +3,7 @@
 What the readings differ in is how much of a gradient that entered the momentum is ever applied. With p the density, T the
 steps between two draws and λ_T = β(1−β^T)/((1−β)T), the effective step is α times ::
 
-    reset   1 − p (1−p)/(1−pβ^T) λ_T      (docs/theory.md, "The corollaries of the run-length theorem")
+    reset   1 − p (1−p)/(1−pβ^T) λ_T      (docs/theory/run-length.md, "The corollaries …")
     decay   1 − p (1−p) λ_T               (what is left at the end of a period goes on with probability p a step)
     hold    1                             (it comes back, late)
 

@@ -2,7 +2,7 @@
 
 Momentum is an average: it moves x by (1−β)g̃ at first and by the rest of g̃ later. A set that never changes applies all of
 it, late by β/(1−β) steps. A coordinate that is drawn anew every T steps with probability p loses what is left at the end
-of its run, so of a gradient on the set only the share (docs/theory.md, "The corollaries of the run-length theorem") ::
+of its run, so of a gradient on the set only the share (docs/theory/run-length.md, "The corollaries …") ::
 
     E W = 1 − (1−p)/(1−pβ^T) · β(1−β^T)/((1−β)T)
 

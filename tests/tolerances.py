@@ -46,7 +46,7 @@ CONSTANT_GRADIENT = 2e-4
 """Progress on a slope of curvature λ against that on a constant gradient: terms of αλ times a run's variance, relative."""
 
 EXCESS_MISSES = 1.1
-"""An interval may miss this many times as often as it says, for the laws it is made for: what docs/theory.md grants it."""
+"""An interval may miss this many times as often as it says, for the laws it is made for (docs/theory/statistics.md)."""
 
 IMPORTANCE_SAMPLING = 0.1
 """A quantile far out in a tail, by importance sampling with tens of thousands of draws, relative."""

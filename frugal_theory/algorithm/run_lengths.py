@@ -108,8 +108,12 @@ class RunLengths:
     def turned(self) -> bool:
         """Whether the variance in the set depends on how the noise of coordinates is correlated: on a basis, unless it is
         uniform and drawn anew at every step."""
-        mixed = any(np.any(_mixed(share)) for share in self.share.values())
-        return self.law in ("fixed", "turning") and mixed and not (self._uniform and self.algorithm.update_gap == 1)
+        return self.mixes and not (self._uniform and self.algorithm.update_gap == 1)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the set is spanned by a basis that mixes coordinates."""
+        return self.law in ("fixed", "turning") and any(np.any(_mixed(share)) for share in self.share.values())
 
     @property
     def _uniform(self) -> bool:

@@ -23,7 +23,7 @@ def theorems() -> None:
             console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
         console.print()
     console.print(
-        "P1–P6 are those of docs/theory.md, section 2; all of them are tested, whatever the theorem (docs/premises.md). "
+        "P1–P6 are those of docs/theory.md (Premises); all of them are tested, whatever the theorem (docs/premises.md). "
         "So are the L_j, and what the noise says of itself, where a theorem needs it.",
         highlight=False,
         soft_wrap=True,
@@ -31,7 +31,7 @@ def theorems() -> None:
 
 
 def proofs() -> None:
-    """Derive every identity and inequality of the proofs in docs/theory.md with SymPy. Exit status 1 if one fails."""
+    """Derive every identity and inequality of the proofs in docs/theory/ with SymPy. Exit status 1 if one fails."""
     from frugal_theory.proofs import prove_all
 
     console = Console()

@@ -51,28 +51,31 @@ def largest(setting: Setting, name: str, metric: Metric) -> float | None:
 
 
 def _sizes(setting: Setting) -> Array | None:
-    """The largest |u_j| of steps 1 … K, shape (steps,); None if there is none, or weight decay."""
+    """‖u‖/√d of steps 1 … K at most, shape (steps,); None if nothing bounds it, or weight decay.
+
+    On coordinates that is the larger of the rules' |u_j|. On a basis both parts may have every coordinate, and they add up.
+    """
     runs, algorithm, steps = setting.runs, setting.algorithm, setting.horizons
     if runs is None or algorithm.weight_decay:
         return None
-    largest = np.zeros_like(steps)
+    outside = inside = np.zeros_like(steps)
     if not runs.full:
         free = algorithm.state_free
         if free.rule not in ("signsgd", "none"):
             return None
-        largest = np.full_like(steps, free.lr_scale if free.rule == "signsgd" else 0.0)
+        outside = np.full_like(steps, free.lr_scale if free.rule == "signsgd" else 0.0)
     if not runs.empty:
         full = algorithm.state_full
         if isinstance(full, Lion):
-            largest = np.maximum(largest, 1.0)
+            inside = np.ones_like(steps)
         elif isinstance(full, AdamW) and _counted(setting) and full.betas[0] ** 2 < full.betas[1]:
             first, second = full.betas
             among = (1 - first) ** 2 / ((1 - second) * (1 - first**2 / second))  # Cauchy and Schwarz
             sizes = np.sqrt(among * (1 - second**steps)) / (1 - first**steps)
-            largest = np.maximum(largest, sizes if runs.law == "fixed" else sizes.max())
+            inside = sizes if runs.law == "fixed" else np.full_like(steps, sizes.max())
         else:
             return None
-    return largest
+    return inside + outside if runs.mixes else np.maximum(inside, outside)
 
 
 def _counted(setting: Setting) -> bool:

@@ -33,7 +33,7 @@ class Evidence:
     is exact has lower = mean = upper. ``deviation`` and ``skewness``, shape (K,), are those of one trial;
     :meth:`interval` needs them to give the interval at another confidence. ``values``, shape (trials, horizons), are the
     averages of every trial at the :func:`~frugal_theory.evidence.horizons.judged` horizons, which verdicts are made from: they
-    are valid for every law, the interval for the laws of ``docs/theory.md``.
+    are valid for every law, the interval for the laws of ``docs/theory/statistics.md``.
     """
 
     source: Source

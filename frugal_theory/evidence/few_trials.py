@@ -1,7 +1,7 @@
 """Critical values for the mean of few skewed averages, calibrated on the most skewed law that ‖g‖² of a linear run can have.
 
 On a quadratic with Gaussian noise and given sets, ‖gᵏ‖² and its averages are forms Σ λ_i(z_i + δ_i)² with λ_i ≥ 0 and standard
-normal z_i. Their skewness is at most √8, with equality for a single χ²_1 (docs/theory.md, section 5). So the studentized mean
+normal z_i. Their skewness is at most √8, with equality for a single χ²_1 (docs/theory/statistics.md). So the studentized mean
 T = √n (x̄ − μ)/s of n draws of χ²_1 is the reference: its lower tail is where an average looks much smaller, and much
 surer, than it is. ``CRITICAL`` holds c with P(T < −c) = p, found by importance sampling (:func:`critical_values`).
 """
@@ -53,7 +53,7 @@ TILTS = (1.0, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1, 0.05, 0.02, 0.01, 0.003, 0.001)
 def enough(trials: int, confidence: float) -> bool:
     """Whether Hall's correction with the estimated skewness covers χ²_1 at this confidence: n ≥ 1.5 ln²(1 − confidence).
 
-    Measured: there it misses at most 1.1 times as often as it should, from 99 % to 1 − 10⁻⁶ (docs/theory.md section 5).
+    Measured: there it misses at most 1.1 times as often as it should, from 99 % to 1 − 10⁻⁶ (docs/theory/statistics.md).
     """
     return trials >= 1.5 * np.log(1 - confidence) ** 2
 

@@ -2,7 +2,7 @@
 
 No number of trials shows that an expectation is *below* a bound unless something is known of rare large values. Here it follows
 from L, Δ, σ_j² and the kurtosis q of the noise, E‖ξ‖⁴ ≤ qσ⁴ given the past: the descent inequality of a theorem holds
-along every single run, so its square mean is bounded as its mean is (``docs/theory.md``, section "What trials can show"). Three
+along every single run, so its square mean is bounded as its mean is (``docs/theory/statistics.md``). Three
 families have one; steps that cannot exceed a size bound the gradient itself by how far x can have come.
 """
 
@@ -172,7 +172,7 @@ class _Noise:
 
 
 def _momentum(setting: Setting, name: str, noise: _Noise) -> Array | None:
-    """√E x² for ‖g‖² under SGD and SGDM, 0 < Lα ≤ 1 + β (docs/theory.md, the proof of sgdm_sharp, along one run)."""
+    """√E x² for ‖g‖² under SGD and SGDM, 0 < Lα ≤ 1 + β (the proof of sgdm_sharp, along one run)."""
     plain = name == PLAIN or (name == WEIGHTED and not (setting.runs and setting.runs.empty))
     if not plain or not (setting.is_sgd or setting.is_sgdm):
         return None

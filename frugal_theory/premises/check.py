@@ -1,4 +1,4 @@
-"""Premises P1–P6 (``docs/theory.md``, section 2; ``docs/premises.md``): which an experiment meets, and how that is known.
+"""Premises P1–P6 (``docs/theory.md``, ``docs/premises.md``): which an experiment meets, and how that is known.
 
 Nothing that a problem, a noise or a subspace declares is taken on trust where evaluating it can refute it. A premise is
 held unless it is refused; ``level`` and ``power`` say what that is worth.

@@ -1,4 +1,4 @@
-"""SymPy derivations of every identity and inequality that the proofs in ``docs/theory.md`` and ``docs/theory/`` rest on.
+"""SymPy derivations of every identity and inequality that the proofs in ``docs/theory/`` rest on.
 
 Each ``prove_…`` function takes the claims as keywords, by default those of the page, and returns a :class:`Proof`. A
 claim that is false, by a sign or a constant, gives ``checked = False``. Nothing is sampled: equalities simplify to 0,
@@ -98,9 +98,9 @@ PROOFS: tuple[Callable[[], Proof], ...] = (
     prove_lion_age,
     prove_median_sign,
 )
-"""Every derivation, in the order of ``docs/theory.md``."""
+"""Every derivation, in the order of the pages of ``docs/theory/``."""
 
 
 def prove_all() -> list[Proof]:
-    """All of them, with the claims of ``docs/theory.md``."""
+    """All of them, with the claims of ``docs/theory/``."""
     return [prove() for prove in PROOFS]

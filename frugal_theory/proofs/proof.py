@@ -17,7 +17,7 @@ ROOT_TWO_ABOVE = sp.Rational(577, 408)
 
 @dataclass(frozen=True)
 class Proof:
-    """A statement of ``docs/theory.md`` and whether SymPy derives it. ``failed`` names the parts that it does not."""
+    """A statement of ``docs/theory/`` and whether SymPy derives it. ``failed`` names the parts that it does not."""
 
     name: str
     statement: str

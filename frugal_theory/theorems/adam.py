@@ -34,12 +34,14 @@ class Adam:
     )
     source = AdamHybrid.source
     explicit = True
-    premises = "P1–P5 (nothing is selected); bounded stochastic gradients (premise “bounded”)"
+    premises = (
+        "P1 for every coordinate, with L_j; P2–P5 (nothing is selected); bounded stochastic gradients (premise “bounded”)"
+    )
     metric = "squared_gradient_norm"
 
     def needs(self, setting: Setting) -> tuple[str, ...]:  # noqa: ARG002
-        """Bounded stochastic gradients."""
-        return ("bounded",)
+        """Bounded stochastic gradients, and P1 for every coordinate."""
+        return ("bounded", "coordinate_smoothness")
 
     def covers(self, setting: Setting) -> str | None:
         """Adam on everything."""

@@ -13,7 +13,7 @@ from frugal_theory.metrics import AdaptiveNorm, Metric
 from frugal_theory.theorems.adaptive import adam_sums, harmonic, largest_below
 from frugal_theory.theorems.averages import known_law, off_set
 from frugal_theory.theorems.setting import Array, Setting
-from frugal_theory.theorems.signsgd_sharp import sign_loss
+from frugal_theory.theorems.signsgd_sharp import needs_shape, sign_loss
 
 __all__ = ["AdamHybrid", "adam_bound", "adam_rule", "no_bound", "off_the_sets"]
 
@@ -54,12 +54,12 @@ class AdamHybrid:
         " A = Δ/α + (α/2)(ΣLu² + Lκ²Σd_k) + αL√(β₁/(1−β₁)(Σu² + κ²Σd_k)Q) + cκΣσ"
     )
     explicit = True
-    premises = "P1–P6; bounded stochastic gradients (premise “bounded”)"
+    premises = "P1 for every coordinate, with L_j; P2–P6; bounded stochastic gradients (premise “bounded”)"
     metric = "adaptive_norm"
 
-    def needs(self, setting: Setting) -> tuple[str, ...]:  # noqa: ARG002
-        """Bounded stochastic gradients."""
-        return ("bounded",)
+    def needs(self, setting: Setting) -> tuple[str, ...]:
+        """Bounded stochastic gradients, P1 for every coordinate, and under signs the shape of the noise where it says so."""
+        return ("bounded", "coordinate_smoothness", *(needs_shape(setting) if _signs(setting) else ()))
 
     def covers(self, setting: Setting) -> str | None:
         """Adam with β₁ < β₂ on oblivious sets of coordinates in the reading "reset"; signsgd, sgd or none off them."""

@@ -21,7 +21,7 @@ class EigenAligned:
     with c_i(k) = (1 − sαλ_i)^{k−1} off the set and the upper left entry of M_i^{k−1} on it, M_i = [[1−α(1−β)λ_i, −αβ],
     [(1−β)λ_i, β]]. Attained, for each K, by a start along one eigen-direction. The terms decay like r^{2k}, r the largest
     spectral radius (``frugal_theory.theorems.interpolation``), for sαλ_i < 2 off the set and αλ_i < 2(1+β)/(1−β) on it.
-    Proved in ``docs/theory.md``, section "Interpolating between the rates of SGD and SGDM".
+    Proved in ``docs/theory/interpolation.md``, section "Interpolating between the rates of SGD and SGDM".
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("eigen_aligned", (1.0, 0.5), sigma=0.0, density=0.5, subspace="eigen")
@@ -32,7 +32,7 @@ class EigenAligned:
     title = "Momentum on eigen-directions of a quadratic"
     short_name = "momentum on eigen-directions"
     label = "eigen-directions"
-    source = "proved here (docs/theory.md)"
+    source = "proved here (docs/theory/interpolation.md)"
     statement = (
         "avg ‖gᵏ‖² ≤ (2Δ/K) max_i λ_i Σ_{k≤K} c_i(k)², c_i(k) = [M_i^{k−1}]₁₁ on the set, (1 − αλ_i)^{k−1} off it"
         "   for αλ_i < 2(1+β)/(1−β) on it, αλ_i < 2 off it"

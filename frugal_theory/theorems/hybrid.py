@@ -13,7 +13,7 @@ __all__ = ["Hybrid"]
 
 
 class Hybrid:
-    """The bound of ``docs/theory.md``, section "The hybrid theorem", proved there.
+    """The bound of ``docs/theory/signs.md``, section "The hybrid theorem", proved there.
 
     With W as in the run-length theorem, κ the state-free ``lr_scale``, d_k the number of coordinates off J_k and
     φ = 1 − Lα(1/2 + 2β/(1−β)) > 0, for any oblivious sets of coordinates::
@@ -32,7 +32,7 @@ class Hybrid:
     title = "Hybrid theorem: SGDM on the set, signSGD off it"
     short_name = "hybrid theorem"
     label = "hybrid"
-    source = "proved here (docs/theory.md)"
+    source = "proved here (docs/theory/signs.md)"
     statement = (
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|] ≤ Δ/(Kα) + (Lα/2)((1+3β)/(1+β) avg Σ_J W²σ² + κ²(1+β)/(1−β) avg d_k)"
         " + 2κ avg Σ_{∉J}σ   for φ = 1 − Lα(1/2 + 2β/(1−β)) > 0"

@@ -10,7 +10,7 @@ __all__ = ["HybridSharp"]
 
 
 class HybridSharp(Hybrid):
-    """The sharp form in ``docs/theory.md``, section "The hybrid theorem", proved there.
+    """The sharp form in ``docs/theory/signs.md``, section "The hybrid theorem", proved there.
 
     In the symbols of :class:`Hybrid`, with φ = 1 − (Lα/2)(1+β)/(1−β) > 0 and c = 1, or √3/4 for symmetric unimodal
     noise::

@@ -17,7 +17,7 @@ class HybridSymmetric(HybridSharp):
         avg E[ φ Σ_{j∈J_k} W g_j² + κ Σ_{j∉J_k} |g_j| h(|g_j|/σ_j) ]
             ≤ Δ/(Kα) + (Lα/2)( (1+β) avg E Σ_{j∈J_k} W²σ_j² + κ²/(1−β) avg E d_k )
 
-    Everything but the transient vanishes with α. Proved in ``docs/theory.md``, section "The hybrid theorem".
+    Everything but the transient vanishes with α. Proved in ``docs/theory/signs.md``, section "The hybrid theorem".
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("hybrid_symmetric", density=0.5, subspace="coordinates", state_free="signsgd", learning_rate=0.01)

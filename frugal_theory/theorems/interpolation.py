@@ -1,6 +1,6 @@
 """Between the rates of SGD and of SGDM: momentum on the leading eigen-directions of a quadratic, in closed form.
 
-``docs/theory.md``, section "Interpolating between the rates of SGD and SGDM", has the proof.
+``docs/theory/interpolation.md``, section "Interpolating between the rates of SGD and SGDM", has the proof.
 """
 
 from __future__ import annotations

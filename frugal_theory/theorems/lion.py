@@ -13,7 +13,7 @@ from frugal_theory.theorems.adaptive import flat
 from frugal_theory.theorems.ages import expected_over_ages, flat_share, scheduled_ages
 from frugal_theory.theorems.averages import known_law, running
 from frugal_theory.theorems.setting import Array, Setting
-from frugal_theory.theorems.signsgd_sharp import sign_loss
+from frugal_theory.theorems.signsgd_sharp import needs_shape, sign_loss
 
 __all__ = ["Lion"]
 
@@ -45,7 +45,7 @@ class Lion:
         "   for α > 0; long runs on everything: Δ/(Kα) + αΣL(1/2 + 2β₁/(1−β₂)) + nΣσ"
     )
     explicit = True
-    premises = "P1 for every coordinate, −D ⪯ ∇²f ⪯ D; P2–P6"
+    premises = "P1 for every coordinate, −D ⪯ ∇²f ⪯ D; P2–P6; noise that is symmetric and unimodal where it says so"
     metric = "hybrid_one_norm"
 
     def covers(self, setting: Setting) -> str | None:
@@ -56,6 +56,10 @@ class Lion:
         if free.rule == "sgd" and not (setting.runs is not None and setting.runs.full):
             return 'the state-free rule is "sgd", not "signsgd" or "none"'
         return off_the_sets(setting)
+
+    def needs(self, setting: Setting) -> tuple[str, ...]:
+        """P1 for every coordinate, and the shape of the noise where the constant makes use of it."""
+        return ("coordinate_smoothness", *needs_shape(setting))
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:  # noqa: ARG002
         """Any step is admitted."""

@@ -11,7 +11,7 @@ __all__ = ["RunLength", "largest_weight"]
 
 
 class RunLength:
-    """The bound of ``docs/theory.md``, section "The run-length theorem", proved there.
+    """The bound of ``docs/theory/run-length.md``, section "The run-length theorem", proved there.
 
     With r the number of steps from k on that the momentum of j survives, W = 1 − β^r on the set, W = s on the rest
     (s = the state-free ``lr_scale``, at most 1; s = 0 for the rule "none"), and Lα(1/2 + √2 β/(1−β)) < 1::
@@ -34,7 +34,7 @@ class RunLength:
     title = "Run-length theorem"
     short_name = "run-length theorem"
     label = "run-length"
-    source = "proved here (docs/theory.md)"
+    source = "proved here (docs/theory/run-length.md)"
     statement = (
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + √2β/(1+β) avg Σ_J W²σ²)] / (1 − Lα(1/2 + √2β/(1−β)))"
         "   for Lα(1/2 + √2β/(1−β)) < 1, W = 1 − β^r"

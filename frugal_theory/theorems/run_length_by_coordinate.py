@@ -16,8 +16,8 @@ class RunLengthByCoordinate(RunLength):
 
         avg E‖gᵏ‖²_W ≤ [ Δ/(Kα) + (α/2)( avg E Σ_j L_jW²σ_j² + β avg E Σ_{j∈J} L_jW²σ_j² ) ] / (1 − αL_max(1+β)/(2(1−β)))
 
-    Proved in ``docs/theory.md``, section "Sharper constants". Noise in flat coordinates costs little: Σ L_jσ_j² stands
-    where the run-length theorem has Lσ². Sets of coordinates only.
+    Proved in ``docs/theory/run-length.md``, section "Sharper constants". Noise in flat coordinates costs little: Σ L_jσ_j²
+    stands where the run-length theorem has Lσ². Sets of coordinates only.
 
     >>> from frugal_theory.testing import measured_and_bound
     >>> measured_and_bound("run_length_by_coordinate", (1.0, 0.5), density=0.5, update_gap=1, subspace="coordinates")

@@ -15,7 +15,7 @@ GAINS = np.geomspace(1, 16, 33)
 
 
 class RunLengthSharp(RunLength):
-    """The bound of ``docs/theory.md``, section "Sharper constants", proved there. For Lα(1+β)/(2(1−β)) < 1::
+    """The bound of ``docs/theory/run-length.md``, section "Sharper constants", proved there. For Lα(1+β)/(2(1−β)) < 1::
 
         avg E‖gᵏ‖²_W ≤ [ Δ/(Kα) + (Lα/2)( avg E Σ_j W²σ_j² + β avg E Σ_{j∈J} W²σ_j² ) ] / (1 − Lα(1+β)/(2(1−β)))
 

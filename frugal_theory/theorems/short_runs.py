@@ -19,7 +19,7 @@ SHARES = np.geomspace(1e-4, 16, 41)
 class ShortRuns(RunLength):
     """Sets drawn every T steps, or turning bases: momentum that is thrown away in time delays little.
 
-    Proved in ``docs/theory.md``, section "Sharper constants". a is the number of steps that the run has lasted, and
+    Proved in ``docs/theory/run-length.md``, section "Sharper constants". a is the number of steps that the run has lasted, and
     C ≤ 1 the *memory*: the largest weight that a gradient has in all later momenta of its run, relative to its own W.
     For Lα(1/2 + √((1+c)C) β/(1−β)) < 1 and any c > 0::
 

@@ -34,9 +34,9 @@ class SignSgdMedians(SignSgd):
     metric = "median_norm"
     spares = ("P3", "P4")
 
-    def needs(self, setting: Setting) -> tuple[str, ...]:  # noqa: ARG002
-        """Symmetric unimodal noise whose median size is at most what is declared."""
-        return ("symmetric",)
+    def needs(self, setting: Setting) -> tuple[str, ...]:
+        """P1 for every coordinate, and symmetric unimodal noise whose median size is at most what is declared."""
+        return (*super().needs(setting), "symmetric")
 
     def covers(self, setting: Setting) -> str | None:
         """signSGD with noise that says that it is symmetric and unimodal, and how large its median is."""

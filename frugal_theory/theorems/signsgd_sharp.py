@@ -13,7 +13,7 @@ __all__ = ["SignSgdSharp", "needs_shape", "sign_loss"]
 class SignSgdSharp(SignSgd):
     """avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2) Σ L_j + c Σσ_j for every α > 0: c = 1, or √3/4 for symmetric unimodal noise.
 
-    Proved in ``docs/theory.md``, section "signSGD": E[g_j sign g̃_j] ≥ |g_j| − cσ_j, by Cantelli's inequality in place of
+    Proved in ``docs/theory/signs.md``, section "signSGD": E[g_j sign g̃_j] ≥ |g_j| − cσ_j, by Cantelli's inequality in place of
     Markov's, or by Gauss's. c = 1 is the best constant for a single coordinate (a two-point law attains it).
 
     >>> from frugal_theory.testing import measured_and_bound
@@ -25,7 +25,7 @@ class SignSgdSharp(SignSgd):
     title = "signSGD, sharp noise floor"
     short_name = "signSGD, sharp noise floor"
     label = "sharp signSGD"
-    source = "proved here (docs/theory.md), after Bernstein et al. 2018"
+    source = "proved here (docs/theory/signs.md), after Bernstein et al. 2018"
     statement = "avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2)ΣL_j + cΣσ_j   for α > 0; c = 1, or √3/4 for symmetric unimodal noise"
 
     premises = f"{SignSgd.premises}; noise that is symmetric and unimodal where it says so"

@@ -17,7 +17,7 @@ class SignSgdSymmetric(SignSgd):
 
         h(t) = t/√3 for t ≤ 2/√3, 1 − 4/(9t²) beyond (1 for σ_j = 0)
 
-    Proved in ``docs/theory.md``, section "signSGD": E[g_j sign g̃_j] ≥ |g_j| h(|g_j|/σ_j) by Gauss's inequality. The right
+    Proved in ``docs/theory/signs.md``, section "signSGD": E[g_j sign g̃_j] ≥ |g_j| h(|g_j|/σ_j) by Gauss's inequality. The right
     side vanishes with α and K: for such noise the floor of the ℓ1 bounds is theirs, not the algorithm's. After
     Bernstein et al. 2018, who treat this noise with a mixed norm of the same kind.
 
@@ -30,7 +30,7 @@ class SignSgdSymmetric(SignSgd):
     title = "signSGD under symmetric unimodal noise"
     short_name = "signSGD, symmetric noise"
     label = "symm. signSGD"
-    source = "proved here (docs/theory.md), after Bernstein et al. 2018"
+    source = "proved here (docs/theory/signs.md), after Bernstein et al. 2018"
     statement = "avg E Σ|g_j|h(|g_j|/σ_j) ≤ Δ/(Kα) + (α/2)ΣL_j   for α > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"
     premises = f"{SignSgd.premises}; noise that is symmetric and unimodal"
     metric = "sign_norm"

@@ -51,6 +51,9 @@ class FourthMoment(NamedTuple):
     seen: float = 1.0
 
 
+UNKNOWN = FourthMoment(None)
+
+
 @dataclass(frozen=True)
 class Claims:
     """What the theorems claim of one instance, and why some of them may claim nothing.
@@ -61,7 +64,7 @@ class Claims:
     instance: Instance
     theorems: tuple[Theorem, ...]
     premises: tuple[Premise, ...] = ()
-    noise: FourthMoment = FourthMoment(None)
+    noise: FourthMoment = UNKNOWN
 
     @property
     def cell(self) -> Cell:

@@ -116,7 +116,7 @@ def test_cauchy_noise_gets_a_verdict(quadratic):
     medians, sharp = ft.verify(quadratic(keys | {"verify.theorems": ["signsgd_medians", "signsgd_sharp"]}))
     assert (medians.status, sharp.status) == ("holds", "not applicable")
     assert medians.tightness > 0.2
-    assert [premise.name for premise in medians.premises] == ["P1", "P2", "P5", "P6", "symmetric"]
+    assert [premise.name for premise in medians.premises] == ["P1", "P2", "P5", "P6", "coordinate_smoothness", "symmetric"]
 
 
 class Skewed(Gaussian):

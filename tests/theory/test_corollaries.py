@@ -91,7 +91,7 @@ def test_orthogonal_subspaces_are_the_closed_form(quadratic):
 
 
 def short_form(s):
-    """The bound of theory.md with Γ = 1, η = Lαβ/(1−β)."""
+    """The bound of run-length.md with Γ = 1, η = Lαβ/(1−β)."""
     alpha, beta = s.alpha, s.beta
     everything, on_set = (np.cumsum(noise) / s.horizons for noise in s.runs.noise(s.variance, s.steps))
     total = s.gap / (s.horizons * alpha) + s.smoothness * alpha / 2 * (everything + beta * on_set)

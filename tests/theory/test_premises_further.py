@@ -108,7 +108,7 @@ def test_a_problem_that_declares_its_coordinates_ten_times_too_smooth_is_refused
 
 def test_theorems_name_what_they_need():
     def needs(name, noise, **keys):
-        algorithm = study.ALGORITHM.model_copy(update=keys)
+        algorithm = ft.Algorithm.model_validate(study.ALGORITHM.model_dump() | keys)
         return THEOREMS[name].needs(Instance.of_parts(study.ROUND, noise, algorithm, learning_rate=0.01).setting)
 
     own = study.Flagged(lambda rng, s: rng.standard_normal(s))
@@ -118,6 +118,12 @@ def test_theorems_name_what_they_need():
     assert needs("signsgd_sharp", StudentT(5.0, 1.0)) == ("coordinate_smoothness", "symmetric_unimodal")
     assert needs("signsgd_symmetric", Gaussian(1.0)) == ("coordinate_smoothness", "symmetric_unimodal")
     assert needs("hybrid_sharp", own) == ()
+    by_coordinate, shape = "coordinate_smoothness", "symmetric_unimodal"
+    assert needs("lion", Gaussian(1.0), state_full="lion") == (by_coordinate, shape)
+    assert needs("adam_hybrid", Gaussian(1.0), state_free={"rule": "signsgd"}) == ("bounded", by_coordinate, shape)
+    assert needs("adam_hybrid", Gaussian(1.0), state_free={"rule": "sgd"}) == ("bounded", by_coordinate)
+    assert needs("adagrad", own) == needs("adam", own) == ("bounded", by_coordinate)
+    assert needs("signsgd_medians", own) == (by_coordinate, "symmetric")
     assert needs("hybrid_symmetric", Gaussian(1.0)) == ("symmetric_unimodal",)
 
 

@@ -1,4 +1,4 @@
-"""Theorems: bounds against the formulas of theory.md, reductions between them, and where each applies."""
+"""Theorems: bounds against the formulas of docs/theory/, reductions between them, and where each applies."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_run_length_bound_of_a_fixed_set(quadratic):
 
 
 def test_the_run_length_bound_of_independent_sampling(quadratic):
-    """E W² on the momentum part, as the corollary of theory.md states it."""
+    """E W² on the momentum part, as the corollary of run-length.md states it."""
     p, beta, alpha = 0.3, 0.9, 0.001
     s = setting(quadratic({"algorithm.density": p, "algorithm.update_gap": 1}), alpha)
     gap, smooth, sigma2, k = constants(s)

@@ -115,9 +115,9 @@ def _claims(instance: Instance, theorems: Iterable[Theorem], *, tested: bool = F
     """As :func:`~frugal_theory.verdicts.claims.claims_of` makes them; premises where they are what is asked for."""
     chosen, setting = tuple(theorems), instance.setting
     if not tested:
-        return Claims(instance, chosen, kurtosis=claiming.kurtosis_of(instance))
+        return Claims(instance, chosen, noise=claiming.fourth_moment(instance))
     further = [name for theorem in chosen if theorem.covers(setting) is None for name in further_premises(theorem, setting)]
-    return Claims(instance, chosen, check_premises(instance, further=further), claiming.kurtosis_of(instance))
+    return Claims(instance, chosen, check_premises(instance, further=further), claiming.fourth_moment(instance))
 
 
 # --- the traps -------------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _rare_sets(seed: int) -> Iterator[Trial]:
     for number in range(2):
         keys = {"learning_rate": 1.5, "steps": steps, "trials": 64, "seed": 2 * seed + number}
         instance = Instance.of_parts(problem, noise, algorithm, **keys)  # type: ignore[arg-type]
-        claims = Claims(instance, (claim,), kurtosis=3.0)
+        claims = Claims(instance, (claim,), noise=claiming.FourthMoment(3.0))
         yield Trial(claims, claim, f"a bound {np.max(expected / bound):.2g} times too small", True, _not_believed)
 
 
@@ -259,7 +259,7 @@ def _overflow(seed: int) -> Iterator[Trial]:
         keys = {"learning_rate": 0.5 / curvature, "steps": 20, "trials": 16, "seed": seed}
         with np.errstate(over="ignore", invalid="ignore"):
             instance = Instance.of_parts(problem, NoNoise(), SGD, **keys)  # type: ignore[arg-type]
-        claims = Claims(instance, (true, false), kurtosis=0.0)
+        claims = Claims(instance, (true, false), noise=claiming.FourthMoment(0.0))
         at = f"from 1e160 with L = {curvature:g}"
         if curvature == 1:
             for theorem in (true, false):
