@@ -29,7 +29,7 @@ from frugal_theory.verdicts import claims as claiming
 from frugal_theory.verdicts import judging
 from frugal_theory.verdicts.claims import Claims
 
-REDUCED = 0.3
+REDUCED = 0.2
 """Of the default number of trials: what is planted is off by more than seven standard errors even so."""
 
 FEWER = 40
