@@ -30,7 +30,7 @@ from frugal_theory.verdicts import judging
 from frugal_theory.verdicts.claims import Claims
 
 REDUCED = 0.3
-"""Of the default number of trials: what is planted is off by more than seven standard errors even so."""
+"""Of the default number of trials: what is planted is caught even so; a fifth would miss some."""
 
 FEWER = 40
 """Runs of three trials: five of them agree on what is above the bound."""

@@ -233,7 +233,7 @@ STAGES: dict[str, Stage] = {
             expected=_largest_first,
         ),
         Stage("signSGD", 0.25, 200, density=0.0, free="signsgd", start=0.125, sigma=0.0, expected=_two_cycle),
-        Stage("signSGD with noise", 0.02, 300, density=0.0, free="signsgd", start=0.01, expected=_sign_chain),
+        Stage("signSGD with noise", 0.02, 300, density=0.0, free="signsgd", start=0.01, trials=512, expected=_sign_chain),
         Stage(
             "hybrid",
             _HYBRID_STEP,
@@ -265,6 +265,7 @@ ENGINE: dict[str, Stage] = {
             more='order = "ascending"',
             start=1.0,
             sigma=0.3,
+            trials=512,
         ),
         Stage("SGD", 0.2, 60, density=0.0, start=1.0),
         Stage("sets held, near the optimum", 0.05, 200, beta=0.9, gap=5),

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config.load import ExperimentError
-from frugal_theory.studies.self_test.run import Finding, Sheet, parts_of
+from frugal_theory.studies.self_test.finding import Finding
+from frugal_theory.studies.self_test.run import Sheet, parts_of
 from frugal_theory.studies.study import Answer, Run
 
 if TYPE_CHECKING:
