@@ -35,6 +35,9 @@ CAREFUL = np.tile([False, True], 5)
 LARGEST = 32.0
 """t is never more than this."""
 
+MOST = 1e100
+"""A square mean that is larger, in units of b², says nothing."""
+
 DOUBLINGS = 60
 """Halvings of the interval in which a limit is looked for."""
 
@@ -48,9 +51,9 @@ def growth_above(ratios: Array) -> Array:
 def growth_below(ratios: Array, square: Array) -> Array:
     """log q(min(y, t/(2ν))) for every bet: shape (bets, trials, horizons), of ``ratios`` (trials, horizons).
 
-    ``square``: c, shape (horizons,); where it is not finite nothing grows.
+    ``square``: c, shape (horizons,); where it is above :data:`MOST`, or no number, nothing grows.
     """
-    known = np.isfinite(square)
+    known = square < MOST
     c = np.where(known, np.maximum(square, 1.0), 4.0)
     with np.errstate(divide="ignore"):
         most = np.minimum(1 / (np.sqrt(c) - 1), LARGEST)

@@ -80,7 +80,7 @@ def known_squares(
     with np.errstate(all="ignore"):
         linear = _momentum(setting, name, noise), _sets(setting, name, noise), _decayed(setting, metric, noise)
         other = _signs(setting, name, metric, noise), _growth(instance, name, metric, noise)
-    square = np.min([nothing, *(root for root in (*linear, *other) if root is not None)], axis=0) ** 2
+        square = np.min([nothing, *(root for root in (*linear, *other) if root is not None)], axis=0) ** 2
     square = np.where(np.isnan(square), np.inf, square)
     if np.isfinite(square).all():
         how = "the descent inequality along a run"
