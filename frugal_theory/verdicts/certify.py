@@ -33,8 +33,8 @@ def certify(experiment: Experiment, *, trade: float | None = None, horizons: Seq
     >>> sgdm = {"density": 1.0, "state_full": {"rule": "sgdm", "beta": 0.5}, "state_free": "sgd", "learning_rate": 0.5}
     >>> experiment = ft.parse({"name": "certified", "algorithm": sgdm, "problem": {"kind": "quadratic", "dimension": 4}})
     >>> theorem = ft.certify(experiment, trade=1.0, horizons=())
-    >>> [(c["transient"], c["noise"]) for c in theorem.certificates(ft.instance_of(experiment).setting)]
-    [('...', [['...']])]
+    >>> theorem.name, len(theorem.certificates(ft.instance_of(experiment).setting))
+    ('certified', 2)
     """
     if not available():
         raise ExperimentError('certificates need clarabel: pip install "frugal-lab[worst-case]"')

@@ -47,12 +47,12 @@ def test_nothing_is_left_behind(block, quadratic):
     with ft.extended():
         for title in BLOCKS:
             block(title)
-        assert "adagrad" in RULES
+        assert "rmsprop" in RULES
         assert "linear_rate" in ft.THEOREMS
-    assert "adagrad" not in RULES
+    assert "rmsprop" not in RULES
     assert "linear_rate" not in ft.THEOREMS
     named = {
-        "algorithm.state_full": "adagrad",
+        "algorithm.state_full": "rmsprop",
         "algorithm.subspace": "windows",
         "problem": {"kind": "log-cosh"},
         "noise": {"kind": "rademacher"},
@@ -65,14 +65,16 @@ def test_nothing_is_left_behind(block, quadratic):
 # --- a rule ---------------------------------------------------------------------------------------------------
 
 
-def test_the_rule_is_adagrad(block, quadratic):
+def test_the_rule_is_rmsprop(block, quadratic):
     block("A rule")
-    algorithm = quadratic({"algorithm.state_full": {"rule": "adagrad", "eps": 0.01}, "algorithm.density": 1.0}).algorithm
+    algorithm = quadratic({"algorithm.state_full": {"rule": "rmsprop", "eps": 0.01}, "algorithm.density": 1.0}).algorithm
     gradients = np.random.default_rng(0).standard_normal((7, 5))
     x, state = {"x": np.zeros(5)}, ft.init()
     for g in gradients:
         x, state = ft.step(algorithm, x, {"x": g}, state)
-    scales = np.sqrt(np.cumsum(gradients**2, axis=0)) + 0.01
+    ages = np.arange(7)[:, None] - np.arange(7)
+    weights = np.where(ages >= 0, 0.01 * 0.99 ** np.maximum(ages, 0), 0.0)
+    scales = np.sqrt(weights @ gradients**2) + 0.01
     np.testing.assert_allclose(x["x"], -0.02 * np.sum(gradients / scales, axis=0), rtol=ROUNDING)
 
 
@@ -81,7 +83,7 @@ def test_the_rule_is_the_same_in_pytorch(block, subspace):
     from tests.parity.problem import assert_same_path, driven, numpy_path, torch_path
 
     block("A rule")
-    rule = {"rule": "adagrad", "eps": 0.01}
+    rule = {"rule": "rmsprop", "eps": 0.01}
     algorithm = ft.parse(quadratic_text(subspace), overrides={"algorithm.state_full": rule}).algorithm
     tolerance = FACTORISATION if subspace == "random" else ROUNDING
     problem = driven(40)
@@ -110,13 +112,13 @@ def test_the_rule_by_name_has_the_defaults_of_its_table(block):
     from frugal_gpu import Frugal
 
     block("A rule")
-    optimizer = Frugal([torch.nn.Parameter(torch.ones(3))], state_full="adagrad")
-    assert optimizer.param_groups[0]["state_full_table"] == {"eps": 1e-10}
+    optimizer = Frugal([torch.nn.Parameter(torch.ones(3))], state_full="rmsprop")
+    assert optimizer.param_groups[0]["state_full_table"] == {"beta": 0.99, "eps": 1e-8}
 
 
 def test_no_theorem_speaks_of_the_rule(block, quadratic):
     block("A rule")
-    verdicts = ft.verify(quadratic({"algorithm.state_full": "adagrad", "simulation.steps": 5}))
+    verdicts = ft.verify(quadratic({"algorithm.state_full": "rmsprop", "simulation.steps": 5}))
     assert {verdict.status for verdict in verdicts} == {"not applicable"}
 
 

@@ -103,7 +103,8 @@ def test_the_sign_norm_is_its_definition():
 
 @pytest.mark.parametrize("alpha", [0.003, 0.1, 3.0])
 def test_the_floorless_bound_holds(quadratic, alpha):
-    overrides = SIGN | {"algorithm.learning_rate": alpha, "noise.sigma": 2.0, "verify.theorems": ["signsgd_symmetric"]}
+    overrides = SIGN | {"algorithm.learning_rate": alpha, "noise.sigma": 0.5, "verify.theorems": ["signsgd_symmetric"]}
+    overrides["simulation.max_trials"] = 4096
     (verdict,) = ft.verify(quadratic(overrides))
     assert verdict.status == "holds"
     coin = Instance.of_parts(build_problem(quadratic(overrides)), Coin(), quadratic(overrides).algorithm).setting
