@@ -179,7 +179,7 @@ def test_simulate_and_theorems(folder):
     for name in ("sgd", "sgdm", "run_length", "theorem_5_2", "shape only", "explicit"):
         assert name in listed
     premises = {block.split()[0]: block for block in listed.split("\n\n")}
-    assert "premises P1–P6\n" in premises["run_length"]
+    assert "premises P1–P6" in premises["run_length"]
     assert "premises P1–P5 (nothing is selected)" in premises["sgd"]
     assert "premises P1 for every coordinate" in premises["signsgd"]
     assert "symmetric and unimodal" in premises["hybrid_symmetric"].split("premises")[1]

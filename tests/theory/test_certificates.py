@@ -148,11 +148,11 @@ def test_a_certificate_is_a_rung_beside_the_others():
     made = experiment("full", sigma=0, alpha=0.02, verify={"theorems": ["certified"]})
     (claims,) = claims_of(made.model_copy(update={"simulation": made.simulation.model_copy(update={"steps": 3})}))
     rungs = bounds(claims)
-    assert [rung.name for rung in rungs[:2]] == ["certified", "run_length_sharp"]
-    attained = replace(rungs[0], name="worst_case", aside=False, value=rungs[0].value / 2, upper=rungs[0].upper / 2)
+    assert [rung.name for rung in rungs[:3]] == ["certified", "sgdm_sharp", "run_length_sharp"]
+    attained = replace(rungs[0], name="worst_case", aside=False, value=rungs[0].value / 100, upper=rungs[0].upper / 100)
     found = {(link.lower, link.upper): link.status for link in _links([attained, *rungs[:2]])}
-    assert found[("worst_case", "certified")] == found[("worst_case", "run_length_sharp")] == "below"
-    assert found[("certified", "run_length_sharp")] == "not comparable"
+    assert found[("worst_case", "certified")] == found[("worst_case", "sgdm_sharp")] == "below"
+    assert found[("certified", "sgdm_sharp")] == "not comparable"
 
 
 def test_more_weight_on_noise_buys_a_smaller_noise_constant():

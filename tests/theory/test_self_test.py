@@ -168,7 +168,10 @@ BROKEN = {
         lambda patch: patch.setattr(Claims, "key", lambda self, theorem: theorem.metric),  # noqa: ARG005
         {"two measures, one name": {True, False}},
     ),
-    "noise has no rare jumps": (lambda patch: patch.setattr(claiming, "kurtosis_of", lambda _: 1.0), {"rare jumps": {True}}),
+    "noise has no rare jumps": (
+        lambda patch: patch.setattr(claiming, "fourth_moment", lambda _: claiming.FourthMoment(1.0)),
+        {"rare jumps": {True}},
+    ),
     "words are taken on trust": (
         trusting("symmetric_unimodal", "coordinate_smoothness", "P4"),
         {"words that are not true": {True}},
