@@ -149,7 +149,8 @@ def test_a_certificate_is_a_rung_beside_the_others():
     (claims,) = claims_of(made.model_copy(update={"simulation": made.simulation.model_copy(update={"steps": 3})}))
     rungs = bounds(claims)
     assert [rung.name for rung in rungs[:3]] == ["certified", "sgdm_sharp", "run_length_sharp"]
-    attained = replace(rungs[0], name="worst_case", aside=False, value=rungs[0].value / 100, upper=rungs[0].upper / 100)
+    small = {end: getattr(rungs[0], end) / 100 for end in ("value", "lower", "upper")}
+    attained = replace(rungs[0], name="worst_case", aside=False, **small)
     found = {(link.lower, link.upper): link.status for link in _links([attained, *rungs[:2]])}
     assert found[("worst_case", "certified")] == found[("worst_case", "sgdm_sharp")] == "below"
     assert found[("certified", "sgdm_sharp")] == "not comparable"
