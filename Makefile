@@ -39,8 +39,8 @@ test: $(STAMP)  ## all tests but the slow studies
 test-kernels: $(STAMP)  ## the numerical tests once more, with the arithmetic kernels of another processor
 	$(BIN)/python -m pytest -n auto -m "not slow and not ecosystem" tests/theory tests/parity $(WORDS)
 
-test-ecosystem: $(STAMP)  ## what needs a cluster, or processes that are interrupted and killed
-	$(BIN)/python -m pytest -n auto -m ecosystem
+test-ecosystem: $(STAMP)  ## what needs a cluster, several processes or a wheel; the self-test
+	$(BIN)/python -m pytest -n auto -m "ecosystem and not slow"
 
 test-slow: $(STAMP)  ## the slow studies
 	$(BIN)/python -m pytest -m slow

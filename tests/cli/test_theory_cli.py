@@ -68,6 +68,7 @@ def test_verify_writes_the_results_that_the_contract_names(folder):
     assert not (out / "theory" / "cells").exists()
 
 
+@pytest.mark.ecosystem
 def test_results_do_not_depend_on_the_number_of_jobs(folder):
     frames = []
     for jobs in (1, 2):

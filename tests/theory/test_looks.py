@@ -164,7 +164,7 @@ def test_a_shape_takes_the_exact_expectation_where_trials_have_no_interval(quadr
 
 
 CONFIDENCE = 0.8
-REPETITIONS = 400
+REPETITIONS = 150
 
 
 def settled_share() -> float:

@@ -36,6 +36,9 @@ FEWER = 40
 """Runs of three trials: five of them agree on what is above the bound."""
 
 
+pytestmark = pytest.mark.ecosystem
+
+
 @pytest.fixture(scope="module")
 def sheet() -> Sheet:
     with pytest.MonkeyPatch.context() as patch:

@@ -75,6 +75,7 @@ def test_answers_are_printed_and_written(tmp_path):
     assert (folder / "figures" / "vanishing_momentum.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.ecosystem
 def test_a_wheel_has_the_questions(tmp_path):
     """And answers one without a checkout: the wheel alone is on the path."""
     build = [

@@ -110,6 +110,7 @@ def test_a_file_of_the_users_is_a_study(place):
     assert ft.parse(record["experiment"]) == ft.load(place / "mine.toml") == ft.load(out / "experiment.toml")
 
 
+@pytest.mark.ecosystem
 def test_an_interrupted_study_goes_on_where_it_was(place):
     whole = study("mine.py", "--jobs", 1, "--out", "whole", cwd=place)
     assert whole.returncode == 0
@@ -130,6 +131,7 @@ def test_an_interrupted_study_goes_on_where_it_was(place):
     assert (place / "out" / "table.csv").read_bytes() == (place / "whole" / "table.csv").read_bytes()
 
 
+@pytest.mark.ecosystem
 def test_nothing_kept_is_used_by_another_study_or_experiment(place):
     (place / "stop").write_text("3")
     assert study("mine.py", "--jobs", 1, "--out", "out", cwd=place).returncode == INTERRUPTED
@@ -141,6 +143,7 @@ def test_nothing_kept_is_used_by_another_study_or_experiment(place):
     assert pd.read_csv(place / "out" / "table.csv")["measured"].max() == pytest.approx(1.2)
 
 
+@pytest.mark.ecosystem
 def test_the_processes_do_not_matter(place):
     """Slow enough for processes of its own to be worth their start."""
     one = study("mine.py", "--jobs", 1, "--out", "out1", cwd=place)

@@ -107,6 +107,7 @@ def test_every_theorem_keeps_its_contract(theorem, quadratic):
 
 @PROPERTY
 @given(experiments())
+@pytest.mark.ecosystem
 def test_no_explicit_theorem_is_violated_and_none_raises(experiment):
     for verdict in ft.verify(experiment, theorems=[theorem for name, theorem in THEOREMS.items() if name not in SOLVED]):
         assert verdict.status != "violated", verdict

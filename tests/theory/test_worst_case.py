@@ -40,6 +40,7 @@ def test_known_values(kind: str, steps: int, solver: str) -> None:
     assert value == pytest.approx(KNOWN["everything" if kind == "both" else kind][steps], rel=SOLVERS_AGREE)
 
 
+@pytest.mark.ecosystem
 def test_two_solvers_in_two_processes() -> None:
     (worst,) = worst_values([members("both", 5)], ALPHA, BETA)
     assert worst.status == "solved"
@@ -154,6 +155,7 @@ def test_only_two_optimal_answers_that_agree_are_a_value() -> None:
         assert np.isnan(worst(*answers).value)
 
 
+@pytest.mark.ecosystem
 def test_a_failure_does_not_poison_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every program has a process of its own: one that does not answer, or is nonsense, leaves the others alone."""
     late = worst_values([members("both", 3)], ALPHA, BETA, timeout=1e-3)[0]
