@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frugal_gpu.optim import formula
 from frugal_gpu.optim import groups as param_groups
-from frugal_gpu.optim.backends import InPlace, accelerated
-from frugal_gpu.optim.step import Chosen, Share, apply, take_share
-from frugal_gpu.optim.subspaces import Basis, Free, Part, Turning, Units, at_least_float32, choose_basis, choose_parts
+from frugal_gpu.optim.loading import own
+from frugal_gpu.optim.periods import Periods, given_bases
+from frugal_gpu.optim.stepping import step_group
 from frugal_theory import config
-from frugal_theory.algorithm.rules import Rule
-from frugal_theory.algorithm.selection import selection_key
 
 __all__ = ["Frugal"]
 
@@ -122,7 +117,7 @@ class Frugal(torch.optim.Optimizer):
         defaults = param_groups.flat(defaults)
         if defaults["betas"] is None:
             defaults["betas"] = param_groups.rule_defaults(defaults["state_full"]).get("betas", (0.9, 0.999))
-        self._parts: dict[int, tuple[int, list[Part]]] = {}
+        self._periods = Periods()
         self._bases = dict(bases or {})
         super().__init__(params, defaults)
         self._bases = {}  # what is needed of them is now in the state
@@ -162,10 +157,12 @@ class Frugal(torch.optim.Optimizer):
         if group.get("set") is not None:
             group["set"] = tuple(group["set"])
         super().add_param_group(group)
+        index = len(self.param_groups) - 1
         try:
             param_groups.checked(group)
-            self._check_parameters(len(self.param_groups) - 1)
-            self._set_bases(len(self.param_groups) - 1, bases)
+            self._check_parameters(index)
+            if group["subspace"] == "eigen":
+                given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index, 0), self.state)
         except Exception:
             self.param_groups.pop()
             raise
@@ -178,16 +175,11 @@ class Frugal(torch.optim.Optimizer):
             super().load_state_dict(state_dict)
         finally:
             hook.remove()
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
-        saved = [index for group in loaded["param_groups"] for index in group["params"]]
-        for index, parameter in zip(saved, parameters, strict=True):
-            exact = at_least_float32(parameter.dtype)
-            state, source = self.state.get(parameter, {}), loaded["state"].get(index, {})
-            _own(state, source, parameter.device, exact)
+        own(self.param_groups, self.state, loaded)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._parts, self._bases = {}, {}
+        self._periods, self._bases = Periods(), {}
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -208,7 +200,7 @@ class Frugal(torch.optim.Optimizer):
                 loss = closure()
         if any(self._has_something_to_do(group) for group in self.param_groups):
             for index, group in enumerate(self.param_groups):
-                self._step_group(index, group)
+                step_group(self.param_groups, index, self._periods, self.state)
                 group["step"] += 1
         return loss
 
@@ -216,159 +208,9 @@ class Frugal(torch.optim.Optimizer):
         gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
         return bool(gradients) and (float(group["lr"]) != 0 or any(bool(gradient.any()) for gradient in gradients))
 
-    def _step_group(self, index: int, group: dict[str, Any]) -> None:
-        """Enter a new period if it is time, and take the step: by an accelerator of the rules, or by their formulas."""
-        period, within = divmod(group["step"], group["update_gap"])
-        full, free = param_groups.rules_of(group)
-        rule = accelerated(full) if group["state_free"] in param_groups.FLAT["state_free"] else None
-        if rule is None:
-            self._step_by_formula(index, group, (full, free))
-            return
-        if within == 0 and period > 0 and group["off_set_momentum"] == "reset":
-            self._follow_units(index, period)
-        shares: dict[Any, list[Share]] = defaultdict(list)
-        for parameter, name, part in self._with_gradients(index, period):
-            gradient = parameter.grad
-            assert gradient is not None
-            if isinstance(part, Turning):
-                chosen: Chosen = self._basis(group, rule, parameter, gradient, name, part, period)
-            else:
-                chosen = part
-            share = take_share(rule, parameter, chosen, self.state)
-            shares[share.kind].append(share)
-        for alike in shares.values():
-            apply(group, rule, alike)
-
-    def _step_by_formula(self, index: int, group: dict[str, Any], rules: tuple[Rule, Rule]) -> None:
-        """The same, parameter by parameter."""
-        period, within = divmod(group["step"], group["update_gap"])
-        if within == 0 and period > 0:
-            self._carry_units(index, group, rules[0], period)
-        alpha, reading = float(group["lr"]), group["off_set_momentum"]
-        for parameter, name, turning in self._with_gradients(index, period):
-            gradient, state = parameter.grad, self.state[parameter]
-            assert gradient is not None
-            columns = state.get("basis")
-            if isinstance(turning, Turning) and group["subspace"] != "eigen" and state.get("period") != period:
-                key = selection_key(group["seed"], name, period)
-                state["basis"] = choose_basis(group["subspace"], key, turning, gradient).columns
-                state["period"] = period
-                if columns is not None:
-                    old, new = (formula.part_of(turning, parameter, reading, basis) for basis in (columns, state["basis"]))
-                    formula.carry(rules[0], group, state, gradient, old, new)
-            part = formula.part_of(turning, parameter, reading, state.get("basis"))
-            u = formula.update(rules, group, state, gradient, part)
-            parameter.mul_(1 - alpha * group["weight_decay"]).sub_(u.to(parameter.dtype), alpha=alpha)
-
-    def _carry_units(self, index: int, group: dict[str, Any], rule: Rule, period: int) -> None:
-        """Carry the states of units into a new period, those of parameters that have no gradient in this step, too."""
-        before, after = self._period_parts(index, period - 1), self._period_parts(index, period)
-        for parameter, *parts in zip(group["params"], before, after, strict=True):
-            if "full" in self.state.get(parameter, {}) and not isinstance(parts[0], Turning):
-                old, new = (formula.part_of(part, parameter, group["off_set_momentum"]) for part in parts)
-                formula.carry(rule, group, self.state[parameter], parameter, old, new)
-
-    def _with_gradients(self, index: int, period: int) -> Iterator[tuple[Tensor, str, Part]]:
-        """The parameters of a group that have a gradient, each with its name and part. RuntimeError for a sparse gradient."""
-        parts = self._named_parts(index, period)
-        for parameter, (name, part) in zip(self.param_groups[index]["params"], parts, strict=True):
-            if parameter.grad is None:
-                continue
-            if parameter.grad.is_sparse:
-                raise RuntimeError(f"Frugal: the gradient of {name} is sparse; only dense gradients are supported")
-            yield parameter, name, part
-
-    def _named_parts(self, index: int, period: int) -> list[tuple[str, Part]]:
-        return list(zip(self._names(index), self._period_parts(index, period), strict=True))
-
-    def _follow_units(self, index: int, period: int) -> None:
-        """At a new period, under "reset": units that stay keep their statistics, those that leave lose them."""
-        before = self._period_parts(index, period - 1)
-        after = self._period_parts(index, period)
-        for parameter, old, new in zip(self.param_groups[index]["params"], before, after, strict=True):
-            if parameter not in self.state:
-                continue
-            if isinstance(new, Free):
-                del self.state[parameter]
-            elif isinstance(new, Units) and isinstance(old, Units):
-                state = self.state[parameter]
-                state.update({name: new.select(old.lift(value)) for name, value in state.items()})
-
-    def _basis(
-        self,
-        group: dict[str, Any],
-        rule: InPlace,
-        parameter: Tensor,
-        gradient: Tensor,
-        name: str,
-        part: Turning,
-        period: int,
-    ) -> Basis:
-        """The parameter's basis in this period; a new one resets, keeps or turns the statistics (``on_update``)."""
-        state = self.state[parameter]
-        old = Basis(state["basis"], part.side, part.shape) if "basis" in state else None
-        if old is not None and (group["subspace"] == "eigen" or state["period"] == period):
-            return old
-        if group["subspace"] == "eigen":
-            raise ValueError(f'Frugal: subspace "eigen" has no basis for {name} in its state; pass bases={{name: columns}}')
-        new = choose_basis(group["subspace"], selection_key(group["seed"], name, period), part, gradient)
-        if old is not None and group["on_update"] == "reset":
-            state.clear()
-        elif old is not None and group["on_update"] == "project":
-            for key in rule.vectors + rule.squares:
-                state[key] = new.turn(old, state[key], square=key in rule.squares)
-        state["basis"], state["period"] = new.columns, period
-        return new
-
-    def _period_parts(self, index: int, period: int) -> list[Part]:
-        """The parts of a group in a period: a pure function, kept until another period is asked for."""
-        if self._parts.get(index, (None, []))[0] != period:
-            blocks_key = "blocks" if index == 0 else f"blocks.{index}"
-            self._parts[index] = period, choose_parts(self.param_groups[index], self._names(index), blocks_key, period)
-        return self._parts[index][1]
-
-    def _names(self, index: int) -> list[str]:
-        """The names of a group's parameters; without names, their positions in the optimizer."""
-        group = self.param_groups[index]
-        if "param_names" in group:
-            names: list[str] = group["param_names"]
-            return names
-        start = sum(len(other["params"]) for other in self.param_groups[:index])
-        return [str(start + i) for i in range(len(group["params"]))]
-
     def _check_parameters(self, index: int) -> None:
-        for name, parameter in zip(self._names(index), self.param_groups[index]["params"], strict=True):
+        for name, parameter in zip(
+            param_groups.names_of(self.param_groups, index), self.param_groups[index]["params"], strict=True
+        ):
             if parameter.is_complex():
                 raise RuntimeError(f"Frugal: parameter {name} is complex; only real parameters are supported")
-
-    def _set_bases(self, index: int, bases: Mapping[str, Any]) -> None:
-        """Put the leading columns of the given bases into the state (subspace "eigen")."""
-        group = self.param_groups[index]
-        if group["subspace"] != "eigen":
-            return
-        for parameter, name, part in zip(group["params"], self._names(index), self._period_parts(index, 0), strict=True):
-            if not isinstance(part, Turning):
-                continue
-            if name not in bases:
-                given = ", ".join(bases) or "none"
-                raise ValueError(
-                    f'Frugal: subspace "eigen" needs bases={{name: orthonormal columns}}; {name} is missing (given: {given})'
-                )
-            columns = bases[name] if isinstance(bases[name], Tensor) else torch.from_numpy(np.array(bases[name]))
-            if columns.dim() != 2 or columns.shape[0] != part.length or columns.shape[1] < part.rank:
-                raise ValueError(
-                    f"Frugal: the basis of {name} has shape {tuple(columns.shape)}; "
-                    f"allowed: {part.length} rows and at least {part.rank} columns"
-                )
-            exact = columns[:, : part.rank].to(parameter.device, at_least_float32(parameter.dtype))
-            self.state[parameter]["basis"] = exact.clone(memory_format=torch.contiguous_format)
-
-
-def _own(state: dict[str, Any], source: Mapping[str, Any], device: torch.device, exact: torch.dtype) -> None:
-    """Make every tensor of a loaded state its own, step counts and bases in their full precision."""
-    for key, value in state.items():
-        if isinstance(value, dict):
-            _own(value, source[key], device, exact)
-        elif isinstance(value, Tensor):
-            kept = source[key].to(device, exact) if key in ("step", "count", "basis") else value
-            state[key] = kept.clone()

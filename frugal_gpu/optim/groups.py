@@ -7,7 +7,7 @@ the state and changed by learning-rate schedulers, as with the optimizers of tor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from frugal_theory.algorithm.rules import Rule
 from frugal_theory.config.registry import RULES as FORMULAS
 from frugal_theory.config.registry import Kind
 
-__all__ = ["FLAT", "SPLIT", "checked", "flat", "model_groups", "options", "rule_defaults", "rules_of", "tables_of"]
+__all__ = ["FLAT", "SPLIT", "checked", "flat", "model_groups", "names_of", "options", "rule_defaults", "rules_of", "tables_of"]
 
 SPLIT = (True, "state_full", "state_free")
 """What a group's ``split`` may be: split by the subspace, or state-full or state-free as a whole."""
@@ -136,6 +136,15 @@ def checked(group: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"Frugal: set names coordinate {outside[0]}; the split parameters have coordinates 0 to {total - 1}"
             )
+
+
+def names_of(groups: Sequence[Mapping[str, Any]], index: int) -> list[str]:
+    """The names of a group's parameters; without names, their positions in the optimizer."""
+    if "param_names" in groups[index]:
+        names: list[str] = groups[index]["param_names"]
+        return names
+    start = sum(len(other["params"]) for other in groups[:index])
+    return [str(start + i) for i in range(len(groups[index]["params"]))]
 
 
 def _algorithm(table: Mapping[str, Any]) -> config.Algorithm:
