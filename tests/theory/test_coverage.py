@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
+from frugal_theory.config import Algorithm
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.registry import RULES
-from frugal_theory.instance import setting_of
+from frugal_theory.evidence.exact.expectations import at_most, decouples, expectations, has_expectation
+from frugal_theory.instance import Instance, setting_of
+from frugal_theory.metrics import GrowingNorm
+from frugal_theory.problems import Gaussian, NoNoise, Quadratic
+from frugal_theory.problems.noise import has_mean_zero
+from frugal_theory.testing.false_theorem import scaled
+from frugal_theory.verdicts.claims import Claims, fourth_moment
+from frugal_theory.verdicts.verify import gather, settle_all
 
 KNOWN = ("sgd", "signsgd", "none")
 OTHERS = [name for name, kind in RULES.items() if "state_free" in kind.table.sides and name not in KNOWN]
@@ -59,3 +67,50 @@ def test_a_state_free_rule_that_never_acts_does_not_matter(quadratic, rule):
     for name in names:
         np.testing.assert_array_equal(ft.bound(other, name), ft.bound(plain, name))
     np.testing.assert_array_equal(ft.exact(other).mean, ft.exact(plain).mean)
+
+
+class Quiet(Gaussian):
+    """Says σ, and adds nothing: P4 is an upper bound."""
+
+    def sample(self, rng, problem, x, gradient):  # noqa: ARG002
+        return dict(gradient)
+
+
+class Bent(Quadratic):
+    """Grows like |x| from 1 on, with the L of its quadratic."""
+
+    def value(self, x):
+        size = np.abs(x["x"])
+        return np.where(size < 1, size**2 / 2, size - 0.5).sum(axis=-1)
+
+    def gradient(self, x):
+        return {"x": np.clip(x["x"], -1, 1)}
+
+
+def of_own(problem, noise):
+    sgd = Algorithm(density=0.0, state_full={"rule": "sgdm", "beta": 0.0}, state_free={"rule": "sgd"})
+    return Instance.of_parts(problem, noise, sgd, learning_rate=0.5, steps=20, trials=32)
+
+
+OWN = {
+    "noise": (of_own(Quadratic(np.ones(1), start=[0.0]), Quiet(1.0)), 0.1),
+    "problem": (of_own(Bent(np.ones(1), start=[9.0]), NoNoise()), 1.0),
+}
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_what_derives_from_a_noise_or_a_problem_has_no_exact_moments(own):
+    """Exact evidence was that of Gaussian noise, of a quadratic: 0.95 where nothing moves, and what is true "violated"."""
+    instance, factor = OWN[own]
+    assert has_mean_zero(instance.noise) is (own == "problem")
+    assert not decouples(instance)
+    with pytest.raises(ValueError, match="Bent|Quiet"):
+        expectations(instance)
+    if own == "problem":
+        assert at_most(instance, ["squared_gradient_norm"]) == {}
+        assert not has_expectation(instance, GrowingNorm(0.1))
+        assert ft.THEOREMS["eigen_aligned"].covers(instance.setting) == "the problem is not a quadratic"
+    claims = Claims(instance, (scaled(ft.THEOREMS["sgd"], factor),), (), fourth_moment(instance))
+    _, (verdict,) = settle_all([claims], [gather(claims)], 0.99)
+    assert verdict.source == "monte_carlo"
+    assert verdict.status != "violated"
