@@ -104,7 +104,7 @@ def test_what_derives_from_a_noise_or_a_problem_has_no_exact_moments(own):
     instance, factor = OWN[own]
     assert has_mean_zero(instance.noise) is (own == "problem")
     assert not decouples(instance)
-    with pytest.raises(ValueError, match="Bent|Quiet"):
+    with pytest.raises(ValueError, match=r"Bent|Quiet"):
         expectations(instance)
     if own == "problem":
         assert at_most(instance, ["squared_gradient_norm"]) == {}
