@@ -11,10 +11,11 @@ from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.registry import RULES
 from frugal_theory.evidence.exact.expectations import at_most, decouples, expectations, has_expectation
 from frugal_theory.instance import Instance, setting_of
-from frugal_theory.metrics import GrowingNorm
+from frugal_theory.metrics import GrowingNorm, squared_gradient_norm
 from frugal_theory.problems import Gaussian, NoNoise, Quadratic
 from frugal_theory.problems.noise import has_mean_zero
 from frugal_theory.testing.false_theorem import scaled
+from frugal_theory.theorems.sgd import Sgd
 from frugal_theory.verdicts.claims import Claims, fourth_moment
 from frugal_theory.verdicts.verify import gather, settle_all
 from tests.tolerances import ROUNDING
@@ -143,3 +144,30 @@ def test_the_rounding_of_large_values_does_not_violate_a_bound_that_is_attained(
     claims = Claims(instance, (theorem,), (), fourth_moment(instance))
     _, (verdict,) = settle_all([claims], [gather(claims)], 0.99)
     assert verdict.status == "holds"
+
+
+class Times(Sgd):
+    """SGD's theorem in other units, under a metric of its own."""
+
+    name, metric = "own", "own_norm"
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def measure(self, setting):  # noqa: ARG002
+        return lambda gradients, parts, runs, step: self.factor * squared_gradient_norm(gradients, parts, runs, step)
+
+    def bound(self, setting):
+        return self.factor * super().bound(setting)
+
+
+@pytest.mark.parametrize("factors", [(1.0, 100.0), (100.0, 1.0)])
+def test_theorems_of_one_name_are_judged_by_their_own_measures(factors):
+    """The last of them measured for all: a true one was "violated"."""
+    theorems = tuple(Times(factor) for factor in factors)
+    claims = Claims(of_own(Quadratic(np.ones(1), start=[1.0]), Gaussian(0.1)), theorems)
+    first, second = settle_all([claims], [gather(claims)], 0.99)[1]
+    assert first.metric != second.metric
+    assert first.measured / second.measured == pytest.approx(factors[0] / factors[1])
+    assert first.bound / second.bound == pytest.approx(factors[0] / factors[1])
+    assert {first.status, second.status} <= {"holds", "inconclusive"}
