@@ -148,7 +148,7 @@ def expectations(
 def has_expectation(instance: Instance, metric: Metric | None) -> bool:
     """Whether :func:`expectations` has this metric, which depends on the setting: where nothing, or everything, is selected."""
     problem, runs = instance.problem, instance.setting.runs
-    if not isinstance(problem, Quadratic) or runs is None or not (runs.full or runs.empty):
+    if type(problem) is not Quadratic or runs is None or not (runs.full or runs.empty):
         return False
     decayed = isinstance(metric, RegularisedNorm) and float(problem.eigenvalues.min()) > 0
     return isinstance(metric, GrowingNorm) or decayed
@@ -192,9 +192,9 @@ def at_most(instance: Instance, metrics: Sequence[str]) -> dict[str, Array]:
 
 def _model(instance: Instance, learning_rate: float, *, any_noise: bool = False) -> _Model:
     problem, noise, setting = instance.problem, instance.noise, instance.setting
-    if not isinstance(problem, Quadratic):
+    if type(problem) is not Quadratic:  # what derives from it may have another gradient
         raise ValueError(f'the problem is {type(problem).__name__}; problem.kind = "quadratic" is allowed')
-    if not any_noise and not isinstance(noise, (NoNoise, Gaussian, StudentT)):
+    if not any_noise and type(noise) not in (NoNoise, Gaussian, StudentT):
         kind = type(noise).__name__
         raise ValueError(f'{kind} noise is not known to be additive; noise.kind "none", "gaussian", "student-t" are allowed')
     algorithm, runs = setting.algorithm, setting.runs
