@@ -11,7 +11,7 @@ from torch import Tensor
 
 from frugal_gpu.optim import subspaces
 from frugal_theory.algorithm.combine import Split
-from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Units, compact
+from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Sketch, Units, compact
 from frugal_theory.algorithm.periods import carried
 from frugal_theory.algorithm.rules import Rule
 
@@ -56,7 +56,8 @@ def part_of(part: subspaces.Part, parameter: Tensor, reading: str, basis: Tensor
         return _units(part, shape)
     if isinstance(part, subspaces.Turning | subspaces.Basis):
         assert basis is not None
-        return Basis(basis, "vector" if len(part.shape) == 1 else part.side)
+        kind = Sketch if isinstance(part, subspaces.Turning) and part.sketch else Basis
+        return kind(basis, "vector" if len(part.shape) == 1 else part.side)
     whole = isinstance(part, subspaces.Full)
     units = compact(Mask(np.asarray(whole)), shape)
     if reading == "decay":  # a block's state goes on off the set, too

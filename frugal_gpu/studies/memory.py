@@ -109,7 +109,7 @@ def _split(shape: tuple[int, ...], algorithm: Algorithm) -> tuple[float, float]:
     if SUBSPACES[algorithm.subspace].whole:
         return _state(algorithm, shape) * (1 if hold or decay else density), 0.0
     matrix = shape if len(shape) < 2 else (shape[0], math.prod(shape[1:]))
-    layout = layout_of(algorithm.subspace, algorithm.sampling, matrix, density)
+    layout = layout_of(algorithm.subspace, algorithm.sampling, matrix, density, algorithm.side, algorithm.rank)
     if layout is None:
         return _state(algorithm, shape), 0.0
     if isinstance(layout, Turning):
