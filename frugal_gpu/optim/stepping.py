@@ -26,7 +26,8 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
     group = groups[index]
     full, free = rules_of(group)
     sketch = getattr(SUBSPACES[group["subspace"]], "sketch", False)
-    rule = accelerated(full) if group["state_free"] in FLAT["state_free"] and not sketch else None
+    alone = group["split"] == "state_full" or (group["state_free"] in FLAT["state_free"] and not sketch)
+    rule = accelerated(full) if alone else None
     if rule is None:
         _by_formula(groups, index, (full, free), periods, states)
     else:

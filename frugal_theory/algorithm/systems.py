@@ -74,7 +74,7 @@ FIRA = System(
     "Fira",
     r"u = c\left(U\,\frac{m}{\sqrt v + \varepsilon} + \frac{\varphi \circ S}{\ell}\right),\quad "
     r"\varphi_j = \frac{\lVert m_j/(\sqrt{v_j} + \varepsilon)\rVert}{\lVert R_j\rVert + 10^{-8}},\quad "
-    r"\ell = \max\left(\frac{\lVert\varphi\circ S\rVert}{1.01\,n + 10^{-8}}, 1\right)",
+    r"\ell = \max\left(\frac{\lVert\varphi\circ S\rVert}{1.01\,(n + 10^{-8})}, 1\right)",
     "Chen et al. 2024, arXiv 2410.01623, Algorithm 1",
     {
         "subspace": "svd",

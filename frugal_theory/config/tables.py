@@ -14,7 +14,7 @@ __all__ = ["dump", "merge", "plain", "set_key"]
 
 
 def dump(experiment: Experiment) -> str:
-    """The experiment as TOML, every default spelled out: ``parse(dump(e)) == e``. Where the system is swept, its keys are not."""
+    """The experiment as TOML, every default spelled out: ``parse(dump(e)) == e``. The keys of a swept system are not."""
     import tomli_w
 
     table = experiment.model_dump()
