@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from frugal_gpu.optim.layout import Turning, layout_of
-from frugal_theory.algorithm.kinds import Drawn, Scheduled
+from frugal_theory.algorithm.kinds import Blocks, Drawn, Scheduled
 from frugal_theory.algorithm.parts import ROUNDING
 from frugal_theory.algorithm.selection import (
     budget,
@@ -220,15 +221,31 @@ def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str
     if group["density"] in (0, 1):
         return [Full() if group["density"] == 1 else Free()] * len(parameters)
     if (blocks := blocks_of(group["subspace"], group["order"])) is not None:
-        sizes = np.array([parameter.numel() for parameter in parameters], dtype=np.int64)
-        key = selection_key(group["seed"], blocks_key, period)
-        active = np.asarray(blocks.active(key, period, sizes, group["density"]))
-        off: Part = OffBlock() if group["off_set_momentum"] == "decay" else Free()
-        return [Full() if inside else off for inside in active]
+        return _of_blocks(blocks, selection_key(group["seed"], blocks_key, period), group, period)
     return [
         _choose_part(group, selection_key(group["seed"], name, period), period, parameter)
         for name, parameter in zip(names, parameters, strict=True)
     ]
+
+
+def _of_blocks(blocks: Blocks, key: int, group: Mapping[str, Any], period: int) -> list[Part]:
+    """Whole parameters, and units of those that a subspace of blocks divides. What is frozen is no block."""
+    trained = [parameter for parameter in group["params"] if parameter.requires_grad]
+    inside = iter(blocks.members(key, period, [tuple(x.shape) for x in trained], group["density"])) if trained else iter(())
+    return [_of_block(next(inside), x, group["off_set_momentum"]) if x.requires_grad else Free() for x in group["params"]]
+
+
+def _of_block(inside: NDArray[np.bool_], parameter: Tensor, reading: str) -> Part:
+    """What of a block is in the set: all or nothing, or the units of the axis along which it is divided."""
+    if inside.size == 1:
+        off: Part = OffBlock() if reading == "decay" else Free()
+        return Full() if inside.any() else off
+    if reading == "reset" and not inside.any():
+        return Free()
+    cut = [axis for axis, count in enumerate(inside.shape) if count > 1]
+    rows, columns = cut == [0], cut == [1] and parameter.dim() == 2
+    index = _short(torch.from_numpy(np.flatnonzero(inside)).to(parameter.device), inside.size)
+    return _UNITS[reading](index, int(columns), matrix_shape(parameter) if rows or columns else (parameter.numel(),))
 
 
 def matrix_shape(parameter: Tensor) -> tuple[int, ...]:

@@ -280,7 +280,7 @@ def _round(algorithm: Algorithm, shapes: Shapes) -> int | None:
         return None
     total = sum(math.prod(shape) for shape in shapes.values())
     window = budget(algorithm.density, total)
-    if window in (0, total) or len(shapes) == 1:
+    if window in (0, total):
         return 1
     return 2 * -(-total // window) if algorithm.order == "mirror" else total // math.gcd(window, total)
 

@@ -12,6 +12,9 @@ leading trial axis.
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,17 +25,21 @@ __all__ = [
     "GAMMA",
     "MIX_1",
     "MIX_2",
+    "Window",
     "budget",
     "circle",
+    "divided",
     "independent_units",
     "leading",
     "normals",
+    "pieces",
     "selection_key",
     "stream",
     "subset",
     "threshold",
     "trial_keys",
     "uniform_bits",
+    "walk",
 ]
 
 GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15, the golden ratio, as a signed 64-bit integer
@@ -107,18 +114,42 @@ def leading(density: float, count: int) -> NDArray[np.int64]:
     return np.arange(budget(density, count))
 
 
-def circle(key: Any, period: int, sizes: NDArray[np.int64], density: float, order: str) -> NDArray[np.bool_]:
-    """Which blocks are active: a window of ``density`` of all *elements* walks over the blocks laid on a circle.
+@dataclass(frozen=True)
+class Window:
+    """A window of ``size`` elements on a circle of ``total``, on which blocks are laid.
 
-    A block is active if its first element lies in the window, so every block is active with the same probability
-    (order "random") or once a round (the other orders), whatever its size; a window in which no block starts takes
-    the block that it lies in. Orders: "random" draws a new arrangement and a new window every period, "ascending"
-    and "descending" walk on, "mirror" walks to the end and back. Returns shape (blocks,) or (trials, blocks).
+    ``ahead``, shape (blocks,) or (trials, blocks): how far each block's first element lies ahead of the window's.
+    """
+
+    ahead: NDArray[np.int64]
+    size: int
+    total: int
+
+    def blocks(self) -> NDArray[np.bool_]:
+        """The blocks whose first element lies in the window; if none starts there, the block that it lies in."""
+        active: NDArray[np.bool_] = self.ahead < self.size
+        around = (self.size > 0) & ~active.any(axis=-1, keepdims=True)
+        return active | (around & (self.ahead == self.ahead.max(axis=-1, keepdims=True)))
+
+    def pieces(self, block: int, first: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """The same of the pieces of a block, ``first`` the element that each begins with: shape (pieces,) or (trials, pieces)."""
+        ahead = (self.ahead[..., block, None] + first) % self.total
+        inside: NDArray[np.bool_] = ahead < self.size
+        around = self.blocks()[..., block, None] & ~inside.any(axis=-1, keepdims=True)
+        return inside | (around & (ahead == ahead.max(axis=-1, keepdims=True)))
+
+
+def walk(key: Any, period: int, sizes: NDArray[np.int64], density: float, order: str) -> Window:
+    """The window of ``density`` of all *elements* that walks over the blocks laid on a circle.
+
+    What is active if its first element lies in the window is so with the same probability (order "random") or once a round
+    (the other orders), whatever its size. Orders: "random" draws a new arrangement and a new window every period, "ascending"
+    and "descending" walk on, "mirror" walks to the end and back.
     """
     total, count = int(sizes.sum()), len(sizes)
     window = budget(density, total)
     if window == 0 or window >= total:
-        return np.full((*np.shape(key)[:-1], count), window > 0)
+        return Window(np.zeros((*np.shape(key)[:-1], count), dtype=np.int64), window, max(1, total))
     blocks = np.arange(count, dtype=np.int64)
     if order == "random":
         arrangement = np.argsort(uniform_bits(key, blocks), axis=-1, kind="stable")
@@ -136,12 +167,44 @@ def circle(key: Any, period: int, sizes: NDArray[np.int64], density: float, orde
     laid = sizes[arrangement]
     position = np.cumsum(laid, axis=-1) - laid
     ahead = (position - offset) % total
-    active = ahead < window
-    empty = ~active.any(axis=-1, keepdims=True)
-    active |= empty & (ahead == ahead.max(axis=-1, keepdims=True))
-    result = np.zeros(active.shape, dtype=bool)
-    np.put_along_axis(result, np.broadcast_to(arrangement, active.shape), active, axis=-1)
+    result = np.zeros(ahead.shape, dtype=np.int64)
+    np.put_along_axis(result, np.broadcast_to(arrangement, ahead.shape), ahead, axis=-1)
+    return Window(result, window, total)
+
+
+def circle(key: Any, period: int, sizes: NDArray[np.int64], density: float, order: str) -> NDArray[np.bool_]:
+    """Which blocks are active, taken whole: what :func:`walk`'s window holds of them. Shape (blocks,) or (trials, blocks)."""
+    return walk(key, period, sizes, density, order).blocks()
+
+
+def divided(key: Any, period: int, shapes: Sequence[tuple[int, ...]], density: float, order: str) -> list[NDArray[np.bool_]]:
+    """What of every block is active: as :func:`circle`, with a block larger than the window divided into :func:`pieces`.
+
+    So the set holds ``density`` of all elements for any sizes: within the largest piece in one period, and exactly on
+    average. Returns booleans, one array a block, that broadcast against its shape, or against that with the trials in front.
+    """
+    sizes = np.array([math.prod(shape) for shape in shapes], dtype=np.int64)
+    window, largest = walk(key, period, sizes, density, order), budget(density, int(sizes.sum()))
+    whole = window.blocks()
+    result = []
+    for block, shape in enumerate(shapes):
+        along = pieces(shape, largest)
+        count = math.prod(along)
+        if count == 1:
+            inside = whole[..., block : block + 1]
+        else:
+            inside = window.pieces(block, np.arange(count, dtype=np.int64) * (math.prod(shape) // count))
+        result.append(inside.reshape(inside.shape[:-1] + along))
     return result
+
+
+def pieces(shape: tuple[int, ...], window: int) -> tuple[int, ...]:
+    """How many pieces a block is divided into along each axis: none if the window holds it, else rows, or coordinates if a
+    window does not hold a row."""
+    size = math.prod(shape)
+    if window == 0 or size <= window:
+        return (1,) * len(shape)
+    return shape[:1] + (1,) * (len(shape) - 1) if size // shape[0] <= window and shape[0] > 1 else shape
 
 
 @lru_cache

@@ -20,6 +20,7 @@ from frugal_theory.algorithm.parts import Basis, Mask
 from frugal_theory.algorithm.selection import (
     budget,
     circle,
+    divided,
     independent_units,
     leading,
     normals,
@@ -78,11 +79,8 @@ def choose_parts(
     if density in (0.0, 1.0):
         return {name: Mask(np.asarray(density == 1.0)) for name in shapes}
     if (blocks := blocks_of(kind, algorithm.order)) is not None:
-        sizes = np.array([math.prod(shape) for shape in shapes.values()], dtype=np.int64)
-        active = np.asarray(blocks.active(key("blocks"), period, sizes, density))
-        return {
-            name: Mask(_shaped(active[..., i : i + 1], (1,) * len(shape))) for i, (name, shape) in enumerate(shapes.items())
-        }
+        inside = blocks.members(key("blocks"), period, list(shapes.values()), density)
+        return {name: Mask(member) for name, member in zip(shapes, inside, strict=True)}
     units = unit_subspace(algorithm)
     parts: dict[str, Part] = {}
     for name, shape in shapes.items():
@@ -107,7 +105,8 @@ def blocks_of(subspace: str, order: str) -> Blocks | None:
     found = SUBSPACES[subspace]
     if found is not BLOCKS:
         return found if isinstance(found, Blocks) else None
-    return Blocks(partial(circle, order=order), _window if order == "random" else None, scheduled=order != "random")
+    share = _window if order == "random" else None
+    return Blocks(partial(circle, order=order), share, order != "random", partial(divided, order=order))
 
 
 def members(units: Drawn | Scheduled, key: Any, period: int, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
@@ -186,9 +185,9 @@ ROWS = Drawn(_rows, lambda shape, density: 1.0 if len(shape) < 2 else _share(den
 
 
 def _window(sizes: NDArray[np.int64], density: float) -> Array:
-    """The probability of each block on the circle; one larger than the window is taken by windows inside it."""
+    """The probability of each block on the circle, or of each piece of one: the window's share of it."""
     total = int(sizes.sum())
-    return np.minimum(1.0, np.maximum(budget(density, total), sizes) / total)
+    return np.full(len(sizes), min(1.0, budget(density, total) / total))
 
 
 def _random(key: Any, gradient: Array, side: str, rank: int) -> Array:
@@ -202,7 +201,7 @@ def _svd(key: Any, gradient: Array, side: str, rank: int) -> Array:  # noqa: ARG
     return principal(gradient, side, rank)
 
 
-BLOCKS = Blocks(partial(circle, order="random"), _window)
+BLOCKS = Blocks(partial(circle, order="random"), _window, divided=partial(divided, order="random"))
 RANDOM = Turned(_random, lambda length, rank: rank / length)
 SVD = Turned(_svd, matrix=True)
 EIGEN = Known()
