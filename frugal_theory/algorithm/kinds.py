@@ -55,8 +55,8 @@ class Blocks:
     independent of the period but through its key; ``share(sizes, density)`` is the probability of each parameter to be in the
     set, without which the law is unknown, and no theorem applies (premise P6).
 
-    ``divided(key, period, shapes, density)``, if there is one, is asked instead of ``active``: booleans for every parameter that
-    broadcast against its shape.
+    ``divided(key, period, shapes, density)``, if there is one, is asked instead of ``active``: booleans for every parameter
+    that broadcast against its shape.
     """
 
     active: Callable[[Any, int, NDArray[np.int64], float], NDArray[np.bool_]]

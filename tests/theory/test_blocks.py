@@ -51,8 +51,8 @@ def test_a_round_of_windows_holds_every_element_equally_often(shapes, density, o
     window = budget(density, total)
     blocks, times = blocks_of("blocks", order), [np.zeros(shape, dtype=int) for shape in shapes]
     for period in range(total // math.gcd(window, total)):
-        for count, member in zip(times, blocks.members(0, period, shapes, density), strict=True):
-            count += np.broadcast_to(member, count.shape)
+        inside = blocks.members(0, period, shapes, density)
+        times = [count + member for count, member in zip(times, inside, strict=True)]
     assert {int(n) for count in times for n in count.flat} == {window // math.gcd(window, total)}
 
 
