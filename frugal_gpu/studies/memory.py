@@ -94,7 +94,7 @@ def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL") ->
 
 def _treatments(model: nn.Module, algorithm: Algorithm) -> Iterator[tuple[nn.Parameter, bool | str]]:
     """Every parameter with what the optimizer does with it: True (split), "state_full" or "state_free"."""
-    from frugal_gpu.optim.groups import model_groups
+    from frugal_gpu.optim.arranging import model_groups
 
     for group in model_groups(model, algorithm):
         for _, parameter in group["params"]:

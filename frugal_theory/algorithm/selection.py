@@ -132,7 +132,7 @@ class Window:
         return active | (around & (self.ahead == self.ahead.max(axis=-1, keepdims=True)))
 
     def pieces(self, block: int, first: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """The same of the pieces of a block, ``first`` the element that each begins with. Shape (pieces,) or (trials, pieces)."""
+        """The same of a block's pieces, ``first`` the element that each begins with. Shape (pieces,) or (trials, pieces)."""
         ahead = (self.ahead[..., block, None] + first) % self.total
         inside: NDArray[np.bool_] = ahead < self.size
         around = self.blocks()[..., block, None] & ~inside.any(axis=-1, keepdims=True)

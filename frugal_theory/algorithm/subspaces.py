@@ -8,7 +8,8 @@ eigen); its state-full part is QᵀG or GQ, on the shorter side of the matrix. E
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -41,6 +42,7 @@ __all__ = [
     "Scheduled",
     "Turned",
     "blocks_of",
+    "check_groups",
     "choose_parts",
     "members",
     "orthonormal",
@@ -74,6 +76,7 @@ def choose_parts(
         return value if trials is None else trial_keys(value, trials)
 
     density, kind = algorithm.density, algorithm.subspace
+    check_groups(algorithm, shapes)
     if algorithm.set is not None:
         return _fixed_set(algorithm.set, shapes)
     if density in (0.0, 1.0):
@@ -91,6 +94,19 @@ def choose_parts(
         else:
             parts[name] = _basis(SUBSPACES[kind], key(name), shape, density, gradients[name], (bases or {}).get(name))
     return parts
+
+
+def check_groups(algorithm: Algorithm, names: Iterable[str]) -> None:
+    """Raise ValueError if a group of ``[[algorithm.groups]]`` speaks of one of these parameters: all have the same options.
+
+    Groups are for the layers of a model, which only the PyTorch engine knows.
+    """
+    for i, group in enumerate(algorithm.groups):
+        if (name := next((name for name in names if re.search(group.pattern, name)), None)) is not None:
+            raise ValueError(
+                f'algorithm.groups[{i}].pattern = "{group.pattern}" matches the parameter "{name}" of a problem; '
+                "groups are for the parameters of a model: a pattern that matches those alone is allowed"
+            )
 
 
 def unit_subspace(algorithm: Algorithm) -> Drawn | Scheduled | None:

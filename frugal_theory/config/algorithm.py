@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from frugal_theory.config.fields import NameOf, TableOf
+from frugal_theory.config.groups import Group, rule_table
 from frugal_theory.config.parts import Count, NonNegative, Part, Positive, Probability, quoted
 from frugal_theory.config.registry import RULES, SUBSPACES
 
@@ -35,11 +36,6 @@ def default_rule(rule: str) -> Callable[[], Part]:
     return made
 
 
-def rule_table(value: object) -> object:
-    """``"adamw"`` is short for ``{ rule = "adamw" }``."""
-    return {"rule": value} if isinstance(value, str) else value
-
-
 class Algorithm(Part):
     """Algorithm 1 of FRUGAL (arXiv 2411.07837): everything both engines need to run it."""
 
@@ -58,6 +54,8 @@ class Algorithm(Part):
     embeddings: Literal["state_full", "split", "state_free"] = "state_full"
     norms: Literal["state_full", "split", "state_free"] = "state_full"
     output: Literal["state_full", "split", "state_free"] = "state_full"
+    groups: Annotated[tuple[Group, ...], Field(strict=False)] = ()
+    unmatched: Literal["default", "error"] = "default"
     seed: Annotated[int, Field(ge=0)] | None = None
 
     _tables = field_validator("state_full", "state_free", mode="before")(rule_table)
@@ -81,4 +79,10 @@ class Algorithm(Part):
                 f'off_set_momentum = "hold" needs a state by unit; that of state_full.rule = "{self.state_full.rule}" is none; '
                 '"reset", "decay" are allowed'
             )
+        own = {name: getattr(self, name) for name in type(self).model_fields if name not in ("groups", "unmatched")}
+        for i, group in enumerate(self.groups):
+            try:
+                Algorithm.model_validate({**own, **{k: v for k, v in group.settings.items() if k in own}})
+            except ValidationError as error:
+                raise ValueError(f"groups[{i}]: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from frugal_theory.algorithm.rules.rule import Array, RuleState, RuleTable, Seen, itself, namespace
-from frugal_theory.config.parts import Pair, Positive
+from frugal_theory.config.parts import Epsilon, Pair
 from frugal_theory.config.registry import Kind
 
 __all__ = ["AdaLayer"]
@@ -19,7 +19,7 @@ class AdaLayer(RuleTable):
 
     rule: Literal["adalayer"] = "adalayer"
     betas: Pair = (0.9, 0.95)
-    eps: Positive = 1e-15
+    eps: Epsilon = 1e-15
 
     sides: ClassVar[tuple[str, ...]] = ("state_full",)
     vectors: ClassVar[tuple[str, ...]] = ("exp_avg",)
