@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from frugal_gpu.optim.backends import accelerated
-from frugal_gpu.optim.layout import Turning, layout_of
+from frugal_gpu.optim.layout import Turning, UnitLayout, layout_of
 from frugal_theory.algorithm.rules import AdamW, Nothing, rule_of
+from frugal_theory.algorithm.selection import budget, pieces
+from frugal_theory.algorithm.subspaces import blocks_of
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.registry import SUBSPACES
@@ -27,11 +30,18 @@ from frugal_theory.studies.study import Answer, Run
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STUDY", "Memory", "MemoryStudy", "memory_of", "memory_table", "unit_of"]
+__all__ = ["STUDY", "Memory", "MemoryStudy", "memory_of", "memory_table", "not_split", "unit_of"]
 
 FLOAT32 = 4
 
-ALL_STATE_FULL = {"density": 1.0, "embeddings": "state_full", "norms": "state_full", "output": "state_full", "set": None}
+ALL_STATE_FULL = {
+    "density": 1.0,
+    "embeddings": "state_full",
+    "norms": "state_full",
+    "output": "state_full",
+    "set": None,
+    "groups": (),
+}
 INDEX = 4
 """Bytes of an index into coordinates, columns or rows, kept for a period."""
 
@@ -62,7 +72,7 @@ def memory_table(experiment: Experiment) -> list[Memory]:
     if experiment.model is None:
         raise ExperimentError('model: is missing; frugal-gpu needs a [model] table, for example preset = "llama-tiny"')
     model, own = meta_model(model_shape(experiment.model)), experiment.algorithm
-    adamw = {"state_full": AdamW(), "state_free": Nothing(), "off_set_momentum": "reset", "set": None}
+    adamw = {"state_full": AdamW(), "state_free": Nothing(), "off_set_momentum": "reset", "set": None, "groups": ()}
     methods = {
         "AdamW": own.model_copy(update={**adamw, **ALL_STATE_FULL}),
         f"GaLore, density {own.density:g}": own.model_copy(update={**adamw, "subspace": "svd"}),
@@ -78,45 +88,114 @@ def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL") ->
     Blocks and independent coordinates are drawn, so theirs is the expectation; everything else is exact. With
     "decay" and "hold" the state is that of a run in which every unit has been in the set.
     """
-    size = sum(parameter.numel() for parameter in model.parameters())
-    state = selection = idle = 0.0
-    for parameter, split in _treatments(model, algorithm):
-        shape = tuple(parameter.shape)
-        if split == "state_full":
-            state += _state(algorithm, shape)
-        elif split is True:
-            numbers, index = _split(shape, algorithm)
-            state, selection = state + numbers, selection + index
-            idle += (1 - algorithm.density) * parameter.numel()
-    frozen = idle if SUBSPACES[algorithm.subspace].whole and algorithm.state_free.rule == "none" else 0.0
-    return Memory(method, FLOAT32 * size, FLOAT32 * (size - frozen), FLOAT32 * state, INDEX * selection)
-
-
-def _treatments(model: nn.Module, algorithm: Algorithm) -> Iterator[tuple[nn.Parameter, bool | str]]:
-    """Every parameter with what the optimizer does with it: True (split), "state_full" or "state_free"."""
     from frugal_gpu.optim.arranging import model_groups
 
+    size = sum(parameter.numel() for parameter in model.parameters())
+    state = selection = idle = 0.0
     for group in model_groups(model, algorithm):
-        for _, parameter in group["params"]:
-            yield parameter, group["split"]
+        own = algorithm.model_copy(update={key: value for key, value in group.items() if key in Algorithm.model_fields})
+        shapes = [tuple(parameter.shape) for _, parameter in group["params"]]
+        if group["split"] == "state_full":
+            state += sum(_state(own, shape) for shape in shapes)
+        elif group["split"] is True:
+            for numbers, index, waiting in _split(own, shapes):
+                state, selection, idle = state + numbers, selection + index, idle + waiting
+    return Memory(method, FLOAT32 * size, FLOAT32 * (size - idle), FLOAT32 * state, INDEX * selection)
 
 
-def _split(shape: tuple[int, ...], algorithm: Algorithm) -> tuple[float, float]:
-    """How many numbers the state of a split parameter holds, and how many its index of the units in the set."""
-    density, decay, hold = algorithm.density, algorithm.off_set_momentum == "decay", algorithm.off_set_momentum == "hold"
-    if density in (0, 1):
-        return _state(algorithm, shape) * density, 0.0
-    if SUBSPACES[algorithm.subspace].whole:
-        return _state(algorithm, shape) * (1 if hold or decay else density), 0.0
-    matrix = shape if len(shape) < 2 else (shape[0], math.prod(shape[1:]))
-    layout = layout_of(algorithm.subspace, algorithm.sampling, matrix, density)
+Counted = Iterator[tuple[float, float, float]]
+"""Of every parameter: numbers in its state, entries of the index of its units in the set, gradients that need not be held."""
+
+
+def _split(algorithm: Algorithm, shapes: list[tuple[int, ...]]) -> Counted:
+    """The parameters of a split group."""
+    if algorithm.set is not None:
+        yield from _of_a_set(algorithm, algorithm.set, shapes)
+    elif algorithm.density in (0, 1):
+        yield from ((_state(algorithm, shape) * algorithm.density, 0.0, 0.0) for shape in shapes)
+    elif SUBSPACES[algorithm.subspace].whole:
+        yield from _of_blocks(algorithm, shapes)
+    else:
+        yield from (_of_one(algorithm, _matrix(shape)) for shape in shapes)
+
+
+def _of_one(algorithm: Algorithm, matrix: tuple[int, ...]) -> tuple[float, float, float]:
+    """A parameter that chooses by itself."""
+    layout = layout_of(algorithm.subspace, algorithm.sampling, matrix, algorithm.density)
     if layout is None:
-        return _state(algorithm, shape), 0.0
+        return _state(algorithm, matrix), 0.0, 0.0
     if isinstance(layout, Turning):
         seen = {"left": (layout.rank, matrix[-1]), "right": (matrix[0], layout.rank), "vector": (layout.rank,)}[layout.side]
-        return _state(algorithm, seen) + layout.length * layout.rank, 0.0
-    kept = layout.units if hold or decay else layout.inside
-    return _state(algorithm, layout.view, None if decay else layout.dim) * kept / layout.units, layout.inside
+        return _state(algorithm, seen) + layout.length * layout.rank, 0.0, 0.0
+    return _of_units(algorithm, layout), layout.inside, 0.0
+
+
+def _of_units(algorithm: Algorithm, layout: UnitLayout) -> float:
+    """Numbers in the state of units of which ``layout.inside`` are in the set."""
+    everywhere, decay = algorithm.off_set_momentum != "reset", algorithm.off_set_momentum == "decay"
+    kept = layout.units if everywhere else layout.inside
+    return _state(algorithm, layout.view, None if decay else layout.dim) * kept / layout.units
+
+
+def _of_a_set(algorithm: Algorithm, chosen: tuple[int, ...], shapes: list[tuple[int, ...]]) -> Counted:
+    """``set`` numbers the coordinates of all the group's parameters one after another."""
+    start = 0
+    for count in map(math.prod, shapes):
+        inside = sum(start <= j < start + count for j in chosen)
+        yield _of_units(algorithm, UnitLayout((count,), 0, inside)), inside, 0.0
+        start += count
+
+
+def _of_blocks(algorithm: Algorithm, shapes: list[tuple[int, ...]]) -> Counted:
+    """Blocks, each in the set with its share of the time, and the pieces of those that are divided.
+
+    The state of k units is a + bk: what they share is there while any of them is in the set.
+    """
+    kind: Any = blocks_of(algorithm.subspace, algorithm.order)
+    total = sum(map(math.prod, shapes))
+    window, everywhere = budget(algorithm.density, total), algorithm.off_set_momentum != "reset"
+    for shape, share in zip(shapes, _shares(algorithm, kind, shapes), strict=True):
+        count = math.prod(pieces(shape, window)) if kind.divided is not None else 1
+        size = math.prod(shape)
+        if count == 1:
+            off = _state(algorithm, _matrix(shape)) if everywhere else _off(algorithm, _matrix(shape), 0)
+            held = _state(algorithm, _matrix(shape)) * share + off * (1 - share)
+            yield held, 0.0, (1 - share) * size if algorithm.state_free.rule == "none" else 0.0
+            continue
+        rows, columns = len(shape) > 1 and count == shape[0], len(shape) == 2 and shape[0] == 1
+        layout = UnitLayout(_matrix(shape) if rows or columns else (size,), int(columns), count)
+        if everywhere:
+            yield _of_units(algorithm, layout), count * share, 0.0
+            continue
+        one, two = (_state(algorithm, _cut(layout.view, layout.dim, units), layout.dim) for units in (1, 2))
+        any_unit = min(1.0, share + (size - size // count) / total)
+        off = _off(algorithm, layout.view, layout.dim)
+        yield (two - one) * count * share + (2 * one - two) * any_unit + off * (1 - any_unit), count * share, 0.0
+
+
+def _off(algorithm: Algorithm, view: tuple[int, ...], dim: int) -> float:
+    """Numbers that a block off the set keeps: none, but for those that units share where a rule's formula is run."""
+    return 0.0 if accelerated(rule_of(algorithm.state_full)) else _state(algorithm, _cut(view, dim, 0))
+
+
+def _cut(view: tuple[int, ...], dim: int, units: int) -> tuple[int, ...]:
+    return (*view[:dim], units, *view[dim + 1 :])
+
+
+def _shares(algorithm: Algorithm, kind: Any, shapes: list[tuple[int, ...]]) -> list[float]:
+    """How much of the time each block is in the set: its probability, or its frequency in a round."""
+    sizes = np.array([math.prod(shape) for shape in shapes], dtype=np.int64)
+    if kind.share is not None:
+        return [float(share) for share in np.broadcast_to(kind.share(sizes, algorithm.density), sizes.shape)]
+    window = budget(algorithm.density, int(sizes.sum()))
+    if kind.divided is not None and algorithm.order == "mirror":
+        return [1 / -(-int(sizes.sum()) // window)] * len(shapes)
+    return [window / int(sizes.sum()) if kind.divided is not None else algorithm.density] * len(shapes)
+
+
+def _matrix(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How a parameter is seen: a vector, or a matrix with trailing dimensions flattened."""
+    return (math.prod(shape),) if len(shape) < 2 else (shape[0], math.prod(shape[1:]))
 
 
 def _state(algorithm: Algorithm, seen: tuple[int, ...], counted_along: int | None = None) -> float:
@@ -163,6 +242,15 @@ class MemoryStudy:
             f"its state {100 * own['state'] / adamw['state']:.0f} % of AdamW's."
         )
         return Answer(sentence, "yes" if own["total"] < adamw["total"] else "no")
+
+
+def not_split(algorithm: Algorithm) -> str:
+    """What the algorithm leaves whole, in one sentence: density counts over the rest."""
+    kinds = {"embeddings": algorithm.embeddings, "norms": algorithm.norms, "output": algorithm.output}
+    full = ["biases", *(kind for kind, treatment in kinds.items() if treatment == "state_full")]
+    free = [kind for kind, treatment in kinds.items() if treatment == "state_free"]
+    said = f"{', '.join(full)}: {algorithm.state_full.rule} at any density"
+    return said + (f"; {', '.join(free)}: {algorithm.state_free.rule}" if free else "")
 
 
 def unit_of(table: pd.DataFrame) -> tuple[str, int]:
