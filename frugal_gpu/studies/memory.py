@@ -42,6 +42,9 @@ ALL_STATE_FULL = {
     "set": None,
     "groups": (),
 }
+ENOUGH_PERIODS = 64
+"""Periods of a schedule over which is counted how often a block has anything in the set."""
+
 INDEX = 4
 """Bytes of an index into coordinates, columns or rows, kept for a period."""
 
@@ -154,7 +157,8 @@ def _of_blocks(algorithm: Algorithm, shapes: list[tuple[int, ...]]) -> Counted:
     kind: Any = blocks_of(algorithm.subspace, algorithm.order)
     total = sum(map(math.prod, shapes))
     window, everywhere = budget(algorithm.density, total), algorithm.off_set_momentum != "reset"
-    for shape, share in zip(shapes, _shares(algorithm, kind, shapes), strict=True):
+    shares, touched = _shares(algorithm, kind, shapes), _touched(algorithm, kind, shapes) if kind.scheduled else []
+    for block, (shape, share) in enumerate(zip(shapes, shares, strict=True)):
         count = math.prod(pieces(shape, window)) if kind.divided is not None else 1
         size = math.prod(shape)
         if count == 1:
@@ -168,9 +172,17 @@ def _of_blocks(algorithm: Algorithm, shapes: list[tuple[int, ...]]) -> Counted:
             yield _of_units(algorithm, layout), count * share, 0.0
             continue
         one, two = (_state(algorithm, _cut(layout.view, layout.dim, units), layout.dim) for units in (1, 2))
-        any_unit = min(1.0, share + (size - size // count) / total)
+        any_unit = touched[block] if kind.scheduled else min(1.0, share + (size - size // count) / total)
         off = _off(algorithm, layout.view, layout.dim)
         yield (two - one) * count * share + (2 * one - two) * any_unit + off * (1 - any_unit), count * share, 0.0
+
+
+def _touched(algorithm: Algorithm, kind: Any, shapes: list[tuple[int, ...]]) -> list[float]:
+    """How often each block has anything in the set, in a round of the schedule or as much of it as matters here."""
+    total = sum(map(math.prod, shapes))
+    periods = min(ENOUGH_PERIODS, total // math.gcd(total, max(1, budget(algorithm.density, total))))
+    sets = [kind.members(0, period, shapes, algorithm.density) for period in range(periods)]
+    return [sum(bool(inside[block].any()) for inside in sets) / periods for block in range(len(shapes))]
 
 
 def _off(algorithm: Algorithm, view: tuple[int, ...], dim: int) -> float:
