@@ -13,6 +13,7 @@ from frugal_gpu.optim.arranging import Arrangement, arrangement_of, model_groups
 from frugal_gpu.optim.loading import own
 from frugal_gpu.optim.names import canonical
 from frugal_gpu.optim.periods import Periods, given_bases
+from frugal_gpu.optim.plan import Plan, warn_of_many
 from frugal_gpu.optim.stepping import step_group
 from frugal_theory import config
 
@@ -138,6 +139,22 @@ class Frugal(torch.optim.Optimizer):
         super().__init__(model_groups(params, self._arrangement) if isinstance(params, nn.Module) else params, defaults)
         self._arrangement.check_all_used()
         self._bases = {}  # what is needed of them is now in the state
+        warn_of_many(self)
+
+    @classmethod
+    def plan(cls, params: Iterable[Any] | nn.Module, **options: Any) -> Plan:
+        """What makes optimizers of shares of these parameters that together are this one: ``plan([parameter])``.
+
+        For updates in backward, CPU offload and whatever makes an optimizer of its own for every parameter.
+        """
+        return Plan(cls(params, **options))
+
+    @classmethod
+    def per_parameter(cls, params: Iterable[Any] | nn.Module, **options: Any) -> dict[Tensor, Frugal]:
+        """One optimizer a trainable parameter; together they are ``Frugal(params, **options)``, with its density."""
+        whole = cls(params, **options)
+        plan = Plan(whole)
+        return {x: plan([x]) for group in whole.param_groups for x in group["params"] if x.requires_grad}
 
     @classmethod
     def from_config(

@@ -221,18 +221,30 @@ def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str
     if group["density"] in (0, 1):
         return [Full() if group["density"] == 1 else Free()] * len(parameters)
     if (blocks := blocks_of(group["subspace"], group["order"])) is not None:
-        return _of_blocks(blocks, selection_key(group["seed"], blocks_key, period), group, period)
+        return _of_blocks(blocks, names, blocks_key, group, period)
     return [
         _choose_part(group, selection_key(group["seed"], name, period), period, parameter)
         for name, parameter in zip(names, parameters, strict=True)
     ]
 
 
-def _of_blocks(blocks: Blocks, key: int, group: Mapping[str, Any], period: int) -> list[Part]:
-    """Whole parameters, and units of those that a subspace of blocks divides. What is frozen is no block."""
-    trained = [parameter for parameter in group["params"] if parameter.requires_grad]
-    inside = iter(blocks.members(key, period, [tuple(x.shape) for x in trained], group["density"])) if trained else iter(())
-    return [_of_block(next(inside), x, group["off_set_momentum"]) if x.requires_grad else Free() for x in group["params"]]
+def _of_blocks(blocks: Blocks, names: Sequence[str], key: str, group: Mapping[str, Any], period: int) -> list[Part]:
+    """Whole parameters, and units of those that a subspace of blocks divides. What is frozen is no block.
+
+    The window walks over the group's parameters, or over the ``whole`` that they are a share of (see ``plan``).
+    """
+    trained = [(name, tuple(x.shape)) for name, x in zip(names, group["params"], strict=True) if x.requires_grad]
+    whole = group.get("whole") or {"key": key, "blocks": trained}
+    shapes = [tuple(shape) for _, shape in whole["blocks"]]
+    if not shapes:
+        return [Free()] * len(names)
+    members = blocks.members(selection_key(group["seed"], whole["key"], period), period, shapes, group["density"])
+    inside = dict(zip((name for name, _ in whole["blocks"]), members, strict=True))
+    reading = group["off_set_momentum"]
+    return [
+        _of_block(inside[name], x, reading) if x.requires_grad else Free()
+        for name, x in zip(names, group["params"], strict=True)
+    ]
 
 
 def _of_block(inside: NDArray[np.bool_], parameter: Tensor, reading: str) -> Part:
