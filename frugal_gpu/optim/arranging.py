@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from frugal_gpu.optim.groups import OPTIONS, SPLIT
 from frugal_gpu.optim.names import canonical, kind_of
 from frugal_theory import config
+from frugal_theory.config.registry import RULES
 
 __all__ = ["Arrangement", "arrangement_of", "model_groups", "named_kinds"]
 
@@ -30,16 +31,18 @@ class Arrangement:
     """Ordered rules over the names of parameters, and the defaults for what no rule speaks of.
 
     ``rules`` are pairs (regular expression, options): the first whose expression is found in a parameter's name gives it its
-    options. A parameter whose ``split`` no rule sets is treated as its kind is: weights are split, biases are state-full, and
-    ``norms``, ``embeddings`` and ``output`` are "state_full", "split" or "state_free". ``split``, if given, is that of all.
+    options. A parameter whose ``split`` no rule sets is treated as its kind is: weights are split, and of others
+    ``norms``, ``embeddings``, ``biases`` and ``output`` say: "state_full", "split", "state_free", or a state-full rule of their
+    own. ``split``, if given, is that of all.
     ``unmatched``: "default", or "error" where every trainable parameter must be matched.
     """
 
     rules: Rules = ()
     split: Any = None
-    norms: str = "state_full"
-    embeddings: str = "state_full"
-    output: str = "state_full"
+    norms: Any = "state_full"
+    biases: Any = "state_full"
+    embeddings: Any = "state_full"
+    output: Any = "state_full"
     unmatched: str = "default"
     _matched: set[int] = field(default_factory=set)
     _won: set[int] = field(default_factory=set)
@@ -47,9 +50,16 @@ class Arrangement:
 
     def __post_init__(self) -> None:
         self.rules = [_checked_rule(i, rule) for i, rule in enumerate(self.rules)]
-        for key in ("norms", "embeddings", "output"):
-            if getattr(self, key) not in TREATMENTS:
-                raise ValueError(f'Frugal: {key} = {getattr(self, key)!r}: allowed: "state_full", "split", "state_free"')
+        for key in ("norms", "biases", "embeddings", "output"):
+            treatment = getattr(self, key)
+            if not isinstance(treatment, str) or treatment in TREATMENTS:
+                continue
+            if treatment in RULES:
+                setattr(self, key, RULES[treatment].table())
+            else:
+                raise ValueError(
+                    f'Frugal: {key} = {getattr(self, key)!r}: allowed: "state_full", "split", "state_free", a rule'
+                )
         if self.unmatched not in ("default", "error"):
             raise ValueError(f'Frugal: unmatched = {self.unmatched!r}: allowed: "default", "error"')
 
@@ -65,21 +75,20 @@ class Arrangement:
             if self.rules:
                 raise ValueError("Frugal: rules go by the names of parameters: pass model.named_parameters()")
             return [{"split": True if self.split is None else self.split, **group}]
-        cut: dict[tuple[int, int], list[tuple[str, Tensor]]] = {}
+        cut: dict[tuple[int, int, str], dict[str, Any]] = {}
         for name, parameter in named:
             place = self._match(name, parameter)
             own = self.rules[place][1] if place >= 0 else {}
             split = own.get("split", given.get("split", self.split))
             if split is None:
-                split = self._treatment(kind_of(name, parameter.dim()) if kinds is None else kinds(name, parameter))
+                kind = kind_of(name, parameter.dim()) if kinds is None else kinds(name, parameter)
+                own = {**self._treatment(kind), **own}
+                split = own["split"]
             if split is not True and split not in SPLIT[1:]:
                 raise ValueError(f'Frugal: split = {split!r}: allowed: True, "state_full", "state_free"')
-            rank = SPLIT.index(split)
-            cut.setdefault((place, rank), []).append((name, parameter))
-        return [
-            {**given, **(self.rules[place][1] if place >= 0 else {}), "split": SPLIT[rank], "params": parameters}
-            for (place, rank), parameters in sorted(cut.items(), key=lambda item: item[0])
-        ]
+            key = place, SPLIT.index(split), repr(own.get("state_full", ""))
+            cut.setdefault(key, {**given, **own, "split": split, "params": []})["params"].append((name, parameter))
+        return [cut[key] for key in sorted(cut, key=lambda key: (key[0], key[1], key[2] != repr("")))]
 
     def check_all_used(self) -> None:
         """Raise ValueError if a rule speaks of nothing of what was arranged, naming it."""
@@ -102,10 +111,14 @@ class Arrangement:
             raise ValueError(f'Frugal: no rule matches parameter {name}; add one, or leave it to unmatched = "default"')
         return found[0] if found else -1
 
-    def _treatment(self, kind: str) -> Any:
-        if kind in ("bias", "weight"):
-            return "state_full" if kind == "bias" else True
-        return TREATMENTS[{"norm": self.norms, "embedding": self.embeddings, "output": self.output}[kind]]
+    def _treatment(self, kind: str) -> dict[str, Any]:
+        """The options of a parameter of this kind: its ``split``, and the state-full rule of its own if it has one."""
+        if kind == "weight":
+            return {"split": True}
+        treatment = {"norm": self.norms, "bias": self.biases, "embedding": self.embeddings, "output": self.output}[kind]
+        if isinstance(treatment, str):
+            return {"split": TREATMENTS[treatment]}
+        return {"split": "state_full", "state_full": treatment}
 
 
 def arrangement_of(algorithm: config.Algorithm) -> Arrangement:
@@ -113,6 +126,7 @@ def arrangement_of(algorithm: config.Algorithm) -> Arrangement:
     return Arrangement(
         rules=[(group.pattern, group.settings) for group in algorithm.groups],
         norms=algorithm.norms,
+        biases=algorithm.biases,
         embeddings=algorithm.embeddings,
         output=algorithm.output,
         unmatched=algorithm.unmatched,

@@ -28,7 +28,7 @@ class Frugal(torch.optim.Optimizer):
         g_full = P(g)
         g_free = g − P⁻¹(g_full)
         u      = P⁻¹(state_full(g_full)) + state_free_lr_scale · state_free(g_free)
-        x      ← (1 − lr · weight_decay) x − lr · u
+        x      ← (1 − lr · weight_decay) x − lr · split_lr_scale · u
 
     Args:
         params: parameters, ``(name, parameter)`` pairs (``model.named_parameters()``), dicts of groups, or a model. Names
@@ -38,9 +38,9 @@ class Frugal(torch.optim.Optimizer):
         density: ρ, the state-full fraction, 0 to 1. ρ = 1 is the state-full rule alone, ρ = 0 the state-free rule.
         update_gap: T, the steps of a period.
         subspace: "blocks" (a block is a parameter; one that is larger than ρ of all of them is divided by rows),
-            "columns", "rows", "randk", "coordinates", "random", "svd" or "eigen". A vector under "columns", "rows" and
-            "svd" is state-full as a whole; a parameter with more than two dimensions is treated as the matrix
-            ``(shape[0], -1)``.
+            "columns", "rows", "randk", "coordinates", "random", "svd", "gaussian" or "eigen". A vector under "columns",
+            "rows", "svd" and "gaussian" is state-full as a whole; a parameter with more than two dimensions is treated as
+            the matrix ``(shape[0], -1)``.
         state_full: "adamw", "lion" or "sgdm", or a table such as ``{"rule": "lion", "betas": (0.9, 0.99)}``.
         state_free: "signsgd", "sgd" or "none".
         betas: (β₁, β₂); by default (0.9, 0.999) for AdamW and (0.9, 0.99) for Lion.
@@ -54,12 +54,17 @@ class Frugal(torch.optim.Optimizer):
         seed: of the selection, a pure function of (seed, parameter name, period).
         set: coordinates that are always state-full, instead of a draw (subspace "coordinates").
         sampling: "independent" or "fixed_size" (subspace "coordinates").
-        order: "random", "ascending", "descending" or "mirror" (subspace "blocks").
+        order: "random", "ascending", "descending", "mirror" (there and back) or "inward" (both ends in turn; "blocks").
+        blocks: what a block is: "tensor" or "layer" (a name up to and including its first number).
+        rank: instead of the density, for a basis: how many directions.
+        side: where a basis acts on an m×n matrix: "std" (left if m < n, right if m ≥ n), "reverse", "left" or "right".
+        split_lr_scale: factor on the learning rate of what is split, and not on its decay.
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
         split: True (split by the subspace), "state_full" or "state_free" (as a whole). By default a named parameter is
             treated as ``from_config`` treats it: matrices are split but for those below a module named like embed, head,
             lm_head, classifier or score; these, biases, norms and other vectors of modules are state-full.
-        norms, embeddings, output: "state_full", "split" or "state_free": how these are treated instead.
+        norms, biases, embeddings, output: how these are treated instead: "state_full", "split", "state_free", or a
+            state-full rule of their own.
         rules: pairs (regular expression, options of a group): the first whose expression is found in a parameter's name
             gives it its options; ``lr_scale`` is a factor of lr. One that speaks of no parameter is refused.
         unmatched: "default", or "error" to refuse a trainable parameter that no rule matches.
@@ -103,21 +108,29 @@ class Frugal(torch.optim.Optimizer):
         order: str = "random",
         bases: Mapping[str, Any] | None = None,
         split: bool | str | None = None,
-        norms: str = "state_full",
-        embeddings: str = "state_full",
-        output: str = "state_full",
+        blocks: str = "tensor",
+        rank: int | None = None,
+        side: str = "std",
+        split_lr_scale: float = 1.0,
+        norms: Any = "state_full",
+        biases: Any = "state_full",
+        embeddings: Any = "state_full",
+        output: Any = "state_full",
         rules: Sequence[tuple[str, Mapping[str, Any]]] = (),
         unmatched: str = "default",
     ) -> None:
-        self._arrangement = Arrangement(rules, split, norms, embeddings, output, unmatched)
+        self._arrangement = Arrangement(rules, split, norms, biases, embeddings, output, unmatched)
         defaults = {
             "lr": lr,
             "density": density,
+            "rank": rank,
             "update_gap": update_gap,
             "subspace": subspace,
+            "side": side,
             "set": None if set is None else tuple(set),
             "sampling": sampling,
             "order": order,
+            "blocks": blocks,
             "state_full": state_full,
             "state_free": state_free,
             "state_free_lr_scale": state_free_lr_scale,
@@ -125,6 +138,7 @@ class Frugal(torch.optim.Optimizer):
             "eps": eps,
             "beta": beta,
             "weight_decay": weight_decay,
+            "split_lr_scale": split_lr_scale,
             "on_update": on_update,
             "off_set_momentum": off_set_momentum,
             "seed": seed,
@@ -203,6 +217,10 @@ class Frugal(torch.optim.Optimizer):
             group = {**param_groups.rule_defaults(group["state_full"]), **group}
         if group.get("set") is not None:
             group["set"] = tuple(group["set"])
+        if group.get("rank") is not None:
+            group.setdefault("density", config.Algorithm.model_fields["density"].default)
+        elif "density" in group:
+            group.setdefault("rank", None)
         if (scale := group.pop("lr_scale", None)) is not None:
             group["lr"] = group.get("lr", self.defaults["lr"]) * scale
         group["step"] = 0

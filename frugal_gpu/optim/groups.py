@@ -28,14 +28,18 @@ SPLIT = (True, "state_full", "state_free")
 
 _ALGORITHM_KEYS = (
     "density",
+    "rank",
     "update_gap",
     "subspace",
+    "side",
     "set",
     "sampling",
     "order",
+    "blocks",
     "on_update",
     "off_set_momentum",
     "weight_decay",
+    "split_lr_scale",
     "seed",
 )
 
@@ -160,7 +164,10 @@ def checked(group: Mapping[str, Any]) -> None:
         raise ValueError(f'Frugal: split = {group["split"]!r}: allowed: True, "state_full", "state_free"')
     if isinstance(group["seed"], int) and group["seed"] < 0:
         raise ValueError(f"Frugal: seed = {group['seed']}: allowed: a whole number >= 0")
-    _algorithm({key: group[key] for key in _ALGORITHM_KEYS} | tables_of(group))
+    given = {key: group[key] for key in _ALGORITHM_KEYS} | tables_of(group)
+    if group["rank"] is not None and given.pop("density") != config.Algorithm.model_fields["density"].default:
+        raise ValueError(f"Frugal: rank = {group['rank']} and density = {group['density']} are both given; one is allowed")
+    _algorithm(given)
     if group["set"] is not None and group["split"] not in ("state_full", "state_free"):
         total = sum(parameter.numel() for parameter in group["params"])
         outside = [j for j in group["set"] if j >= total]

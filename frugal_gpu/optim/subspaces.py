@@ -25,6 +25,7 @@ from frugal_theory.algorithm.parts import ROUNDING
 from frugal_theory.algorithm.selection import (
     budget,
     independent_units,
+    layers,
     selection_key,
     subset,
     uniform_bits,
@@ -228,17 +229,19 @@ def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str
     ]
 
 
-def _of_blocks(blocks: Blocks, names: Sequence[str], key: str, group: Mapping[str, Any], period: int) -> list[Part]:
+def _of_blocks(blocks: Blocks, names: Sequence[str], own_key: str, group: Mapping[str, Any], period: int) -> list[Part]:
     """Whole parameters, and units of those that a subspace of blocks divides. What is frozen is no block.
 
     The window walks over the group's parameters, or over the ``whole`` that they are a share of (see ``plan``).
     """
     trained = [(name, tuple(x.shape)) for name, x in zip(names, group["params"], strict=True) if x.requires_grad]
-    whole = group.get("whole") or {"key": key, "blocks": trained}
+    whole = group.get("whole") or {"key": own_key, "blocks": trained}
     shapes = [tuple(shape) for _, shape in whole["blocks"]]
     if not shapes:
         return [Free()] * len(names)
-    members = blocks.members(selection_key(group["seed"], whole["key"], period), period, shapes, group["density"])
+    key = selection_key(group["seed"], whole["key"], period)
+    block_of = layers([name for name, _ in whole["blocks"]]) if group["blocks"] == "layer" else None
+    members = blocks.members(key, period, shapes, group["density"], block_of)
     inside = dict(zip((name for name, _ in whole["blocks"]), members, strict=True))
     reading = group["off_set_momentum"]
     return [
@@ -279,7 +282,7 @@ def _choose_part(group: Mapping[str, Any], key: int, period: int, parameter: Ten
         inside = np.broadcast_to(members(SUBSPACES[kind], key, period, tuple(parameter.shape), density), parameter.shape)
         index = torch.from_numpy(np.flatnonzero(inside)).to(parameter.device)
         return units(_short(index, parameter.numel()), 0, (parameter.numel(),))
-    layout = layout_of(kind, group["sampling"], shape, density)
+    layout = layout_of(kind, group["sampling"], shape, density, group["side"], group["rank"])
     if layout is None:
         return Full()
     if isinstance(layout, Turning):
@@ -320,7 +323,7 @@ def _short(index: Tensor, count: int) -> Tensor:
 
 
 def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
-    """The basis of a new period: "random" from the key, "svd" from the gradient."""
+    """The basis of a new period: "random" and "gaussian" from the key, "svd" from the gradient."""
     gradient = gradient.reshape(part.shape).to(at_least_float32(gradient.dtype))
     if SUBSPACES.is_added(kind):  # its NumPy code, once a period
         made = SUBSPACES[kind].columns(key, gradient.cpu().numpy(), part.side, part.rank)
@@ -328,8 +331,8 @@ def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
     elif kind == "svd":
         columns = principal(gradient, part)
     else:
-        numbers = normals(key, part.length * part.rank, gradient.device).to(gradient.dtype)
-        columns = orthonormal(numbers.reshape(part.length, part.rank))
+        numbers = normals(key, part.length * part.rank, gradient.device).to(gradient.dtype).reshape(part.length, part.rank)
+        columns = numbers / math.sqrt(part.rank) if kind == "gaussian" else orthonormal(numbers)
     return Basis(columns, part.side, part.shape)
 
 

@@ -55,30 +55,36 @@ class Blocks:
     independent of the period but through its key; ``share(sizes, density)`` is the probability of each parameter to be in the
     set, without which the law is unknown, and no theorem applies (premise P6).
 
-    ``divided(key, period, shapes, density)``, if there is one, is asked instead of ``active``: booleans for every parameter
-    that broadcast against its shape.
+    ``divided(key, period, shapes, density, block_of)``, if there is one, is asked instead of ``active``: booleans for every
+    parameter that broadcast against its shape; ``block_of`` is the number of the block that each is in.
     """
 
     active: Callable[[Any, int, NDArray[np.int64], float], NDArray[np.bool_]]
     share: Callable[[NDArray[np.int64], float], ArrayLike] | None = None
     scheduled: bool = False
-    divided: Callable[[Any, int, Sequence[tuple[int, ...]], float], list[NDArray[np.bool_]]] | None = None
+    divided: Callable[[Any, int, Sequence[tuple[int, ...]], float, NDArray[np.intp]], list[NDArray[np.bool_]]] | None = None
     matrix: ClassVar[bool] = False
     basis: ClassVar[bool] = False
     whole: ClassVar[bool] = True
 
-    def members(self, key: Any, period: int, shapes: Sequence[tuple[int, ...]], density: float) -> list[NDArray[np.bool_]]:
-        """What of every parameter is in the set: booleans that broadcast against (trials, *shape), or ``shape``."""
+    def members(
+        self, key: Any, period: int, shapes: Sequence[tuple[int, ...]], density: float, block_of: NDArray[np.intp] | None = None
+    ) -> list[NDArray[np.bool_]]:
+        """What of every parameter is in the set: booleans that broadcast against (trials, *shape), or ``shape``.
+
+        ``block_of``: the number of the block that each parameter is in; by default each is one by itself.
+        """
+        block_of = np.arange(len(shapes)) if block_of is None else block_of
         if self.divided is not None:
-            return self.divided(key, period, shapes, density)
-        sizes = np.array([math.prod(shape) for shape in shapes], dtype=np.int64)
-        active = np.asarray(self.active(key, period, sizes, density))
+            return self.divided(key, period, shapes, density, block_of)
+        sizes = np.bincount(block_of, weights=[math.prod(shape) for shape in shapes]).astype(np.int64)
+        active = np.asarray(self.active(key, period, sizes, density))[..., block_of]
         return [active[..., i].reshape(active.shape[:-1] + (1,) * len(shape)) for i, shape in enumerate(shapes)]
 
 
 @dataclass(frozen=True)
 class Turned:
-    """A subspace spanned by orthonormal directions on the shorter side of a parameter, new ones every period.
+    """A subspace spanned by directions on one side of a parameter, new ones every period; orthonormal unless a ``sketch``.
 
     ``columns(key, gradient, side, rank)`` gives them, shape (n, rank) or (trials, n, rank), n the length of that side (all of a
     vector). ``gradient`` is read by a basis of the gradient only, which has no ``share``: its set depends on the noise. Of one
@@ -88,6 +94,8 @@ class Turned:
     columns: Callable[[Any, Array, str, int], Array]
     share: Callable[[int, int], float] | None = None
     matrix: bool = False
+    sketch: bool = False
+    """Whether the state-full rule's update is not lifted back, and the residual is the whole gradient."""
     basis: ClassVar[bool] = True
     whole: ClassVar[bool] = False
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,7 @@ __all__ = [
     "circle",
     "divided",
     "independent_units",
+    "layers",
     "leading",
     "normals",
     "pieces",
@@ -46,6 +48,7 @@ GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15, the golden ratio, as a signe
 MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 _TWO_64 = 2**64
+_LAYER = re.compile(r"(?:.*?\.)?\d+(?=\.|$)")
 
 STREAMS = ("problem", "start", "noise", "selection")
 
@@ -144,7 +147,8 @@ def walk(key: Any, period: int, sizes: NDArray[np.int64], density: float, order:
 
     What is active if its first element lies in the window is so with the same probability (order "random") or once a round
     (the other orders), whatever its size. Orders: "random" draws a new arrangement and a new window every period, "ascending"
-    and "descending" walk on, "mirror" walks to the end and back.
+    and "descending" walk on, "mirror" walks to the end and back, "inward" takes the blocks from both ends in
+    turn: first, last, second, last but one, and so on.
     """
     total, count = int(sizes.sum()), len(sizes)
     window = budget(density, total)
@@ -159,7 +163,7 @@ def walk(key: Any, period: int, sizes: NDArray[np.int64], density: float, order:
         periods = -(-total // window)  # in one round every block has been active once
         turn, within = divmod(period, periods)
         backwards = order == "descending" or (order == "mirror" and turn % 2 == 1)
-        arrangement = blocks[::-1] if backwards else blocks
+        arrangement = blocks[::-1] if backwards else inwards(count) if order == "inward" else blocks
         walked = within * window if order == "mirror" else period * window
         offset = np.full(1, walked % total)
         if order == "mirror":
@@ -177,34 +181,62 @@ def circle(key: Any, period: int, sizes: NDArray[np.int64], density: float, orde
     return walk(key, period, sizes, density, order).blocks()
 
 
-def divided(key: Any, period: int, shapes: Sequence[tuple[int, ...]], density: float, order: str) -> list[NDArray[np.bool_]]:
-    """What of every block is active: as :func:`circle`, with a block larger than the window divided into :func:`pieces`.
+def divided(
+    key: Any,
+    period: int,
+    shapes: Sequence[tuple[int, ...]],
+    density: float,
+    block_of: NDArray[np.intp],
+    order: str,
+) -> list[NDArray[np.bool_]]:
+    """What of every tensor is active: as its block is, or its :func:`pieces` where the block is larger than the window.
 
     So the set holds ``density`` of all elements for any sizes: within the largest piece in one period, and exactly on
-    average. Returns booleans, one array a block, that broadcast against its shape, or against that with the trials in front.
+    average. Returns booleans, one array a tensor, that broadcast against its shape, or against that with the trials in front.
     """
-    sizes = np.array([math.prod(shape) for shape in shapes], dtype=np.int64)
+    counts = np.array([math.prod(shape) for shape in shapes], dtype=np.int64)
+    sizes = np.bincount(block_of, weights=counts).astype(np.int64)
     window, largest = walk(key, period, sizes, density, order), budget(density, int(sizes.sum()))
-    whole = window.blocks()
+    whole, filled = window.blocks(), np.zeros(len(sizes), dtype=np.int64)
     result = []
-    for block, shape in enumerate(shapes):
+    for block, shape, count in zip(block_of, shapes, counts, strict=True):
         along = pieces(shape, largest)
-        count = math.prod(along)
-        if count == 1:
+        if sizes[block] <= largest or largest == 0:
             inside = whole[..., block : block + 1]
         else:
-            inside = window.pieces(block, np.arange(count, dtype=np.int64) * (math.prod(shape) // count))
+            first = np.arange(math.prod(along), dtype=np.int64) * (int(count) // math.prod(along))
+            inside = window.pieces(block, filled[block] + first)
+        filled[block] += count
         result.append(inside.reshape(inside.shape[:-1] + along))
     return result
 
 
 def pieces(shape: tuple[int, ...], window: int) -> tuple[int, ...]:
-    """How many pieces a block is divided into along each axis: none if the window holds it, else rows, or coordinates if a
+    """How many pieces a tensor is divided into along each axis: one if the window holds it, else rows, or coordinates if the
     window does not hold a row."""
     size = math.prod(shape)
     if window == 0 or size <= window:
         return (1,) * len(shape)
     return shape[:1] + (1,) * (len(shape) - 1) if size // shape[0] <= window and shape[0] > 1 else shape
+
+
+def inwards(count: int) -> NDArray[np.int64]:
+    """0, n−1, 1, n−2, …"""
+    blocks = np.arange(count, dtype=np.int64)
+    return np.where(blocks % 2 == 0, blocks // 2, count - 1 - blocks // 2)
+
+
+def layers(names: Sequence[str]) -> NDArray[np.intp]:
+    """The number of the layer that each parameter is in, layers being numbered as they come.
+
+    A layer is what a name says up to and including its first number, "model.layers.3"; a name without one is by itself.
+
+    >>> layers(["embed.weight", "layers.0.q", "layers.0.k", "layers.1.q", "norm.weight"]).tolist()
+    [0, 1, 1, 2, 3]
+    """
+    found: dict[str, int] = {}
+    layer = [match.group() if (match := _LAYER.match(name)) else name for name in names]
+    return np.array([found.setdefault(each, len(found)) for each in layer], dtype=np.intp)
 
 
 @lru_cache

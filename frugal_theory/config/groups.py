@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from frugal_theory.config.fields import NameOf, TableOf
-from frugal_theory.config.parts import Count, NonNegative, Part, Probability
+from frugal_theory.config.parts import Count, NonNegative, Part, Positive, Probability
 from frugal_theory.config.registry import RULES, SUBSPACES
 
 __all__ = ["Group", "rule_table"]
@@ -30,16 +30,20 @@ class Group(Part):
     split: Literal[True, "state_full", "state_free"] | None = None
     lr_scale: NonNegative | None = None
     density: Probability | None = None
+    rank: Count | None = None
     update_gap: Count | None = None
     subspace: Annotated[str, NameOf(SUBSPACES)] | None = None
+    side: Literal["std", "reverse", "left", "right"] | None = None
     set: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = None
     sampling: Literal["independent", "fixed_size"] | None = None
-    order: Literal["random", "ascending", "descending", "mirror"] | None = None
+    order: Literal["random", "ascending", "descending", "mirror", "inward"] | None = None
+    blocks: Literal["tensor", "layer"] | None = None
     state_full: Annotated[Any, TableOf(RULES, "rule", side="state_full")] | None = None
     state_free: Annotated[Any, TableOf(RULES, "rule", side="state_free", default="signsgd")] | None = None
     on_update: Literal["reset", "keep", "project"] | None = None
     off_set_momentum: Literal["reset", "decay", "hold"] | None = None
     weight_decay: NonNegative | None = None
+    split_lr_scale: Positive | None = None
 
     _tables = field_validator("state_full", "state_free", mode="before")(rule_table)
 

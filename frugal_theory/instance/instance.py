@@ -13,6 +13,7 @@ from frugal_theory.algorithm.selection import stream
 from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible
 from frugal_theory.config.cells import Cell
 from frugal_theory.config.experiment import Simulation, Verify
+from frugal_theory.config.load import takes_a_file
 from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.problems.problem import Noise, Problem
 from frugal_theory.theorems.resolve import resolve
@@ -103,18 +104,21 @@ def instance_of(source: Experiment | Cell, *, learning_rate: float | None = None
     return replace(made, setting=resolve(made.setting, cell.experiment))
 
 
+@takes_a_file
 def setting_of(experiment: Experiment) -> ProblemSetting:
     """The experiment in the symbols of the theorems, its learning rate left as it is in the file (None if a fraction)."""
     return _unresolved(Cell({}, experiment)).setting
 
 
+@takes_a_file
 def resolved(experiment: Experiment) -> Experiment:
     """The experiment with its learning rate as a number.
 
     A fraction is one of the smallest "largest admissible step" among the experiment's theorems that speak of its
     algorithm, or among all theorems if none of those does. Raises ExperimentError if there is no such theorem at all.
     """
-    algorithm = experiment.algorithm.model_copy(update={"learning_rate": instance_of(experiment).setting.alpha})
+    alpha = instance_of(experiment).setting.alpha / experiment.algorithm.split_lr_scale
+    algorithm = experiment.algorithm.model_copy(update={"learning_rate": alpha})
     return experiment.model_copy(update={"algorithm": algorithm})
 
 
@@ -144,8 +148,20 @@ def _by_noise(noise: Noise, name: str, problem: Problem) -> Constant[Mapping[str
     return None if found is None else declared(found, "declared by the noise")
 
 
+def _unscaled(algorithm: Algorithm, learning_rate: float | None) -> tuple[Algorithm, float | None]:
+    """The same method without a factor s on the step: (1 − αλ)x − αs·u is α ← αs, λ ← λ/s. All that follows sees it so."""
+    scale = algorithm.split_lr_scale
+    if scale == 1:
+        return algorithm, learning_rate
+    own = {"split_lr_scale": 1.0, "weight_decay": algorithm.weight_decay / scale}
+    if learning_rate is None:
+        return algorithm.model_copy(update=own), None
+    return algorithm.model_copy(update={**own, "learning_rate": learning_rate * scale}), learning_rate * scale
+
+
 def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float | None) -> Instance:
     """Where x¹, the bases, the run lengths and the constants of an instance come from."""
+    algorithm, learning_rate = _unscaled(algorithm, learning_rate)
     start = starting_point(problem, cell.experiment.seed)
     bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
     with np.errstate(over="ignore", invalid="ignore"):  # a start that is too far away is refused where it is judged
