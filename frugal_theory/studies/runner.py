@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config.load import cells, dump
+from frugal_theory.config.one_line import printable
 from frugal_theory.evidence.workers import in_order
 from frugal_theory.results.files import finished, make_folder, write_text
 from frugal_theory.studies.figures import picture
@@ -216,8 +217,9 @@ class _Kept:
     def watched(self) -> Iterator[None]:
         """A line on a terminal's stderr that says how far it is; nothing elsewhere."""
         from rich.console import Console
+        from rich.markup import escape
 
-        with Console(stderr=True).status(self.name) as status:
+        with Console(stderr=True).status(escape(self.name)) as status:
             self._show = status.update
             try:
                 yield
@@ -225,4 +227,6 @@ class _Kept:
                 self._show = lambda _: None
 
     def _update(self) -> None:
-        self._show(f"{self.name}{self._count}{': ' if self._text else ''}{self._text}")
+        from rich.markup import escape
+
+        self._show(escape(printable(f"{self.name}{self._count}{': ' if self._text else ''}{self._text}")))
