@@ -234,10 +234,10 @@ def _state(algorithm: Algorithm, seen: tuple[int, ...], by_formula: bool, counte
     """Numbers in the state of the state-full rule for a part of this shape; steps are counted by unit, or in no tensor."""
     rule = rule_of(algorithm.state_full)
     if not by_formula and (fast := accelerated(rule)) is not None:
-        counts = seen[counted_along] if fast.counts and counted_along is not None else 0
-        return len(fast.vectors + fast.squares) * math.prod(seen) + counts
+        by_unit = seen[counted_along] if fast.counts and counted_along is not None else 0
+        return len(fast.vectors + fast.squares) * math.prod(seen) + by_unit
     state = rule.init(torch.empty(seen, device="meta"))
-    counts = getattr(rule, "counts", ())
+    counts: tuple[str, ...] = getattr(rule, "counts", ())
     once = 1 if len(seen) > 1 else math.prod(seen)
     counted = len(counts) * (once if counted_along is None else seen[counted_along])
     return counted + sum(value.numel() for key, value in state.items() if key not in counts)

@@ -197,18 +197,17 @@ def divided(
     counts = np.array([math.prod(shape) for shape in shapes], dtype=np.int64)
     sizes = np.bincount(block_of, weights=counts).astype(np.int64)
     window, largest = walk(key, period, sizes, density, order), budget(density, int(sizes.sum()))
-    whole, filled = window.blocks(), np.zeros(len(sizes), dtype=np.int64)
-    result = []
-    for block, shape, count in zip(block_of, shapes, counts, strict=True):
-        along = pieces(shape, largest)
-        if sizes[block] <= largest or largest == 0:
-            inside = whole[..., block : block + 1]
-        else:
-            first = np.arange(math.prod(along), dtype=np.int64) * (int(count) // math.prod(along))
-            inside = window.pieces(block, filled[block] + first)
-        filled[block] += count
-        result.append(inside.reshape(inside.shape[:-1] + along))
-    return result
+    whole = window.blocks()
+    along = [pieces(shape, largest) for shape in shapes]
+    inside: list[NDArray[np.bool_]] = [whole[..., block : block + 1] for block in block_of]
+    for block in np.flatnonzero((sizes > largest) & (largest > 0)):
+        own = np.flatnonzero(block_of == block)
+        each = [np.full(math.prod(along[i]), counts[i] // math.prod(along[i])) for i in own]
+        laid = np.concatenate(each)
+        held = window.pieces(int(block), np.cumsum(laid) - laid)
+        for i, part in zip(own, np.split(held, np.cumsum([len(cut) for cut in each])[:-1], axis=-1), strict=True):
+            inside[i] = part
+    return [part.reshape(part.shape[:-1] + axes) for part, axes in zip(inside, along, strict=True)]
 
 
 def pieces(shape: tuple[int, ...], window: int) -> tuple[int, ...]:

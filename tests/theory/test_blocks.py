@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from frugal_theory.algorithm import choose_parts
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.algorithm.selection import budget, circle, pieces, selection_key, trial_keys
-from frugal_theory.algorithm.subspaces import blocks_of
+from frugal_theory.algorithm.subspaces import block_sizes, blocks_of
 from frugal_theory.config import Algorithm
-from tests.tolerances import STANDARD_ERRORS
+from tests.tolerances import ROUNDING, STANDARD_ERRORS
 
 ORDERS = ("random", "ascending", "descending", "mirror")
 SHAPES = st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=3).map(tuple), min_size=1, max_size=6)
@@ -91,3 +91,35 @@ def test_what_the_window_holds_is_taken_whole_and_as_ever(sizes, order, period):
     assert all(member.shape == (1, 1) for member in inside)
     active = circle(key, period, np.array(sizes), density, order)
     np.testing.assert_array_equal(np.concatenate([member.ravel() for member in inside]), active)
+
+
+@settings(deadline=None)
+@given(shapes=st.lists(SHAPES, min_size=1, max_size=4), density=st.floats(0.01, 1), order=st.sampled_from(ORDERS))
+def test_layers_hold_the_density_too(shapes, density, order):
+    """A layer is a block; one larger than the window is divided into its tensors, and those into rows."""
+    named = {f"layers.{i}.{j}": shape for i, layer in enumerate(shapes) for j, shape in enumerate(layer)}
+    algorithm = Algorithm(subspace="blocks", blocks="layer", density=density, order=order, seed=1)
+    sizes, _ = block_sizes(algorithm, named)
+    window = budget(density, int(sizes.sum()))
+    pieces_of = [size if size <= window else largest_piece(layer, window) for size, layer in zip(sizes, shapes, strict=True)]
+    for period in range(3):
+        parts = choose_parts(algorithm, named, period, {})
+        found = held(named.values(), [part.inside for part in parts.values()])
+        assert 0 < found < window + max(pieces_of)
+        if order != "mirror":
+            assert found > window - max(pieces_of)
+
+
+@pytest.mark.parametrize("blocks", ["tensor", "layer"])
+@pytest.mark.parametrize("reading", ["reset", "decay", "hold"])
+def test_divided_blocks_are_the_same_in_pytorch(blocks, reading):
+    pytest.importorskip("torch")
+    from tests.parity.problem import assert_same_path, driven, numpy_path, torch_path
+
+    problem = driven(12, shapes={"x": (7,), "W": (20, 3), "U": (1, 30), "T": (2, 25)})
+    for rule, order in (("adamw", "random"), ("adafactor", "descending")):
+        algorithm = Algorithm(
+            learning_rate=0.03, subspace="blocks", blocks=blocks, density=0.1, order=order, update_gap=2, seed=2,
+            off_set_momentum=reading, state_full=rule,
+        )  # fmt: skip
+        assert_same_path(torch_path(algorithm, problem), numpy_path(algorithm, problem), ROUNDING, (rule, order))
