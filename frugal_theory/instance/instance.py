@@ -23,6 +23,9 @@ __all__ = ["Instance", "instance_of", "resolved", "setting_of", "starting_point"
 
 Array = NDArray[np.float64]
 
+EPSILON, ROUNDINGS = float(np.finfo(float).eps), 4
+"""A rounding, relative, and how many of them f(x¹) and f* may each be off."""
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -137,6 +140,15 @@ def _built(cell: Cell, learning_rate: float | None) -> Instance:
     return _made(cell, build_problem(experiment), build_noise(experiment), experiment.algorithm, learning_rate)
 
 
+def _gap(value: float, infimum: float) -> float:
+    """Δ, and what rounding may have taken from it: f(x¹) and f* are each off by some roundings, all that is left if f is large.
+
+    >>> _gap(1e10 + 0.605, 1e10) >= 0.605, _gap(0.605, 0.0)
+    (True, 0.605)
+    """
+    return value - infimum + (ROUNDINGS * EPSILON * (abs(value) + abs(infimum)) if infimum else 0.0)
+
+
 def _positive(value: float | None) -> Constant[float] | None:
     return declared(float(value)) if value is not None and value > 0 else None
 
@@ -165,7 +177,7 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
     start = starting_point(problem, cell.experiment.seed)
     bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
     with np.errstate(over="ignore", invalid="ignore"):  # a start that is too far away is refused where it is judged
-        gap = float(problem.value(start)) - problem.infimum
+        gap = _gap(float(problem.value(start)), problem.infimum)
         squared_start = float(sum(np.sum(value**2) for value in start.values()))
     constants = Constants(
         smoothness=declared(problem.smoothness),
