@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ from frugal_gpu.commands.memory import memory
 from frugal_gpu.commands.systems import systems
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
-from frugal_theory.results.files import make_folder, write_text
+from frugal_theory.results.files import write_text
 
 if TYPE_CHECKING:
     from frugal_gpu.train.loop import Outcome
@@ -51,14 +52,17 @@ def train(
     folder = out or Path("runs") / loaded.name
     runs = _runs(loaded, folder / "training", sweep)
     try:
+        from frugal_gpu.train.lock import alone, refuse_if_busy
         from frugal_gpu.train.loop import check
 
+        refuse_if_busy(folder)
         for each, place in runs:
             check(each, place, resume)
-        make_folder(folder)
-        write_text(folder / "experiment.toml", dump(loaded))
-        for each, place in runs:
-            _train_one(each, place, resume)
+        with alone(folder) if _main_process() else nullcontext():
+            if _main_process():
+                write_text(folder / "experiment.toml", dump(loaded))
+            for each, place in runs:
+                _train_one(each, place, resume)
     except ExperimentError as error:
         raise ExperimentError(f"{experiment}: {error}") from None
 
@@ -80,12 +84,16 @@ def _slug(label: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", label.replace(" = ", "-").replace(", ", "_")).strip("-")
 
 
+def _main_process() -> bool:
+    """Whether this is the process that speaks and writes; torchrun and accelerate launch number them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
     from frugal_gpu.train.loop import train as run
     from frugal_gpu.train.progress import Progress
 
-    main_process = os.environ.get("RANK", "0") == "0"  # set by torchrun and accelerate launch
-    console = Console(quiet=not main_process)
+    console = Console(quiet=not _main_process())
     outcome = run(experiment, folder, resume, Progress(console))
     if outcome.status == "interrupted":
         kept = f"step {outcome.step} is kept in {folder}" if outcome.step else "no step was finished"

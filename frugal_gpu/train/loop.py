@@ -6,12 +6,11 @@ rate are all computed from the seed and the step number, so a resumed run repeat
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,11 +26,14 @@ from frugal_gpu.model.llama import build_model, model_shape
 from frugal_gpu.optim.state import state_bytes_held
 from frugal_gpu.probes import Moment, measure
 from frugal_gpu.train import checkpoint
+from frugal_gpu.train.divergence import diverged, not_finite
 from frugal_gpu.train.interruption import stop_requested
+from frugal_gpu.train.lock import alone, refuse_if_busy
 from frugal_gpu.train.log import Log, read_metrics, training_evidence
 from frugal_gpu.train.progress import Progress
-from frugal_gpu.train.run_folder import find_run, settings_of
+from frugal_gpu.train.run_folder import choose, find_run, moved, read_summary, reopen, settings_of, write_summary
 from frugal_gpu.train.schedule import learning_rate_factor
+from frugal_gpu.train.together import once
 from frugal_theory import config
 from frugal_theory.config import Experiment, Training
 from frugal_theory.config.load import ExperimentError, dump
@@ -56,7 +58,7 @@ class Outcome:
 
 @dataclass
 class Run:
-    """The moving parts of one run, and the two counters that a checkpoint keeps."""
+    """The moving parts of one run, and what a checkpoint keeps of it: counters, and the best validation loss."""
 
     training: Training
     accelerator: Any
@@ -68,6 +70,9 @@ class Run:
     probes: config.Probes | None = None
     tokens: int = 0
     seconds: float = 0.0
+    best: float = math.inf
+    skipped: int = 0
+    folder: Path = Path()
 
 
 def check(experiment: Experiment, folder: Path, resume: bool = False) -> None:
@@ -76,38 +81,51 @@ def check(experiment: Experiment, folder: Path, resume: bool = False) -> None:
     The text is tokenised, into the cache, for it too may turn out to be of no use.
     """
     training, _, settings = _required(experiment)
-    if find_run(folder, settings, resume) != "complete":
+    refuse_if_busy(folder)
+    if find_run(folder, settings, training.steps, resume) != "complete":
         _corpus(experiment, training)
 
 
 def train(experiment: Experiment, folder: Path, resume: bool = False, progress: Progress | None = None) -> Outcome:
     """Train one experiment without a sweep into ``folder`` (the run's ``training/``).
 
-    Raises :class:`ExperimentError` for settings that cannot be trained, for a folder that holds another run, and for
-    a run that diverges; :class:`OSError` where the folder cannot be written.
+    Raises :class:`ExperimentError` for settings that cannot be trained, for a folder that holds another run or that another
+    training writes to, and for a run that diverges; :class:`OSError` where the folder cannot be written.
     """
     training, learning_rate, settings = _required(experiment)
-    found = find_run(folder, settings, resume)
-    if found == "complete":
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        return Outcome("already complete", training.steps, folder, summary)
-    run = _start(experiment, training, learning_rate)
-    step = _restore(run, folder, found)
-    if run.accelerator.is_main_process:
-        return _train(run, experiment, folder, settings, step, progress or Progress())
-    with tempfile.TemporaryDirectory() as scratch:  # the other processes of a distributed run leave nothing
-        return _train(run, experiment, Path(scratch), settings, step, Progress())
+    progress = progress or Progress()
+    accelerator = _accelerator(training)
+    with ExitStack() as held:
+        once(accelerator, lambda: held.enter_context(alone(folder)))
+        found = once(accelerator, lambda: _found(folder, settings, training.steps, resume))
+        if found == "complete":
+            return Outcome("already complete", training.steps, folder, read_summary(folder))
+        run = _start(experiment, training, learning_rate, accelerator)
+        if accelerator.is_main_process:
+            run.folder = folder
+        else:  # the other processes of a distributed run leave nothing
+            run.folder, progress = Path(held.enter_context(tempfile.TemporaryDirectory())), Progress()
+        step, log = _restore(run, folder, found, settings, progress)
+        return _train(run, experiment, run.folder, settings, step, log, progress)
 
 
-def _train(run: Run, experiment: Experiment, folder: Path, settings: dict[str, Any], step: int, progress: Progress) -> Outcome:
-    """The steps after ``step``, with everything they leave in ``folder``."""
+def _found(folder: Path, settings: dict[str, Any], steps: int, resume: bool) -> str:
+    checkpoint.mend(folder / "checkpoints")
+    return find_run(folder, settings, steps, resume)
+
+
+def _train(
+    run: Run, experiment: Experiment, folder: Path, settings: dict[str, Any], step: int, before: str, progress: Progress
+) -> Outcome:
+    """The steps after ``step``, with everything they leave in ``folder``; ``before`` is the log up to there."""
     training = run.training
     make_folder(folder)
+    reopen(folder)
     write_text(folder / "experiment.toml", dump(experiment))
     evaluated = run.corpus.validation.stream[: _evaluated(run) * training.sequence_length + 1]
     unigram = unigram_perplexity(run.corpus.train.stream, evaluated, run.corpus.vocabulary)
     write_text(folder / "tokenizer.json", run.corpus.tokenizer.read_text(encoding="utf-8"))
-    log = Log(folder / "metrics.jsonl", step)
+    log = Log(folder / "metrics.jsonl", before)
     try:
         progress.start(_describe(run, unigram, step), training.steps, step, run.tokens, run.seconds)
         with stop_requested() as stop:
@@ -117,7 +135,7 @@ def _train(run: Run, experiment: Experiment, folder: Path, settings: dict[str, A
                 step += 1
                 _log_step(run, step, log, progress)
                 if step % training.evaluate_every == 0 or step == training.steps:
-                    _log_evaluation(run, step, log, progress)
+                    _keep_best(run, step, _log_evaluation(run, step, log, progress))
                 if step % training.checkpoint_every == 0:
                     _save(run, step, folder, log, settings)
             if step % training.checkpoint_every:
@@ -157,7 +175,7 @@ def _required(experiment: Experiment) -> tuple[Training, float, dict[str, Any]]:
     return training, learning_rate, settings_of(experiment)
 
 
-def _start(experiment: Experiment, training: Training, learning_rate: float) -> Run:
+def _start(experiment: Experiment, training: Training, learning_rate: float, accelerator: Any = None) -> Run:
     """Tokens, model, optimizer and device, as they are before step 1."""
     from frugal_gpu.optim import Frugal
 
@@ -166,13 +184,16 @@ def _start(experiment: Experiment, training: Training, learning_rate: float) -> 
     corpus = _corpus(experiment, training)
     if training.threads is not None:
         torch.set_num_threads(training.threads)
-    accelerator = _accelerator(training)
+    accelerator = accelerator or _accelerator(training)
     torch.manual_seed(seed)
     model = build_model(shape, training.sequence_length, model_table.initializer_range, training.activation_checkpointing).to(
         accelerator.device
     )
     wrapped = accelerator.prepare(model)
-    optimizer = Frugal.from_config(model, experiment.algorithm, lr=learning_rate)
+    try:
+        optimizer = Frugal.from_config(model, experiment.algorithm, lr=learning_rate)
+    except ValueError as error:
+        raise ExperimentError(f"algorithm: {str(error).removeprefix('Frugal: ')}") from None
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.probes)
@@ -198,18 +219,23 @@ def _accelerator(training: Training) -> Any:
     return accelerator
 
 
-def _restore(run: Run, folder: Path, found: str) -> int:
-    """Load the last checkpoint if there is one; returns the number of steps done."""
+def _restore(run: Run, folder: Path, found: str, settings: dict[str, Any], progress: Progress) -> tuple[int, str]:
+    """Load the newest sound checkpoint if there is one; returns the number of steps done and the log up to there."""
     if found == "nothing":
-        return 0
-    path = checkpoint.latest(folder / "checkpoints")
-    assert path is not None
-    state = checkpoint.load(path, run.model, run.optimizer, run.accelerator.device)
+        return 0, ""
+    path, notices = once(run.accelerator, lambda: choose(folder / "checkpoints", settings, run.training.steps))
+    for notice in notices:
+        progress.warn(notice)
+    state = checkpoint.read_state(path)
     if state["corpus"] != run.corpus.key:
-        raise ExperimentError(f"{path}: the text has changed since; resuming needs the same text, or give another --out")
-    run.tokens, run.seconds = state["tokens"], state["seconds"]
-    step: int = state["step"]
-    return step
+        change = moved(state["settings"], settings)
+        raise ExperimentError(
+            f"{path}: the text has changed since{f' ({change})' if change else ''}; "
+            "resuming needs the same text, or give another --out"
+        )
+    checkpoint.load(path, run.model, run.optimizer, run.accelerator.device, verified=True)
+    run.tokens, run.seconds, run.best = state["tokens"], state["seconds"], state.get("best", math.inf)
+    return state["step"], checkpoint.read_log(path)
 
 
 # --- the step ---------------------------------------------------------------------------------------------
@@ -231,25 +257,30 @@ def _step(run: Run, step: int) -> dict[str, Any]:
         mine = indices[begin : begin + micro][accelerator.process_index :: accelerator.num_processes]
         last = begin + micro == len(indices)
         with nullcontext() if last else accelerator.no_sync(run.wrapped):
-            loss = _summed_loss(run, run.corpus.train, mine)
+            summed = _summed_loss(run, run.corpus.train, mine)
             # processes average their gradients, hence the factor
-            accelerator.backward(loss * (accelerator.num_processes / tokens))
-        total += loss.detach()
+            accelerator.backward(summed * (accelerator.num_processes / tokens))
+        total += summed.detach()
     gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
+    factor = learning_rate_factor(training, step)
+    rate = run.optimizer.param_groups[0]["initial_lr"] * factor
+    loss, squared = float(accelerator.reduce(total, "sum")) / tokens, float(norm) ** 2
+    if not math.isfinite(loss + squared):
+        found = f"loss {loss:g} at step {step} with learning rate {rate:g}"
+        raise diverged(run.model, training, run.folder, found, early=step == 1)
     probed = _probed(run, step)
     if training.max_gradient_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(run.model.parameters(), training.max_gradient_norm, norm)
-    factor = learning_rate_factor(training, step)
     for group in run.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     run.tokens += tokens
     return {
-        "loss": float(accelerator.reduce(total, "sum")) / tokens,
+        "loss": loss,
         "learning_rate": run.optimizer.param_groups[0]["lr"],
-        "squared_gradient_norm": float(norm) ** 2,
+        "squared_gradient_norm": squared,
         **probed,
     }
 
@@ -309,31 +340,48 @@ def _log_step(run: Run, step: int, log: Log, progress: Progress) -> None:
     begin = time.perf_counter()
     values = _step(run, step)
     run.seconds += time.perf_counter() - begin
-    if not all(math.isfinite(value) for key, value in values.items() if key != "probes"):
-        log.flush()
-        raise ExperimentError(
-            f"training.learning_rate: the run diverged, loss {values['loss']:g} at step {step} "
-            f"with learning rate {values['learning_rate']:g}; give a smaller one, or set training.max_gradient_norm"
-        )
     line = {"step": step, **values, "tokens": run.tokens, "seconds": round(run.seconds, 3)}
     log.add(line)
     progress.step(line)
 
 
-def _log_evaluation(run: Run, step: int, log: Log, progress: Progress) -> None:
+def _log_evaluation(run: Run, step: int, log: Log, progress: Progress) -> float:
     loss = evaluate(run)
+    if not math.isfinite(loss):
+        found = f"validation loss {loss:g} after step {step}"
+        raise diverged(run.model, run.training, run.folder, found, early=step == 0)
     line = {"step": step, "validation_loss": loss, "validation_perplexity": perplexity(loss)}
     log.add(line)
     log.flush()
     progress.evaluation(line)
+    return loss
+
+
+def _keep_best(run: Run, step: int, loss: float) -> None:
+    """Keep the weights if this is the best validation loss so far."""
+    if loss >= run.best:
+        return
+    run.best = loss
+    if run.training.keep_best and run.accelerator.is_main_process:
+        checkpoint.save_best(run.folder / "checkpoints", step, run.model, {"validation_loss": loss})
 
 
 def _save(run: Run, step: int, folder: Path, log: Log, settings: dict[str, Any]) -> None:
     log.flush()
+    if next(not_finite(run.model), None) is not None:  # what a step made of a finite gradient
+        raise diverged(run.model, run.training, run.folder, f"step {step} was too large")
     if not run.accelerator.is_main_process:
         return
-    state = {"tokens": run.tokens, "seconds": run.seconds, "corpus": run.corpus.key, "settings": settings}
-    checkpoint.save(folder / "checkpoints", step, run.model, run.optimizer, state, run.training.keep_checkpoints)
+    state = {
+        "tokens": run.tokens,
+        "seconds": run.seconds,
+        "corpus": run.corpus.key,
+        "steps": run.training.steps,
+        "settings": settings,
+    }
+    if math.isfinite(run.best):
+        state["best"] = run.best
+    checkpoint.save(folder / "checkpoints", step, run.model, run.optimizer, state, run.training.keep_checkpoints, log.path)
 
 
 def _finish(run: Run, folder: Path, log: Log, settings: dict[str, Any], unigram: float) -> dict[str, Any]:
@@ -359,7 +407,7 @@ def _finish(run: Run, folder: Path, log: Log, settings: dict[str, Any], unigram:
         "versions": _versions(),
         "settings": settings,
     }
-    write_text(folder / "summary.json", json.dumps(summary, indent=2))
+    write_summary(folder, summary)
     return summary
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
+import warnings
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+from frugal_theory.config.one_line import printable
 
 __all__ = ["Progress"]
 
@@ -68,6 +72,13 @@ class Progress:
         """After an evaluation: its line of metrics.jsonl."""
         self._perplexity = line["validation_perplexity"]
         self._say(f"step {line['step']}/{self._steps}  validation perplexity {self._perplexity:.2f}{self._loss_words()}")
+
+    def warn(self, text: str) -> None:
+        """One line that is no part of the results: on stderr, or a Python warning where nothing is shown."""
+        if self.console is None:
+            warnings.warn(text, stacklevel=2)
+        elif not self.console.quiet:
+            print(f"warning: {printable(text)}", file=sys.stderr)
 
     def stop(self) -> None:
         """Take the bar away."""

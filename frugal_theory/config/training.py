@@ -66,6 +66,8 @@ class Training(Part):
     evaluation_tokens: Count | None = None
     checkpoint_every: Count = 500
     keep_checkpoints: Count = 2
+    keep_best: bool = True
+    nan_step: Literal["stop", "skip"] = "stop"
     activation_checkpointing: bool = False
 
     @property

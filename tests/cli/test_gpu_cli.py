@@ -105,7 +105,7 @@ def test_train_writes_the_results_and_says_what_it_reached(place, monkeypatch, c
     assert load(folder / "experiment.toml") == load("tiny.toml")
     names = {path.name for path in (folder / "training").iterdir()}
     assert {"metrics.jsonl", "summary.json", "evidence.parquet", "tokenizer.json", "checkpoints"} <= names
-    assert {path.name for path in (folder / "training" / "checkpoints").iterdir()} == {"step-000002", "step-000004"}
+    assert {path.name for path in (folder / "training" / "checkpoints").iterdir()} == {"step-000002", "step-000004", "best"}
     out = capsys.readouterr().out
     assert "unigram perplexity" in out
     assert "validation perplexity" in out

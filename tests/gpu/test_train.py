@@ -14,6 +14,7 @@ import frugal_theory as ft
 from frugal_gpu.data.batches import Packed, batch_indices
 from frugal_gpu.data.tokens import prepare
 from frugal_gpu.model.llama import build_model, model_shape
+from frugal_gpu.train import checkpoint
 from frugal_gpu.train import loop as training_module
 from frugal_gpu.train.log import Log, read_metrics, training_evidence
 from frugal_gpu.train.loop import train
@@ -47,7 +48,7 @@ def metrics(folder):
 
 
 def weights(folder):
-    last = max((folder / "checkpoints").iterdir())
+    last = checkpoint.latest(folder / "checkpoints")
     return load_file(last / "model.safetensors")
 
 
@@ -154,7 +155,8 @@ def test_the_model_learns_and_the_summary_says_so(source, tmp_path):
         if "validation_loss" in line:
             assert line["validation_perplexity"] == pytest.approx(math.exp(line["validation_loss"]), rel=ROUNDING)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"checkpoints", "evidence.parquet", "experiment.toml", "metrics.jsonl", "summary.json", "tokenizer.json"}
+    files = {"evidence.parquet", "experiment.toml", "metrics.jsonl", "summary.json", "tokenizer.json", "checksums.json"}
+    assert names == {*files, "checkpoints", ".lock"}
 
 
 @pytest.mark.parametrize("subspace", ["columns", "coordinates", "blocks", "random"])
@@ -298,10 +300,19 @@ def test_start_depends_on_the_seed_alone(source):
 def test_log_drops_what_came_after_the_checkpoint(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
-    log = Log(path, 2)
+    log = Log(path, '{"step": 1}\n{"step": 2}\n')
     log.add({"step": 3, "again": True})
     log.flush()
     assert read_metrics(path) == [{"step": 1}, {"step": 2}, {"step": 3, "again": True}]
+
+
+def test_a_log_with_a_damaged_line_is_one_clear_line_and_a_cut_one_is_read(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert read_metrics(path) == [{"step": 1}, {"step": 2}]
+    path.write_bytes(b'{"step": 1}\n{"st\xffp": 2}\n{"step": 3}\n')
+    with pytest.raises(ft.ExperimentError, match=r"metrics.jsonl: line 2 is damaged"):
+        read_metrics(path)
 
 
 def test_evidence_is_the_running_average_of_squared_norms(source, tmp_path):
