@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from frugal_gpu.optim import groups as param_groups
 from frugal_gpu.optim.loading import own
 from frugal_gpu.optim.periods import Periods, given_bases
-from frugal_gpu.optim.stepping import step_group
+from frugal_gpu.optim.stepping import rate, step_group
 from frugal_theory import config
 
 __all__ = ["Frugal"]
@@ -52,6 +52,8 @@ class Frugal(torch.optim.Optimizer):
         order: "random", "ascending", "descending" or "mirror" (subspace "blocks").
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
         split: True (split by the subspace), "state_full" or "state_free" (as a whole); meant to be set by group.
+        backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers),
+            "foreach" (lists of tensors) or "formula" (the rules' own text). All follow the formula up to rounding.
 
     Every option but ``params`` may be set by group. Raises ValueError for values that cannot be run, RuntimeError for
     complex parameters and sparse gradients.
@@ -92,6 +94,7 @@ class Frugal(torch.optim.Optimizer):
         order: str = "random",
         bases: Mapping[str, Any] | None = None,
         split: bool | str = True,
+        backend: str = "auto",
     ) -> None:
         defaults = {
             "lr": lr,
@@ -112,6 +115,7 @@ class Frugal(torch.optim.Optimizer):
             "off_set_momentum": off_set_momentum,
             "seed": seed,
             "split": split,
+            "backend": backend,
             "step": 0,
         }
         defaults = param_groups.flat(defaults)
@@ -206,7 +210,8 @@ class Frugal(torch.optim.Optimizer):
 
     def _has_something_to_do(self, group: dict[str, Any]) -> bool:
         gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
-        return bool(gradients) and (float(group["lr"]) != 0 or any(bool(gradient.any()) for gradient in gradients))
+        lr = rate(group["lr"])  # on a device it is not read: a probe of distributed checkpoints has its lr on the host
+        return bool(gradients) and (isinstance(lr, Tensor) or lr != 0 or any(bool(gradient.any()) for gradient in gradients))
 
     def _check_parameters(self, index: int) -> None:
         for name, parameter in zip(
