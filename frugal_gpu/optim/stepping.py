@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from frugal_gpu.optim import formula
-from frugal_gpu.optim.backends import InPlace, Law, accelerated, whole_steps
+from frugal_gpu.optim.backends import Law, accelerated, whole_steps
 from frugal_gpu.optim.backends.backend import Chosen
 from frugal_gpu.optim.groups import FLAT, rules_of
 from frugal_gpu.optim.periods import Periods, States
@@ -53,7 +53,8 @@ def _accelerated(groups: Sequence[Group], index: int, law: Law, periods: Periods
         else:
             chosen = part
         jobs.append(job_of(law.rule, parameter, chosen, states, counted=isinstance(law.alpha, Tensor)))
-    for whole in whole_steps(group["backend"]):
+    numbers = sum(parameter.numel() for each in groups for parameter in each["params"])
+    for whole in whole_steps(group["backend"], numbers):
         jobs = whole.step_(law, jobs)
     step_in_stretches(law, jobs)
 
