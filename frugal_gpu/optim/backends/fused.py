@@ -143,10 +143,8 @@ class _Pass:
         steps = job.statistics["step"].data_ptr() if self.rule.counts else 0
         kind = kernels.COORDINATES if len(part.shape) == 1 else (kernels.ROWS, kernels.COLUMNS)[part.dim]
         units = 1 if len(part.shape) == 1 else part.shape[1]
-        index = part.index.data_ptr()
-        return kernels.Row(
-            kind, units=units, inside=len(part.index), first=first, second=second, steps=steps, index=index, **common
-        )
+        members = part.index.data_ptr()
+        return kernels.Row(kind, units=units, inside=len(part.index), steps=steps, members=members, **common)
 
     def _moments(self, job: Job) -> tuple[int, int]:
         pointers = [job.statistics[name].data_ptr() for name in self.rule.vectors + self.rule.squares if name in job.statistics]
