@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from frugal_gpu.optim import groups as param_groups
+from frugal_gpu.optim.in_backward import InBackward
 from frugal_gpu.optim.loading import own
 from frugal_gpu.optim.periods import Periods, given_bases
 from frugal_gpu.optim.stepping import rate, step_group
@@ -54,6 +55,8 @@ class Frugal(torch.optim.Optimizer):
         split: True (split by the subspace), "state_full" or "state_free" (as a whole); meant to be set by group.
         backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers),
             "foreach" (lists of tensors) or "formula" (the rules' own text). All follow the formula up to rounding.
+        update_in_backward: step a parameter as its gradient arrives and free the gradient, in one backward pass a step;
+            ``step()`` then ends the step. Gradients cannot be accumulated, nor clipped by their global norm.
 
     Every option but ``params`` may be set by group. Raises ValueError for values that cannot be run, RuntimeError for
     complex parameters and sparse gradients.
@@ -95,6 +98,7 @@ class Frugal(torch.optim.Optimizer):
         bases: Mapping[str, Any] | None = None,
         split: bool | str = True,
         backend: str = "auto",
+        update_in_backward: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -123,6 +127,9 @@ class Frugal(torch.optim.Optimizer):
             defaults["betas"] = param_groups.rule_defaults(defaults["state_full"]).get("betas", (0.9, 0.999))
         self._periods = Periods()
         self._bases = dict(bases or {})
+        if not isinstance(update_in_backward, bool):
+            raise ValueError(f"Frugal: update_in_backward = {update_in_backward!r}: allowed: True, False")
+        self._in_backward = InBackward(self._step_group) if update_in_backward else None
         super().__init__(params, defaults)
         self._bases = {}  # what is needed of them is now in the state
 
@@ -170,6 +177,8 @@ class Frugal(torch.optim.Optimizer):
         except Exception:
             self.param_groups.pop()
             raise
+        if self._in_backward is not None:
+            self._in_backward.watch(index, group["params"], param_groups.names_of(self.param_groups, index))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, as in torch; step counts and bases keep their precision, and nothing is shared with the source."""
@@ -184,6 +193,7 @@ class Frugal(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._periods, self._bases = Periods(), {}
+        self._in_backward = self.__dict__.get("_in_backward")
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -202,11 +212,15 @@ class Frugal(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if any(self._has_something_to_do(group) for group in self.param_groups):
+        stepped = self._in_backward is not None and self._in_backward.end()
+        if any(self._has_something_to_do(group) for group in self.param_groups) or stepped:
             for index, group in enumerate(self.param_groups):
-                step_group(self.param_groups, index, self._periods, self.state)
+                self._step_group(index)
                 group["step"] += 1
         return loss
+
+    def _step_group(self, index: int) -> None:
+        step_group(self.param_groups, index, self._periods, self.state)
 
     def _has_something_to_do(self, group: dict[str, Any]) -> bool:
         gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]

@@ -42,7 +42,7 @@ def rate(lr: float | Tensor) -> float | Tensor:
 def _accelerated(groups: Sequence[Group], index: int, law: Law, periods: Periods, states: States) -> None:
     group = groups[index]
     period, within = divmod(group["step"], group["update_gap"])
-    if within == 0 and period > 0 and group["off_set_momentum"] == "reset":
+    if within == 0 and period > 0 and periods.enter(index, period) and group["off_set_momentum"] == "reset":
         periods.follow_units(groups, index, period, states)
     jobs = []
     for parameter, name, part in periods.with_gradients(groups, index, period):
@@ -63,7 +63,7 @@ def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], p
     """The same, parameter by parameter."""
     group = groups[index]
     period, within = divmod(group["step"], group["update_gap"])
-    if within == 0 and period > 0:
+    if within == 0 and period > 0 and periods.enter(index, period):
         periods.carry_units(groups, index, rules[0], period, states)
     alpha, reading = rate(group["lr"]), group["off_set_momentum"]
     for parameter, name, turning in periods.with_gradients(groups, index, period):
