@@ -51,6 +51,8 @@ class Frugal(torch.optim.Optimizer):
         set: coordinates that are always state-full, instead of a draw (subspace "coordinates").
         sampling: "independent" or "fixed_size" (subspace "coordinates").
         order: "random", "ascending", "descending" or "mirror" (subspace "blocks").
+        projector: "exact", or "randomised" for singular vectors by subspace iteration (subspace "svd"): a refresh then costs
+            a few ordinary steps.
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
         split: True (split by the subspace), "state_full" or "state_free" (as a whole); meant to be set by group.
         backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers),
@@ -95,6 +97,7 @@ class Frugal(torch.optim.Optimizer):
         set: Iterable[int] | None = None,
         sampling: str = "independent",
         order: str = "random",
+        projector: str = "exact",
         bases: Mapping[str, Any] | None = None,
         split: bool | str = True,
         backend: str = "auto",
@@ -108,6 +111,7 @@ class Frugal(torch.optim.Optimizer):
             "set": None if set is None else tuple(set),
             "sampling": sampling,
             "order": order,
+            "projector": projector,
             "state_full": state_full,
             "state_free": state_free,
             "state_free_lr_scale": state_free_lr_scale,
