@@ -7,6 +7,7 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from frugal_gpu.optim import groups as param_groups
 from frugal_gpu.optim.in_backward import InBackward
@@ -223,6 +224,7 @@ class Frugal(torch.optim.Optimizer):
                 group["step"] += 1
         return loss
 
+    @_disable_dynamo  # under torch.compile it runs as it is: a set that changes would mean a compilation every period
     def _step_group(self, index: int) -> None:
         step_group(self.param_groups, index, self._periods, self.state)
 

@@ -27,7 +27,7 @@ class InBackward:
         """Step these parameters of a group from now on when they get a gradient."""
         for parameter, name in zip(parameters, names, strict=True):
             if parameter.requires_grad:
-                parameter.register_post_accumulate_grad_hook(self._hook(index, name))
+                parameter.register_post_accumulate_grad_hook(self._hook(index, name))  # type: ignore[no-untyped-call]
 
     def _hook(self, index: int, name: str) -> Any:
         @torch.no_grad()

@@ -106,9 +106,9 @@ def peak_bytes(step: Callable[[], object], device: torch.device) -> float:
     """By how many bytes memory rises during a step: what the allocator says on a GPU, the process's peak on Linux."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        before = float(torch.cuda.memory_allocated(device))
         step()
-        return float(torch.cuda.max_memory_allocated(device) - before)
+        return torch.cuda.max_memory_allocated(device) - before
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew at what is resident now
         before = _resident("VmRSS")
