@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +30,7 @@ __all__ = ["Bench", "Timing", "bench", "variants"]
 @dataclass(frozen=True)
 class Timing:
     """One optimizer: median seconds of an ordinary step, its ratio to AdamW's in the same rounds, the median step into a new
-    subspace over the ordinary one (NaN if none was timed), and the temporaries of a step over the bytes of the parameters
-    (NaN where the system does not tell)."""
+    subspace over the ordinary one (NaN if none was timed), and the temporaries of a step over the bytes of the parameters."""
 
     name: str
     seconds: float
@@ -52,6 +50,7 @@ def variants(density: float) -> dict[str, Algorithm]:
         "FRUGAL coordinates, signsgd": {"subspace": "coordinates"},
         "FRUGAL random, signsgd": {"subspace": "random"},
         "FRUGAL svd, signsgd": {"subspace": "svd"},
+        "FRUGAL svd, randomised": {"subspace": "svd", "projector": "randomised"},
         "GaLore (svd, none)": {"subspace": "svd", "state_free": "none", "on_update": "keep"},
         "BAdam (blocks, none)": {"subspace": "blocks", "state_free": "none", "order": "descending"},
         "SGDM on coordinates, sgd": {"subspace": "coordinates", "state_full": "sgdm", "state_free": "sgd"},
@@ -103,25 +102,19 @@ def _model(preset: str, device: torch.device) -> torch.nn.Module:
 
 
 def peak_bytes(step: Callable[[], object], device: torch.device) -> float:
-    """By how many bytes memory rises during a step: what the allocator says on a GPU, the process's peak on Linux."""
+    """By how many bytes torch's memory rises during a step: its allocator's peak on a GPU, its allocations in turn on a CPU."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = float(torch.cuda.memory_allocated(device))
         step()
         return torch.cuda.max_memory_allocated(device) - before
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew at what is resident now
-        before = _resident("VmRSS")
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiled:
         step()
-        return max(0.0, _resident("VmHWM") - before)
-    except OSError:
-        step()
-        return float("nan")
-
-
-def _resident(entry: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith(entry))
+    assert profiled.profiler is not None
+    results = profiled.profiler.kineto_results
+    assert results is not None
+    events = sorted((event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]")
+    return float(max(np.cumsum([0, *(size for _, size in events)])))
 
 
 def _timed(step: Callable[[], object], device: torch.device) -> float:
