@@ -12,9 +12,9 @@ from torch import Tensor
 
 from frugal_gpu.optim.backends.backend import Chosen, InPlace, Job, Law
 from frugal_gpu.optim.backends.foreach import AdamW, state_free_update
-from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Units
+from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Part, Units
 
-__all__ = ["CACHED", "job_of", "step_in_stretches", "stretch"]
+__all__ = ["CACHED", "is_frozen", "job_of", "move_scale", "step_in_stretches", "stretch"]
 
 CACHED = 2**17
 """Numbers of a stretch on a CPU: with the temporaries of a rule they stay in its cache."""
@@ -83,7 +83,7 @@ def step_in_stretches(law: Law, jobs: Sequence[Job]) -> None:
 def _by_torch(law: Law, jobs: Sequence[Job]) -> list[Job]:
     """torch's fused AdamW on the whole parameters that it takes: no temporaries, one launch. Gives back the other jobs."""
     rule = law.rule
-    if type(rule) is not AdamW:
+    if type(rule) is not AdamW or law.split_scale == 0:
         return list(jobs)
     taken: dict[Any, list[Job]] = defaultdict(list)
     left: list[Job] = []
@@ -106,10 +106,10 @@ def _by_torch(law: Law, jobs: Sequence[Job]) -> list[Job]:
             [job.statistics["exp_avg_sq"] for job in some],
             [],
             steps,
-            lr=law.alpha,
+            lr=law.alpha * law.split_scale,
             beta1=rule.betas[0],
             beta2=rule.betas[1],
-            weight_decay=law.decay,
+            weight_decay=law.decay / law.split_scale,
             eps=rule.eps,
             amsgrad=False,
             maximize=False,
@@ -187,20 +187,31 @@ def _share(job: Job) -> Share:
 
 
 def _apply(law: Law, shares: Sequence[Share]) -> None:
-    """Run both rules on shares of one kind and move their parameters: x ← (1 − α · weight_decay) x − α u."""
+    """Run both rules on shares of one kind and move their parameters: x ← (1 − α · decay) x − α · scale · u."""
     _state_full(law.rule, [share for share in shares if share.g_full is not None])
     if law.free != "none":
         _state_free(law, [share for share in shares if share.g_free is not None])
-    if law.decay != 0:
+    shares = [share for share in shares if not is_frozen(law.free, share.part)]
+    if shares and law.decay != 0:
         torch._foreach_mul_([share.parameter for share in shares], 1 - law.alpha * law.decay)
     moves = [(share.parameter, u) for share in shares if (u := share.part.join(share.update, share.free)) is not None]
     if not moves:
         return
     parameters, updates = [x for x, _ in moves], [u.reshape(x.shape) for x, u in moves]
     if isinstance(law.alpha, Tensor):
-        torch._foreach_sub_(parameters, torch._foreach_mul(updates, law.alpha))
+        torch._foreach_sub_(parameters, torch._foreach_mul(updates, law.alpha * law.split_scale))
     else:
-        torch._foreach_add_(parameters, updates, alpha=-law.alpha)
+        torch._foreach_add_(parameters, updates, alpha=-law.alpha * law.split_scale)
+
+
+def move_scale(group: Mapping[str, Any]) -> float:
+    """The factor on the learning rate, and not on the decay, of a group that is split."""
+    return float(group["split_lr_scale"]) if group["split"] is True else 1.0
+
+
+def is_frozen(free: str, part: Part) -> bool:
+    """Whether a parameter is off the set as a whole with nothing to move it: it does not decay then."""
+    return free == "none" and isinstance(part, Free | OffBlock)
 
 
 def _state_full(rule: InPlace, shares: Sequence[Share]) -> None:

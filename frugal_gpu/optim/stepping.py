@@ -12,10 +12,11 @@ from frugal_gpu.optim.backends import Law, accelerated, whole_steps
 from frugal_gpu.optim.backends.backend import Chosen
 from frugal_gpu.optim.groups import FLAT, rules_of
 from frugal_gpu.optim.periods import Periods, States
-from frugal_gpu.optim.step import job_of, step_in_stretches
-from frugal_gpu.optim.subspaces import Turning, choose_basis
+from frugal_gpu.optim.step import is_frozen, job_of, move_scale, step_in_stretches
+from frugal_gpu.optim.subspaces import Free, Turning, choose_basis
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
+from frugal_theory.config.registry import SUBSPACES
 
 __all__ = ["step_group"]
 
@@ -26,11 +27,21 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
     """Enter a new period if it is time, and take the step of group ``index``; its step count is the caller's to move."""
     group = groups[index]
     full, free = rules_of(group)
-    rule = accelerated(full, group["backend"]) if group["state_free"] in FLAT["state_free"] else None
+    sketch = getattr(SUBSPACES[group["subspace"]], "sketch", False)
+    alone = group["split"] == "state_full" or (group["state_free"] in FLAT["state_free"] and not sketch)
+    rule = accelerated(full, group["backend"]) if alone else None
     if rule is None:
         _by_formula(groups, index, (full, free), periods, states)
     else:
-        law = Law(full, rule, group["state_free"], group["state_free_lr_scale"], rate(group["lr"]), group["weight_decay"])
+        law = Law(
+            full,
+            rule,
+            group["state_free"],
+            group["state_free_lr_scale"],
+            rate(group["lr"]),
+            group["weight_decay"],
+            move_scale(group),
+        )
         _accelerated(groups, index, law, periods, states)
 
 
@@ -48,6 +59,8 @@ def _accelerated(groups: Sequence[Group], index: int, law: Law, periods: Periods
     for parameter, name, part in periods.with_gradients(groups, index, period):
         gradient = parameter.grad
         assert gradient is not None
+        if isinstance(part, Free) and is_frozen(law.free, part):
+            continue
         if isinstance(part, Turning):
             chosen: Chosen = periods.basis(group, law.rule, states[parameter], gradient, name, part, period)
         else:
@@ -79,4 +92,5 @@ def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], p
                 formula.carry(rules[0], group, state, gradient, old, new)
         part = formula.part_of(turning, parameter, reading, state.get("basis"))
         u = formula.update(rules, group, state, gradient, part)
-        parameter.mul_(1 - alpha * group["weight_decay"]).sub_(u.to(parameter.dtype) * alpha)
+        if not is_frozen(group["state_free"], turning):
+            parameter.mul_(1 - alpha * group["weight_decay"]).sub_(u.to(parameter.dtype) * (alpha * move_scale(group)))

@@ -49,7 +49,7 @@ class EigenAligned(Shown):
         if not isinstance(setting, ProblemSetting):
             return "it needs the eigenvalues of a quadratic, and constants are all that is known of the problem"
         problem = setting.problem
-        if not isinstance(problem, Quadratic):
+        if type(problem) is not Quadratic:  # what derives from it may have another gradient
             return "the problem is not a quadratic"
         if any(np.any(variance) for variance in setting.variance.values()):
             return "there is noise"

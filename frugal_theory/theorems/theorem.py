@@ -8,7 +8,7 @@ from typing import Protocol
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.theorems.setting import Array, Setting
 
-__all__ = ["Shown", "Theorem", "further_premises", "off_the_family", "published_step", "spared_premises"]
+__all__ = ["Shown", "Theorem", "further_premises", "named_free", "off_the_family", "published_step", "spared_premises"]
 
 
 class Theorem(Protocol):
@@ -85,8 +85,8 @@ def off_the_family(setting: Setting) -> str | None:
         return f"weight_decay = {algorithm.weight_decay:g} changes the objective"
     if not isinstance(full, Sgdm) and not (runs is not None and runs.empty):
         return f'the state-full rule is "{full.rule}", not "sgdm"'
-    if free.rule == "signsgd" and not (runs is not None and runs.full):
-        return 'the state-free rule is "signsgd", not "sgd"'
+    if free.rule not in ("sgd", "none") and not (runs is not None and runs.full):
+        return f'the state-free rule is "{free.rule}", not "sgd"'
     if runs is None:
         return None  # premise P6 says so
     if runs.law != "fixed" and algorithm.off_set_momentum != "reset":
@@ -94,6 +94,13 @@ def off_the_family(setting: Setting) -> str | None:
     if runs.law == "turning" and algorithm.on_update != "reset":
         return f'on_update = "{algorithm.on_update}" carries momentum into a new basis; only "reset" is covered'
     return None
+
+
+def named_free(setting: Setting) -> str:
+    """The state-free rule in words, with its ``lr_scale`` if it has one (a rule of one's own need not)."""
+    free = setting.algorithm.state_free
+    scale = getattr(free, "lr_scale", None)
+    return f'"{free.rule}"' if scale is None else f'"{free.rule}" with lr_scale {scale:g}'
 
 
 def published_step(smoothness: float, beta: float) -> float:

@@ -31,6 +31,10 @@ SETTINGS = {
     "adagrad": {"eps": 1e-3},
     "adalayer": {"eps": 1e-3},
     "adafactor": {"eps": 1e-3},
+    "adamw_early_eps": {"eps": 1e-3},
+    "one_sided": {"eps": 1e-3},
+    "late_sign": {"after": 3},
+    "ldadam": {"rank": 2, "eps": 1e-3},
     "split": {"update_gap": 3, "density": 0.5, "state_full": "lion"},
 }
 """What is set apart from the defaults: an ε that rounding is not divided by, periods that change within the run."""
@@ -78,11 +82,14 @@ def cases(subspace: str, full: str):
     """(free, on_update, reading) of every combination that is allowed; the state-free rules go round."""
     kind, number = SUBSPACES[subspace], 0
     for on_update, reading in itertools.product(("reset", "keep", "project"), ("reset", "decay", "hold")):
+        if getattr(kind, "sketch", False) and on_update == "project":
+            continue
         if (kind.basis and reading != "reset") or (not kind.basis and on_update != "reset") or (full == "split" == reading):
             continue
         for free in FREE if (on_update, reading) == ("reset", "reset") else (FREE[number % len(FREE)],):
             number += 1
-            if not (full == "split" and reading == "hold") and not (free == "like_full" and reading == "decay"):
+            by_unit = getattr(RULES[full].table, "by_unit", True)
+            if (by_unit or reading != "hold") and not (free == "like_full" and reading == "decay"):
                 yield free, on_update, reading
 
 

@@ -70,7 +70,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Law:
-    """What all steps of a group have in common: x ← (1 − α · decay) x − α u, u of the two rules.
+    """What all steps of a group have in common: x ← (1 − α · decay) x − α · split_scale · u, u of the two rules.
 
     ``full`` is the state-full rule and ``rule`` its accelerator; ``free`` the state-free rule by name, ``scale`` its factor.
     A tensor α is on a device that the host should not wait for.
@@ -82,6 +82,7 @@ class Law:
     scale: float
     alpha: float | Tensor
     decay: float
+    split_scale: float = 1.0
 
 
 class WholeStep(Protocol):

@@ -108,7 +108,7 @@ class _Pass:
         self.known = tuple(_reciprocals(beta) if counted else np.ones(1) for beta in self.betas)
         self.full = kernels.FULL_RULES[{foreach.Sgdm: "sgdm", foreach.AdamW: "adamw", foreach.Lion: "lion"}[type(rule)]]
         self.free = kernels.FREE_RULES[law.free]
-        numbers = (self.alpha, law.scale, *self.betas, self.eps, 1 - self.betas[0], 1 - self.betas[1])
+        numbers = (self.alpha * law.split_scale, law.scale, *self.betas, self.eps, 1 - self.betas[0], 1 - self.betas[1])
         self.scalars = np.array([1 - self.alpha * law.decay, *numbers], dtype=self.numpy)
 
     def take(self, jobs: Sequence[Job]) -> None:

@@ -21,6 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.algorithm.selection import budget
+from frugal_theory.algorithm.step import freezes
+from frugal_theory.algorithm.subspaces import directions
 from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.load import ExperimentError, takes_a_file
 from frugal_theory.evidence.evidence import Evidence
@@ -148,7 +150,7 @@ def expectations(
 def has_expectation(instance: Instance, metric: Metric | None) -> bool:
     """Whether :func:`expectations` has this metric, which depends on the setting: where nothing, or everything, is selected."""
     problem, runs = instance.problem, instance.setting.runs
-    if not isinstance(problem, Quadratic) or runs is None or not (runs.full or runs.empty):
+    if type(problem) is not Quadratic or runs is None or not (runs.full or runs.empty):
         return False
     decayed = isinstance(metric, RegularisedNorm) and float(problem.eigenvalues.min()) > 0
     return isinstance(metric, GrowingNorm) or decayed
@@ -192,12 +194,14 @@ def at_most(instance: Instance, metrics: Sequence[str]) -> dict[str, Array]:
 
 def _model(instance: Instance, learning_rate: float, *, any_noise: bool = False) -> _Model:
     problem, noise, setting = instance.problem, instance.noise, instance.setting
-    if not isinstance(problem, Quadratic):
+    if type(problem) is not Quadratic:  # what derives from it may have another gradient
         raise ValueError(f'the problem is {type(problem).__name__}; problem.kind = "quadratic" is allowed')
-    if not any_noise and not isinstance(noise, (NoNoise, Gaussian, StudentT)):
+    if not any_noise and type(noise) not in (NoNoise, Gaussian, StudentT):
         kind = type(noise).__name__
         raise ValueError(f'{kind} noise is not known to be additive; noise.kind "none", "gaussian", "student-t" are allowed')
     algorithm, runs = setting.algorithm, setting.runs
+    if algorithm.weight_decay and freezes(algorithm):
+        raise ValueError('blocks that are off the set do not decay under state_free.rule = "none"; weight_decay = 0 is allowed')
     linear = updates(learning_rate, *momentum(algorithm, runs), algorithm.weight_decay)
     assert runs is not None  # momentum() has refused that
     variance = problem.partition.join(setting.variance)
@@ -289,7 +293,7 @@ class _Model:
             variance, start = variance @ vectors**2, start @ vectors
         if self.by_eigenvector and not (self.runs.full or self.runs.empty):
             share = np.zeros(self.dimension)
-            leading = np.argsort(-self.problem.eigenvalues, kind="stable")[: budget(self.algorithm.density, self.dimension)]
+            leading = np.argsort(-self.problem.eigenvalues, kind="stable")[: directions(self.algorithm, (self.dimension,))[2]]
             share[leading] = 1.0
         return variance, start, share
 
