@@ -7,14 +7,16 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from frugal_gpu.optim import groups as param_groups
 from frugal_gpu.optim.arranging import Arrangement, arrangement_of, model_groups
+from frugal_gpu.optim.in_backward import InBackward
 from frugal_gpu.optim.loading import own
 from frugal_gpu.optim.names import canonical
 from frugal_gpu.optim.periods import Periods, given_bases
 from frugal_gpu.optim.plan import Plan, warn_of_many
-from frugal_gpu.optim.stepping import step_group
+from frugal_gpu.optim.stepping import rate, step_group
 from frugal_theory import config
 
 __all__ = ["Frugal"]
@@ -59,6 +61,8 @@ class Frugal(torch.optim.Optimizer):
         rank: instead of the density, for a basis: how many directions.
         side: where a basis acts on an m×n matrix: "std" (left if m < n, right if m ≥ n), "reverse", "left" or "right".
         split_lr_scale: factor on the learning rate of what is split, and not on its decay.
+        projector: "exact", or "randomised" for singular vectors by subspace iteration (subspace "svd"): a refresh then costs
+            a few ordinary steps.
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
         split: True (split by the subspace), "state_full" or "state_free" (as a whole). By default a named parameter is
             treated as ``from_config`` treats it: matrices are split but for those below a module named like embed, head,
@@ -68,6 +72,10 @@ class Frugal(torch.optim.Optimizer):
         rules: pairs (regular expression, options of a group): the first whose expression is found in a parameter's name
             gives it its options; ``lr_scale`` is a factor of lr. One that speaks of no parameter is refused.
         unmatched: "default", or "error" to refuse a trainable parameter that no rule matches.
+        backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers),
+            "foreach" (lists of tensors) or "formula" (the rules' own text). All follow the formula up to rounding.
+        update_in_backward: step a parameter as its gradient arrives and free the gradient, in one backward pass a step;
+            ``step()`` then ends the step. Gradients cannot be accumulated, nor clipped by their global norm.
 
     Every option from ``lr`` to ``split`` may be set by group. Raises ValueError for values that cannot be run, RuntimeError
     for complex parameters and sparse gradients.
@@ -106,8 +114,11 @@ class Frugal(torch.optim.Optimizer):
         set: Iterable[int] | None = None,
         sampling: str = "independent",
         order: str = "random",
+        projector: str = "exact",
         bases: Mapping[str, Any] | None = None,
         split: bool | str | None = None,
+        backend: str = "auto",
+        update_in_backward: bool = False,
         blocks: str = "tensor",
         rank: int | None = None,
         side: str = "std",
@@ -130,6 +141,7 @@ class Frugal(torch.optim.Optimizer):
             "set": None if set is None else tuple(set),
             "sampling": sampling,
             "order": order,
+            "projector": projector,
             "blocks": blocks,
             "state_full": state_full,
             "state_free": state_free,
@@ -143,6 +155,7 @@ class Frugal(torch.optim.Optimizer):
             "off_set_momentum": off_set_momentum,
             "seed": seed,
             "split": True if split is None else split,
+            "backend": backend,
             "step": 0,
         }
         defaults = param_groups.flat(defaults)
@@ -150,6 +163,9 @@ class Frugal(torch.optim.Optimizer):
             defaults["betas"] = param_groups.rule_defaults(defaults["state_full"]).get("betas", (0.9, 0.999))
         self._periods = Periods()
         self._bases = {canonical(name): basis for name, basis in (bases or {}).items()}
+        if not isinstance(update_in_backward, bool):
+            raise ValueError(f"Frugal: update_in_backward = {update_in_backward!r}: allowed: True, False")
+        self._in_backward = InBackward(self._step_group) if update_in_backward else None
         super().__init__(model_groups(params, self._arrangement) if isinstance(params, nn.Module) else params, defaults)
         self._arrangement.check_all_used()
         self._bases = {}  # what is needed of them is now in the state
@@ -230,6 +246,8 @@ class Frugal(torch.optim.Optimizer):
         self._check_parameters(index)
         if group["subspace"] == "eigen":
             given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index, 0), self.state)
+        if self._in_backward is not None:
+            self._in_backward.watch(index, group["params"], param_groups.names_of(self.param_groups, index))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, as in torch; step counts and bases keep their precision, and nothing is shared with the source."""
@@ -244,6 +262,7 @@ class Frugal(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._periods, self._bases, self._arrangement = Periods(), {}, Arrangement()
+        self._in_backward = self.__dict__.get("_in_backward")
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -262,15 +281,21 @@ class Frugal(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if any(self._has_something_to_do(group) for group in self.param_groups):
+        stepped = self._in_backward is not None and self._in_backward.end()
+        if any(self._has_something_to_do(group) for group in self.param_groups) or stepped:
             for index, group in enumerate(self.param_groups):
-                step_group(self.param_groups, index, self._periods, self.state)
+                self._step_group(index)
                 group["step"] += 1
         return loss
 
+    @_disable_dynamo  # under torch.compile it runs as it is: a set that changes would mean a compilation every period
+    def _step_group(self, index: int) -> None:
+        step_group(self.param_groups, index, self._periods, self.state)
+
     def _has_something_to_do(self, group: dict[str, Any]) -> bool:
         gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
-        return bool(gradients) and (float(group["lr"]) != 0 or any(bool(gradient.any()) for gradient in gradients))
+        lr = rate(group["lr"])  # on a device it is not read: a probe of distributed checkpoints has its lr on the host
+        return bool(gradients) and (isinstance(lr, Tensor) or lr != 0 or any(bool(gradient.any()) for gradient in gradients))
 
     def _check_parameters(self, index: int) -> None:
         for name, parameter in zip(

@@ -27,6 +27,12 @@ class Periods:
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[int, list[Part]]] = {}
+        self._entered: dict[int, int] = {}
+
+    def enter(self, index: int, period: int) -> bool:
+        """Whether a group enters this period only now: its parameters may be stepped one by one."""
+        entered, self._entered[index] = self._entered.get(index) == period, period
+        return not entered
 
     def parts(self, groups: Sequence[Group], index: int, period: int) -> list[Part]:
         """The parts of a group in a period, in the group's order; kept until another period is asked for."""
