@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from frugal_gpu.optim import groups as param_groups
-from frugal_gpu.optim.loading import own
-from frugal_gpu.optim.periods import Periods, given_bases
+from frugal_gpu.optim.flags import check_flags
+from frugal_gpu.optim.loading import Loading, complete, prepared
+from frugal_gpu.optim.periods import UNBEGUN, Periods, given_bases
 from frugal_gpu.optim.stepping import step_group
 from frugal_theory import config
 
@@ -52,6 +53,9 @@ class Frugal(torch.optim.Optimizer):
         order: "random", "ascending", "descending" or "mirror" (subspace "blocks").
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
         split: True (split by the subspace), "state_full" or "state_free" (as a whole); meant to be set by group.
+        maximize: step along the gradient instead of against it.
+        foreach, fused: ask for a way to step, as with torch's optimizers; None leaves the choice.
+        capturable, differentiable: torch's flags; only False is allowed.
 
     Every option but ``params`` may be set by group. Raises ValueError for values that cannot be run, RuntimeError for
     complex parameters and sparse gradients.
@@ -92,6 +96,11 @@ class Frugal(torch.optim.Optimizer):
         order: str = "random",
         bases: Mapping[str, Any] | None = None,
         split: bool | str = True,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -112,13 +121,19 @@ class Frugal(torch.optim.Optimizer):
             "off_set_momentum": off_set_momentum,
             "seed": seed,
             "split": split,
-            "step": 0,
+            "maximize": maximize,
+            "foreach": foreach,
+            "fused": fused,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            **UNBEGUN,
         }
         defaults = param_groups.flat(defaults)
         if defaults["betas"] is None:
             defaults["betas"] = param_groups.rule_defaults(defaults["state_full"]).get("betas", (0.9, 0.999))
         self._periods = Periods()
         self._bases = dict(bases or {})
+        self._loading: Loading | None = None
         super().__init__(params, defaults)
         self._bases = {}  # what is needed of them is now in the state
 
@@ -150,7 +165,7 @@ class Frugal(torch.optim.Optimizer):
 
         A group that changes the state-full rule starts from that rule's own hyperparameters.
         """
-        group = param_groups.flat(param_group)
+        group = {**param_groups.flat(param_group), **UNBEGUN}
         bases = group.pop("bases", None) or self._bases
         if group.get("state_full", self.defaults["state_full"]) != self.defaults["state_full"]:
             group = {**param_groups.rule_defaults(group["state_full"]), **group}
@@ -160,26 +175,42 @@ class Frugal(torch.optim.Optimizer):
         index = len(self.param_groups) - 1
         try:
             param_groups.checked(group)
+            check_flags(group)
             self._check_parameters(index)
             if group["subspace"] == "eigen":
-                given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index, 0), self.state)
+                given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index), self.state)
         except Exception:
-            self.param_groups.pop()
+            for parameter in self.param_groups.pop()["params"]:
+                self.state.pop(parameter, None)
+            self._periods = Periods()
             raise
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, as in torch; step counts and bases keep their precision, and nothing is shared with the source."""
-        loaded: dict[str, Any] = {}
-        hook = self.register_load_state_dict_pre_hook(lambda _, given: loaded.update(given))
+        """Load a state, as in torch: the options of the state replace the present ones, and statistics go where they belong.
+
+        With names on both sides they decide which state is whose, otherwise positions do. Options that the state lacks (of an
+        older version) stay as they are. Step counts and bases keep their precision, and nothing is shared with the source.
+        Raises ValueError, before anything is changed, for a state that does not belong here, naming the group or parameter.
+        """
+
+        def prepare(_: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:
+            self._loading = prepared(self.param_groups, given)
+            return {**given, "state": {}, "param_groups": self._loading.groups}
+
+        hook = self.register_load_state_dict_pre_hook(prepare)
         try:
             super().load_state_dict(state_dict)
         finally:
             hook.remove()
-        own(self.param_groups, self.state, loaded)
+            self._loading = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._periods, self._bases = Periods(), {}
+        for group in self.param_groups:
+            complete(group, self.defaults)
+        if (loading := self.__dict__.setdefault("_loading", None)) is not None:
+            self.state.update(loading.states)
 
     @overload
     def step(self, closure: None = None) -> None: ...

@@ -28,16 +28,14 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
     if rule is None:
         _by_formula(groups, index, (full, free), periods, states)
     else:
-        _accelerated(groups, index, rule, periods, states)
+        _accelerated(groups, index, (full, rule), periods, states)
 
 
-def _accelerated(groups: Sequence[Group], index: int, rule: InPlace, periods: Periods, states: States) -> None:
-    group = groups[index]
-    period, within = divmod(group["step"], group["update_gap"])
-    if within == 0 and period > 0 and group["off_set_momentum"] == "reset":
-        periods.follow_units(groups, index, period, states)
+def _accelerated(groups: Sequence[Group], index: int, rules: tuple[Rule, InPlace], periods: Periods, states: States) -> None:
+    group, rule = groups[index], rules[1]
+    period = periods.enter(groups, index, rules[0], False, states)
     shares: dict[Any, list[Share]] = defaultdict(list)
-    for parameter, name, part in periods.with_gradients(groups, index, period):
+    for parameter, name, part in periods.with_gradients(groups, index):
         gradient = parameter.grad
         assert gradient is not None
         if isinstance(part, Turning):
@@ -53,11 +51,9 @@ def _accelerated(groups: Sequence[Group], index: int, rule: InPlace, periods: Pe
 def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], periods: Periods, states: States) -> None:
     """The same, parameter by parameter."""
     group = groups[index]
-    period, within = divmod(group["step"], group["update_gap"])
-    if within == 0 and period > 0:
-        periods.carry_units(groups, index, rules[0], period, states)
+    period = periods.enter(groups, index, rules[0], True, states)
     alpha, reading = float(group["lr"]), group["off_set_momentum"]
-    for parameter, name, turning in periods.with_gradients(groups, index, period):
+    for parameter, name, turning in periods.with_gradients(groups, index):
         gradient, state = parameter.grad, states[parameter]
         assert gradient is not None
         columns = state.get("basis")

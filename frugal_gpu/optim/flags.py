@@ -1,0 +1,28 @@
+"""The flags that torch's optimizers share: as torch has them, or one line that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["FLAGS", "check_flags"]
+
+FLAGS: dict[str, Any] = {"maximize": False, "foreach": None, "fused": None, "capturable": False, "differentiable": False}
+"""Flags of a group with their defaults. ``foreach`` and ``fused`` ask for a way to step."""
+
+ALLOWED = {"maximize": (True, False), "foreach": (True, False, None), "fused": (True, False, None)}
+
+
+def check_flags(group: Mapping[str, Any]) -> None:
+    """Raise ValueError for a flag that cannot be honoured; RuntimeError, as torch does, for foreach and fused together."""
+    for key, allowed in ALLOWED.items():
+        if not any(group[key] is value for value in allowed):
+            raise ValueError(f"Frugal: {key} = {group[key]!r}: allowed: {', '.join(map(repr, allowed))}")
+    if group["foreach"] and group["fused"]:
+        raise RuntimeError("Frugal: `fused` and `foreach` cannot be `True` together")
+    if group["differentiable"]:
+        raise ValueError("Frugal: differentiable = True: a step is not recorded by autograd; allowed: False")
+    if group["capturable"]:
+        raise ValueError(
+            "Frugal: capturable = True: a new period changes shapes, which no captured graph follows; allowed: False"
+        )
