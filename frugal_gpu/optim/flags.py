@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["FLAGS", "check_flags"]
+from frugal_gpu.optim.backends import checked_backend
+
+__all__ = ["FLAGS", "check_flags", "chosen_backend"]
 
 FLAGS: dict[str, Any] = {"maximize": False, "foreach": None, "fused": None, "capturable": False, "differentiable": False}
 """Flags of a group with their defaults. ``foreach`` and ``fused`` ask for a way to step."""
@@ -20,9 +22,17 @@ def check_flags(group: Mapping[str, Any]) -> None:
             raise ValueError(f"Frugal: {key} = {group[key]!r}: allowed: {', '.join(map(repr, allowed))}")
     if group["foreach"] and group["fused"]:
         raise RuntimeError("Frugal: `fused` and `foreach` cannot be `True` together")
+    if group["backend"] != "auto" and (group["foreach"] or group["fused"]):
+        raise ValueError(f'Frugal: backend = "{group["backend"]}" beside foreach or fused = True: one of them is allowed')
+    checked_backend(chosen_backend(group))
     if group["differentiable"]:
         raise ValueError("Frugal: differentiable = True: a step is not recorded by autograd; allowed: False")
     if group["capturable"]:
         raise ValueError(
             "Frugal: capturable = True: a new period changes shapes, which no captured graph follows; allowed: False"
         )
+
+
+def chosen_backend(group: Mapping[str, Any]) -> str:
+    """What takes the steps of a group: the one that ``fused`` or ``foreach`` asks for, or ``backend``."""
+    return "fused" if group["fused"] else "foreach" if group["foreach"] else str(group["backend"])

@@ -96,7 +96,8 @@ def _fit(old: Part, new: Part, state: Mapping[str, Any]) -> bool:
 
     One number of steps can become one a unit, but not the other way round.
     """
-    if isinstance(state.get("step"), Tensor) and not _counts_by_unit(new):
+    steps = state.get("step")
+    if isinstance(steps, Tensor) and steps.dim() > 0 and not _counts_by_unit(new):
         return False
     if isinstance(old, Units) and isinstance(new, Units):
         return (old.dim, old.shape) == (new.dim, new.shape)
@@ -112,8 +113,8 @@ def _whole(part: Part, value: Any) -> Any:
 def _of(part: Part, whole: Any, parameter: Tensor) -> Any:
     """What a part covers of a statistic of the whole parameter; a count of all its units becomes one for each."""
     if not isinstance(part, Units):
-        return whole.reshape(parameter.shape)
-    if not isinstance(whole, Tensor):
+        return whole.reshape(parameter.shape) if isinstance(whole, Tensor) and whole.dim() > 0 else whole
+    if not isinstance(whole, Tensor) or whole.dim() == 0:
         if not _counts_by_unit(part):
             return whole
         counts = part.no_steps(at_least_float32(parameter.dtype))

@@ -12,7 +12,8 @@ from frugal_gpu.optim import groups as param_groups
 from frugal_gpu.optim.flags import check_flags
 from frugal_gpu.optim.loading import Loading, complete, prepared
 from frugal_gpu.optim.periods import UNBEGUN, Periods, given_bases
-from frugal_gpu.optim.stepping import step_group
+from frugal_gpu.optim.placement import as_dtype
+from frugal_gpu.optim.stepping import rate, step_group
 from frugal_theory import config
 
 __all__ = ["Frugal"]
@@ -56,14 +57,19 @@ class Frugal(torch.optim.Optimizer):
         maximize: step along the gradient instead of against it.
         foreach, fused: ask for a way to step, as with torch's optimizers; None leaves the choice.
         capturable, differentiable: torch's flags; only False is allowed.
+        state_dtype: dtype of the statistics, by default the parameter's, but float32 for bfloat16 and float16.
+        stochastic_rounding: round bfloat16 parameters up or down by chance, so that steps smaller than their
+            precision count on average; the chance is a pure function of (seed, name, step, coordinate).
+        backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers),
+            "foreach" (lists of tensors) or "formula" (the rules' own text). All follow the formula up to rounding.
 
     Every option but ``params`` may be set by group. Raises ValueError for values that cannot be run, RuntimeError for
     complex parameters and sparse gradients.
 
-    State: tensors and plain numbers only, so ``torch.load(weights_only=True)`` reads it. With "reset", statistics exist
-    only for what is in the set; which units those are is recomputed, never saved. Statistics have the parameter's
-    dtype; step counts (key "step") and bases are at least float32. The period follows ``group["step"]``, the number
-    of steps in which any parameter had a gradient.
+    State: tensors and plain values only, so ``torch.load(weights_only=True)`` reads it. With "reset", statistics exist
+    only for what is in the set; which units those are is recomputed, never saved. Statistics have ``state_dtype``; step
+    counts (key "step") and bases are at least float32, and so is the arithmetic. A group counts the steps in which any
+    parameter had a gradient ("step") and its periods ("period", and "began": the step with which the present one began).
 
     >>> weight = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
     >>> optimizer = Frugal([("weight", weight)], lr=0.25, density=0.0, state_free="signsgd")
@@ -101,6 +107,9 @@ class Frugal(torch.optim.Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        state_dtype: str | torch.dtype | None = None,
+        stochastic_rounding: bool = False,
+        backend: str = "auto",
     ) -> None:
         defaults = {
             "lr": lr,
@@ -121,11 +130,14 @@ class Frugal(torch.optim.Optimizer):
             "off_set_momentum": off_set_momentum,
             "seed": seed,
             "split": split,
+            "backend": backend,
             "maximize": maximize,
             "foreach": foreach,
             "fused": fused,
             "capturable": capturable,
             "differentiable": differentiable,
+            "state_dtype": state_dtype,
+            "stochastic_rounding": stochastic_rounding,
             **UNBEGUN,
         }
         defaults = param_groups.flat(defaults)
@@ -176,6 +188,7 @@ class Frugal(torch.optim.Optimizer):
         try:
             param_groups.checked(group)
             check_flags(group)
+            group["state_dtype"] = as_dtype(group["state_dtype"])
             self._check_parameters(index)
             if group["subspace"] == "eigen":
                 given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index), self.state)
@@ -237,7 +250,8 @@ class Frugal(torch.optim.Optimizer):
 
     def _has_something_to_do(self, group: dict[str, Any]) -> bool:
         gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
-        return bool(gradients) and (float(group["lr"]) != 0 or any(bool(gradient.any()) for gradient in gradients))
+        lr = rate(group["lr"])  # on a device it is not read: a probe of distributed checkpoints has its lr on the host
+        return bool(gradients) and (isinstance(lr, Tensor) or lr != 0 or any(bool(gradient.any()) for gradient in gradients))
 
     def _check_parameters(self, index: int) -> None:
         for name, parameter in zip(

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
+from frugal_gpu.optim.backends import checked_backend
 from frugal_theory import config
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.config.registry import RULES as FORMULAS
@@ -121,6 +122,7 @@ def _made(kind: Kind[Rule], settings: tuple[tuple[str, Any], ...]) -> Rule:
 
 def checked(group: Mapping[str, Any]) -> None:
     """Raise ValueError, in one line with the value and what is allowed, unless the group's options can be run."""
+    checked_backend(group["backend"])
     lr = float(group["lr"])
     if not (math.isfinite(lr) and lr >= 0):
         raise ValueError(f"Frugal: lr = {lr}: allowed: a finite number >= 0")

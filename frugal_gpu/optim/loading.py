@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from frugal_gpu.optim.backends import InPlace, accelerated
-from frugal_gpu.optim.flags import FLAGS
+from frugal_gpu.optim.flags import FLAGS, chosen_backend
 from frugal_gpu.optim.following import checked_shapes, follow, follow_by_formula
 from frugal_gpu.optim.groups import FLAT, checked, names_of, rules_of
 from frugal_gpu.optim.periods import UNBEGUN, drawn_parts, selecting
+from frugal_gpu.optim.placement import stored_dtype
 from frugal_gpu.optim.subspaces import at_least_float32
 
 __all__ = ["Loading", "complete", "prepared"]
@@ -22,6 +24,9 @@ EXACT = ("step", "count", "basis")
 
 OURS = ("density", "update_gap", "state_full", "state_free")
 """Options that every version of Frugal saves with a group, and no other optimizer does."""
+
+LATER = {**FLAGS, "backend": "auto", "state_dtype": None, "stochastic_rounding": False}
+"""Options that the first version did not have."""
 
 OWN = (*UNBEGUN, "params", "param_names")
 """What a group has of its own, and a state that lacks it does not get from there."""
@@ -44,7 +49,7 @@ def complete(group: Group, defaults: Mapping[str, Any]) -> None:
         steps_before = max(group.get("step", 0) - 1, 0)
         group["period"] = steps_before // group.get("update_gap", defaults["update_gap"])
         group["began"] = group["period"] * group.get("update_gap", defaults["update_gap"])
-    for key, value in {**FLAGS, **defaults}.items():
+    for key, value in {**LATER, **defaults}.items():
         group.setdefault(key, value)
     if group.setdefault("drawn") is None and group["step"] > 0:
         group["drawn"] = selecting(group)
@@ -118,7 +123,7 @@ def _states_of(
     """The states of a group's parameters. ``before``: the groups with names and order as they were saved; ``now``: as here."""
     group = now[index]
     full, _ = rules_of(group)
-    fast = accelerated(full) if group["state_free"] in FLAT["state_free"] else None
+    fast = accelerated(full, chosen_backend(group)) if group["state_free"] in FLAT["state_free"] else None
     drawn = group["drawn"] or selecting(group)
     parts = new_parts = drawn_parts(before, index, group["period"], drawn)
     names = names_of(now, index)
@@ -130,7 +135,7 @@ def _states_of(
     for parameter, key, part, new in zip(before[index]["params"], keys, parts, new_parts, strict=True):
         if not given.get(key):
             continue
-        state = states[parameter] = _own(given[key], parameter)
+        state = states[parameter] = _own(given[key], parameter, stored_dtype(group, parameter))
         if "full" not in state and fast is not None:
             _check(name_of[parameter], state, group, fast)
             checked_shapes(name_of[parameter], state, part, parameter, (*fast.vectors, *fast.squares))
@@ -152,16 +157,16 @@ def _check(name: str, state: State, group: Group, rule: InPlace) -> None:
         )
 
 
-def _own(source: Mapping[str, Any], parameter: Tensor) -> State:
-    """A copy of a state beside its parameter: step counts and bases in full precision, statistics in the parameter's dtype."""
+def _own(source: Mapping[str, Any], parameter: Tensor, dtype: torch.dtype) -> State:
+    """A copy of a state beside its parameter: step counts and bases in full precision, statistics in theirs."""
     exact = at_least_float32(parameter.dtype)
     state: State = {}
     for key, value in source.items():
         if isinstance(value, Mapping):
-            state[key] = _own(value, parameter)
+            state[key] = _own(value, parameter, dtype)
         elif isinstance(value, Tensor):
-            dtype = value.dtype if not value.is_floating_point() else exact if key in EXACT else parameter.dtype
-            state[key] = value.detach().to(parameter.device, dtype, copy=True)
+            own = value.dtype if not value.is_floating_point() else exact if key in EXACT else dtype
+            state[key] = value.detach().to(parameter.device, own, copy=True)
         else:
             state[key] = value
     return state

@@ -98,6 +98,11 @@ class Units:
     dim: int
     shape: tuple[int, ...]
 
+    @property
+    def covered(self) -> tuple[int, ...]:
+        """The shape of the units in the set."""
+        return (*self.shape[: self.dim], len(self.index), *self.shape[self.dim + 1 :])
+
     def split(self, gradient: Tensor) -> Split:
         """(g on the set, g). The residual still has the set's entries; ``join`` overwrites them."""
         gradient = gradient.reshape(self.shape)
@@ -146,6 +151,11 @@ class HeldUnits(Units):
 class DecayingUnits(Units):
     """Units under the reading "decay": statistics cover every unit and see a zero gradient off the set."""
 
+    @property
+    def covered(self) -> tuple[int, ...]:
+        """Every unit."""
+        return self.shape
+
     def split(self, gradient: Tensor) -> Split:
         """(g with zeros off the set, g)."""
         compact, rest = super().split(gradient)
@@ -176,8 +186,8 @@ class Basis:
     def split(self, gradient: Tensor) -> Split:
         """(P g, g − PᵀP g), the residual without rounding noise (see ``frugal_theory.algorithm.parts.ROUNDING``)."""
         exact = gradient.reshape(self.shape).to(self.columns.dtype)
-        full = exact @ self.columns if self.side == "right" else self.columns.mT @ exact
-        rest = exact - self._lift(full)
+        full = self.project(exact)
+        rest = exact - self.lift(full)
         floor = ROUNDING * torch.finfo(rest.dtype).eps * exact.abs().max()
         rest.masked_fill_(rest.abs() <= floor, 0.0)
         return full.to(gradient.dtype), rest.to(gradient.dtype)
@@ -185,7 +195,7 @@ class Basis:
     def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:
         """Pᵀu plus the state-free update."""
         assert update is not None
-        lifted = self._lift(update.to(self.columns.dtype)).to(update.dtype)
+        lifted = self.lift(update.to(self.columns.dtype)).to(update.dtype)
         return lifted if free is None else lifted.add_(free)
 
     def turn(self, old: Basis, statistic: Tensor, square: bool) -> Tensor:
@@ -197,8 +207,21 @@ class Basis:
         turned = exact @ rotation.mT if self.side == "right" else rotation @ exact
         return turned.to(statistic.dtype)
 
-    def _lift(self, update: Tensor) -> Tensor:
-        return update @ self.columns.mT if self.side == "right" else self.columns @ update
+    @property
+    def projected(self) -> tuple[int, ...]:
+        """The shape of P g."""
+        rank = self.columns.shape[1]
+        return {"left": (rank, *self.shape[1:]), "right": (*self.shape[:1], rank)}.get(self.side, (rank,))
+
+    def project(self, exact: Tensor, out: Tensor | None = None) -> Tensor:
+        """P g of a gradient in the dtype of the columns."""
+        pair = (exact, self.columns) if self.side == "right" else (self.columns.mT, exact)
+        return torch.matmul(*pair, out=out)
+
+    def lift(self, update: Tensor, out: Tensor | None = None) -> Tensor:
+        """Pᵀu."""
+        pair = (update, self.columns.mT) if self.side == "right" else (self.columns, update)
+        return torch.matmul(*pair, out=out)
 
 
 Part = Full | Free | OffBlock | Units | Turning | Basis
