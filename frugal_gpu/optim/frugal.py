@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from frugal_gpu.optim import groups as param_groups
+from frugal_gpu.optim.finite import CHECK_FINITE, check_finite
 from frugal_gpu.optim.flags import check_flags
 from frugal_gpu.optim.loading import Loading, complete, prepared
 from frugal_gpu.optim.periods import UNBEGUN, Periods, given_bases
-from frugal_gpu.optim.placement import as_dtype
+from frugal_gpu.optim.placement import agreed, as_dtype, check_placed, is_sharded, local
+from frugal_gpu.optim.saving import asked_by_a_checkpoint, whole_group, whole_states
 from frugal_gpu.optim.stepping import rate, step_group
 from frugal_theory import config
 
@@ -60,6 +62,8 @@ class Frugal(torch.optim.Optimizer):
         state_dtype: dtype of the statistics, by default the parameter's, but float32 for bfloat16 and float16.
         stochastic_rounding: round bfloat16 parameters up or down by chance, so that steps smaller than their
             precision count on average; the chance is a pure function of (seed, name, step, coordinate).
+        check_finite: name gradients that are not finite before anything is touched (RuntimeError): True, False or
+            "auto", which is True on the CPU; elsewhere the host would wait for the device in every step.
         backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers),
             "foreach" (lists of tensors) or "formula" (the rules' own text). All follow the formula up to rounding.
 
@@ -109,6 +113,7 @@ class Frugal(torch.optim.Optimizer):
         differentiable: bool = False,
         state_dtype: str | torch.dtype | None = None,
         stochastic_rounding: bool = False,
+        check_finite: bool | str = "auto",
         backend: str = "auto",
     ) -> None:
         defaults = {
@@ -138,6 +143,7 @@ class Frugal(torch.optim.Optimizer):
             "differentiable": differentiable,
             "state_dtype": state_dtype,
             "stochastic_rounding": stochastic_rounding,
+            "check_finite": check_finite,
             **UNBEGUN,
         }
         defaults = param_groups.flat(defaults)
@@ -188,6 +194,10 @@ class Frugal(torch.optim.Optimizer):
         try:
             param_groups.checked(group)
             check_flags(group)
+            if group["check_finite"] not in CHECK_FINITE:
+                raise ValueError(
+                    f"Frugal: check_finite = {group['check_finite']!r}: allowed: {', '.join(map(repr, CHECK_FINITE))}"
+                )
             group["state_dtype"] = as_dtype(group["state_dtype"])
             self._check_parameters(index)
             if group["subspace"] == "eigen":
@@ -197,6 +207,16 @@ class Frugal(torch.optim.Optimizer):
                 self.state.pop(parameter, None)
             self._periods = Periods()
             raise
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, as in torch. What distributed checkpoints ask for, and what belongs to sharded parameters, is the whole
+        form of it (:mod:`frugal_gpu.optim.saving`), in which shapes depend neither on the period nor on the number of ranks.
+        """
+        result = super().state_dict()
+        if asked_by_a_checkpoint() or any(is_sharded(x) for group in self.param_groups for x in group["params"]):
+            result["state"] = whole_states(self.param_groups, self._periods, self.state)
+            result["param_groups"] = [whole_group(group) for group in result["param_groups"]]
+        return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, as in torch: the options of the state replace the present ones, and statistics go where they belong.
@@ -242,16 +262,21 @@ class Frugal(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if any(self._has_something_to_do(group) for group in self.param_groups):
+        if self._has_something_to_do():
+            check_finite(self.param_groups)
             for index, group in enumerate(self.param_groups):
                 step_group(self.param_groups, index, self._periods, self.state)
                 group["step"] += 1
         return loss
 
-    def _has_something_to_do(self, group: dict[str, Any]) -> bool:
-        gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
-        lr = rate(group["lr"])  # on a device it is not read: a probe of distributed checkpoints has its lr on the host
-        return bool(gradients) and (isinstance(lr, Tensor) or lr != 0 or any(bool(gradient.any()) for gradient in gradients))
+    def _has_something_to_do(self) -> bool:
+        """Whether there is a gradient and, with lr = 0, one that is not zero on any rank."""
+        parameters = [x for group in self.param_groups for x in group["params"] if x.grad is not None]
+        rates = [rate(group["lr"]) for group in self.param_groups if any(x.grad is not None for x in group["params"])]
+        if any(isinstance(lr, Tensor) or lr != 0 for lr in rates):  # on a device it is not read: a probe's is on the host
+            return True
+        nonzero = any(bool(local(x.grad).any()) for x in parameters)
+        return agreed(nonzero, parameters)
 
     def _check_parameters(self, index: int) -> None:
         for name, parameter in zip(
@@ -259,3 +284,4 @@ class Frugal(torch.optim.Optimizer):
         ):
             if parameter.is_complex():
                 raise RuntimeError(f"Frugal: parameter {name} is complex; only real parameters are supported")
+            check_placed(name, parameter)

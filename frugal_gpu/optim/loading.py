@@ -14,7 +14,8 @@ from frugal_gpu.optim.flags import FLAGS, chosen_backend
 from frugal_gpu.optim.following import checked_shapes, follow, follow_by_formula
 from frugal_gpu.optim.groups import FLAT, checked, names_of, rules_of
 from frugal_gpu.optim.periods import UNBEGUN, drawn_parts, selecting
-from frugal_gpu.optim.placement import stored_dtype
+from frugal_gpu.optim.placement import like_of, stored_dtype
+from frugal_gpu.optim.saving import narrow_group, narrowed
 from frugal_gpu.optim.subspaces import at_least_float32
 
 __all__ = ["Loading", "complete", "prepared"]
@@ -25,7 +26,7 @@ EXACT = ("step", "count", "basis")
 OURS = ("density", "update_gap", "state_full", "state_free")
 """Options that every version of Frugal saves with a group, and no other optimizer does."""
 
-LATER = {**FLAGS, "backend": "auto", "state_dtype": None, "stochastic_rounding": False}
+LATER = {**FLAGS, "backend": "auto", "state_dtype": None, "stochastic_rounding": False, "check_finite": "auto"}
 """Options that the first version did not have."""
 
 OWN = (*UNBEGUN, "params", "param_names")
@@ -51,6 +52,9 @@ def complete(group: Group, defaults: Mapping[str, Any]) -> None:
         group["began"] = group["period"] * group.get("update_gap", defaults["update_gap"])
     for key, value in {**LATER, **defaults}.items():
         group.setdefault(key, value)
+    for key in ("betas", "set"):  # torch's full_state_dict makes lists of tuples
+        if isinstance(group.get(key), list):
+            group[key] = tuple(group[key])
     if group.setdefault("drawn") is None and group["step"] > 0:
         group["drawn"] = selecting(group)
 
@@ -71,6 +75,7 @@ def prepared(groups: Sequence[Group], given: Mapping[str, Any]) -> Loading:
         states.update(_states_of(now, before, index, group["params"], given["state"]))
     _nothing_left(saved, given["state"])
     for group, own in zip(saved, now, strict=True):  # torch pairs groups by position
+        del group["layout"], own["layout"]
         group.update({key: own[key] for key in own if key != "params"})
     return Loading(saved, states)
 
@@ -98,6 +103,7 @@ def _checked_groups(groups: Sequence[Group], given: Mapping[str, Any]) -> list[G
                 f"{len(group['params'])} are allowed here"
             )
         whole = dict(old)
+        whole["layout"] = narrow_group(whole)
         complete(whole, {key: value for key, value in group.items() if key not in OWN})
         checked({**whole, "params": group["params"]})
         saved.append(whole)
@@ -122,6 +128,7 @@ def _states_of(
 ) -> dict[Tensor, State]:
     """The states of a group's parameters. ``before``: the groups with names and order as they were saved; ``now``: as here."""
     group = now[index]
+    whole = group["layout"]
     full, _ = rules_of(group)
     fast = accelerated(full, chosen_backend(group)) if group["state_free"] in FLAT["state_free"] else None
     drawn = group["drawn"] or selecting(group)
@@ -133,16 +140,24 @@ def _states_of(
     name_of = dict(zip(group["params"], names, strict=True))
     states: dict[Tensor, State] = {}
     for parameter, key, part, new in zip(before[index]["params"], keys, parts, new_parts, strict=True):
-        if not given.get(key):
+        if key not in given:
             continue
-        state = states[parameter] = _own(given[key], parameter, stored_dtype(group, parameter))
+        if not given[key] and group["step"] > 0:
+            raise ValueError(
+                f"Frugal: the state of {name_of[parameter]} is empty; flatten_optimizer_state_dict=True is not supported, "
+                "and a parameter without statistics has no entry"
+            )
+        source = given[key]
+        if whole:
+            source = narrowed(group, part, parameter, source)
+        state = states[parameter] = _own(source, parameter, stored_dtype(group, parameter))
         if "full" not in state and fast is not None:
             _check(name_of[parameter], state, group, fast)
-            checked_shapes(name_of[parameter], state, part, parameter, (*fast.vectors, *fast.squares))
+            checked_shapes(name_of[parameter], state, part, like_of(group, part, parameter), (*fast.vectors, *fast.squares))
             if moved:
-                follow(part, new, state, parameter, group, False)
+                follow(part, new, state, like_of(group, new, parameter), group, False)
         elif "full" in state and fast is None and moved:
-            follow_by_formula(part, new, state, parameter, group, full, False)
+            follow_by_formula(part, new, state, like_of(group, new, parameter), group, full, False)
     return {parameter: state for parameter, state in states.items() if state}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from frugal_gpu.optim.backends import InPlace
 from frugal_gpu.optim.following import follow, follow_by_formula, forget
 from frugal_gpu.optim.groups import checked, names_of
+from frugal_gpu.optim.placement import like_of, local_part
 from frugal_gpu.optim.subspaces import Basis, Part, Turning, at_least_float32, choose_basis, choose_parts
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
@@ -40,9 +41,11 @@ def selecting(group: Mapping[str, Any]) -> Drawn:
 
 
 def drawn_parts(groups: Sequence[Group], index: int, period: int, drawn: Drawn) -> list[Part]:
-    """The parts of a group in a period under the options of a draw, in the group's order."""
+    """The parts of a group in a period under the options of a draw, in the group's order; what of them is on this rank."""
     blocks_key = "blocks" if index == 0 else f"blocks.{index}"
-    return choose_parts({**groups[index], **dict(drawn)}, names_of(groups, index), blocks_key, period)
+    group = {**groups[index], **dict(drawn)}
+    parts = choose_parts(group, names_of(groups, index), blocks_key, period)
+    return [local_part(group, part, x) for part, x in zip(parts, group["params"], strict=True)]
 
 
 class Periods:
@@ -91,7 +94,7 @@ class Periods:
             after = drawn_parts(groups, index, period, now)
             for parameter, *parts in zip(group["params"], before, after, strict=True):
                 if parameter in states:
-                    _follow(group, rule, states[parameter], parameter, parts, dict(was))
+                    _follow(group, rule, states[parameter], like_of(group, parts[1], parameter), parts, dict(was))
                     if not states[parameter]:
                         del states[parameter]
             self._parts[index] = (period, now), after
