@@ -1,4 +1,4 @@
-"""What two processes do together; the tests of sharding and of data-parallel runs start it (``python -m tests.gpu.two_ranks``)."""
+"""What two processes do together, started by the tests of sharding and of data-parallel runs (``-m tests.gpu.two_ranks``)."""
 
 from __future__ import annotations
 
