@@ -7,10 +7,12 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from frugal_gpu.optim import groups as param_groups
 from frugal_gpu.optim.finite import CHECK_FINITE, check_finite
 from frugal_gpu.optim.flags import check_flags
+from frugal_gpu.optim.in_backward import InBackward
 from frugal_gpu.optim.loading import Loading, complete, prepared
 from frugal_gpu.optim.periods import UNBEGUN, Periods, given_bases
 from frugal_gpu.optim.placement import agreed, as_dtype, check_placed, is_sharded, local
@@ -54,6 +56,8 @@ class Frugal(torch.optim.Optimizer):
         set: coordinates that are always state-full, instead of a draw (subspace "coordinates").
         sampling: "independent" or "fixed_size" (subspace "coordinates").
         order: "random", "ascending", "descending" or "mirror" (subspace "blocks").
+        projector: "exact", or "randomised" for singular vectors by subspace iteration (subspace "svd"): a refresh then costs
+            a few ordinary steps.
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
         split: True (split by the subspace), "state_full" or "state_free" (as a whole); meant to be set by group.
         maximize: step along the gradient instead of against it.
@@ -66,6 +70,8 @@ class Frugal(torch.optim.Optimizer):
             "auto", which is True on the CPU; elsewhere the host would wait for the device in every step.
         backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers),
             "foreach" (lists of tensors) or "formula" (the rules' own text). All follow the formula up to rounding.
+        update_in_backward: step a parameter as its gradient arrives and free the gradient, in one backward pass a step;
+            ``step()`` then ends the step. Gradients cannot be accumulated, nor clipped by their global norm.
 
     Every option but ``params`` may be set by group. Raises ValueError for values that cannot be run, RuntimeError for
     complex parameters and sparse gradients.
@@ -104,6 +110,7 @@ class Frugal(torch.optim.Optimizer):
         set: Iterable[int] | None = None,
         sampling: str = "independent",
         order: str = "random",
+        projector: str = "exact",
         bases: Mapping[str, Any] | None = None,
         split: bool | str = True,
         maximize: bool = False,
@@ -115,6 +122,7 @@ class Frugal(torch.optim.Optimizer):
         stochastic_rounding: bool = False,
         check_finite: bool | str = "auto",
         backend: str = "auto",
+        update_in_backward: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -124,6 +132,7 @@ class Frugal(torch.optim.Optimizer):
             "set": None if set is None else tuple(set),
             "sampling": sampling,
             "order": order,
+            "projector": projector,
             "state_full": state_full,
             "state_free": state_free,
             "state_free_lr_scale": state_free_lr_scale,
@@ -152,6 +161,9 @@ class Frugal(torch.optim.Optimizer):
         self._periods = Periods()
         self._bases = dict(bases or {})
         self._loading: Loading | None = None
+        if not isinstance(update_in_backward, bool):
+            raise ValueError(f"Frugal: update_in_backward = {update_in_backward!r}: allowed: True, False")
+        self._in_backward = InBackward(self._step_as_it_arrives) if update_in_backward else None
         super().__init__(params, defaults)
         self._bases = {}  # what is needed of them is now in the state
 
@@ -207,6 +219,8 @@ class Frugal(torch.optim.Optimizer):
                 self.state.pop(parameter, None)
             self._periods = Periods()
             raise
+        if self._in_backward is not None:
+            self._in_backward.watch(index, group["params"], param_groups.names_of(self.param_groups, index))
 
     def state_dict(self) -> dict[str, Any]:
         """The state, as in torch. What distributed checkpoints ask for, and what belongs to sharded parameters, is the whole
@@ -244,6 +258,7 @@ class Frugal(torch.optim.Optimizer):
             complete(group, self.defaults)
         if (loading := self.__dict__.setdefault("_loading", None)) is not None:
             self.state.update(loading.states)
+        self._in_backward = self.__dict__.get("_in_backward")
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -262,12 +277,21 @@ class Frugal(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self._has_something_to_do():
+        stepped = self._in_backward is not None and self._in_backward.end()
+        if self._has_something_to_do() or stepped:
             check_finite(self.param_groups)
             for index, group in enumerate(self.param_groups):
-                step_group(self.param_groups, index, self._periods, self.state)
+                self._step_group(index)
                 group["step"] += 1
         return loss
+
+    @_disable_dynamo  # under torch.compile it runs as it is: a set that changes would mean a compilation every period
+    def _step_group(self, index: int) -> None:
+        step_group(self.param_groups, index, self._periods, self.state)
+
+    def _step_as_it_arrives(self, index: int) -> None:
+        check_finite(self.param_groups)
+        self._step_group(index)
 
     def _has_something_to_do(self) -> bool:
         """Whether there is a gradient and, with lr = 0, one that is not zero on any rank."""

@@ -32,6 +32,7 @@ _ALGORITHM_KEYS = (
     "set",
     "sampling",
     "order",
+    "projector",
     "on_update",
     "off_set_momentum",
     "weight_decay",

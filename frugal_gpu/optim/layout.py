@@ -38,6 +38,7 @@ class Turning:
     length: int
     rank: int
     shape: tuple[int, ...]
+    projector: str = "exact"
 
 
 def layout_of(subspace: str, sampling: str, shape: tuple[int, ...], density: float) -> UnitLayout | Turning | None:

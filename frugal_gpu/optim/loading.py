@@ -26,7 +26,14 @@ EXACT = ("step", "count", "basis")
 OURS = ("density", "update_gap", "state_full", "state_free")
 """Options that every version of Frugal saves with a group, and no other optimizer does."""
 
-LATER = {**FLAGS, "backend": "auto", "state_dtype": None, "stochastic_rounding": False, "check_finite": "auto"}
+LATER = {
+    **FLAGS,
+    "backend": "auto",
+    "state_dtype": None,
+    "stochastic_rounding": False,
+    "check_finite": "auto",
+    "projector": "exact",
+}
 """Options that the first version did not have."""
 
 OWN = (*UNBEGUN, "params", "param_names")

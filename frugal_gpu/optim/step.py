@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from frugal_gpu.optim.backends.backend import Chosen, InPlace, Job, Law
-from frugal_gpu.optim.backends.foreach import state_free_update
+from frugal_gpu.optim.backends.foreach import AdamW, state_free_update
 from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Units
 
 __all__ = ["CACHED", "job_of", "step_in_stretches", "stretch"]
@@ -71,13 +71,50 @@ def step_in_stretches(law: Law, jobs: Sequence[Job]) -> None:
     So the temporaries of a step are a few stretches, or a few times the largest parameter that is split by units or a basis.
     """
     alike: dict[Any, list[Job]] = defaultdict(list)
-    for job in jobs:
+    for job in _by_torch(law, jobs):
         alike[job.parameter.device, job.parameter.dtype, type(job.statistics.get("step"))].append(job)
     for (device, _, _), some in alike.items():
         if isinstance(some[0].statistics.get("step"), Tensor):
             _count(some)
         for pieces in stretches(some, stretch(device, sum(job.parameter.numel() for job in some))):
             _apply(law, [_share(piece) for piece in pieces])
+
+
+def _by_torch(law: Law, jobs: Sequence[Job]) -> list[Job]:
+    """torch's fused AdamW on the whole parameters that it takes: no temporaries, one launch. Gives back the other jobs."""
+    rule = law.rule
+    if type(rule) is not AdamW:
+        return list(jobs)
+    taken: dict[Any, list[Job]] = defaultdict(list)
+    left: list[Job] = []
+    for job in jobs:
+        x, statistics = job.parameter, job.statistics
+        alike = (job.gradient, *(statistics.get(name, x) for name in ("exp_avg", "exp_avg_sq")))
+        same = all(t.dtype == x.dtype and t.device == x.device and t.stride() == x.stride() for t in alike)
+        known = isinstance(job.part, Full) and type(x) in (Tensor, torch.nn.Parameter) and x.device.type in ("cpu", "cuda")
+        if known and same and x.is_contiguous() and x.dtype in (torch.float32, torch.float64):
+            taken[x.device, x.dtype].append(job)
+        else:
+            left.append(job)
+    for (device, _), some in taken.items():
+        counts = [job.statistics["step"] for job in some]
+        steps = [c.add_(1.0) if isinstance(c, Tensor) else torch.tensor(float(c), device=device) for c in counts]
+        torch._fused_adamw_(
+            [job.parameter for job in some],
+            [job.gradient for job in some],
+            [job.statistics["exp_avg"] for job in some],
+            [job.statistics["exp_avg_sq"] for job in some],
+            [],
+            steps,
+            lr=law.alpha,
+            beta1=rule.betas[0],
+            beta2=rule.betas[1],
+            weight_decay=law.decay,
+            eps=rule.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+    return left
 
 
 def stretch(device: torch.device, total: int) -> int:

@@ -61,14 +61,16 @@ def _accelerated(groups: Sequence[Group], index: int, law: Law, periods: Periods
         jobs.append(job_of(law.rule, x, chosen, held, counted=isinstance(law.alpha, Tensor)))
         stands += [] if stand is None else [stand]
         if sum(stand.numbers for stand in stands) > MOST:
-            _take(group, law, jobs, stands, states)
+            _take(groups, index, law, jobs, stands, states)
             jobs, stands = [], []
-    _take(group, law, jobs, stands, states)
+    _take(groups, index, law, jobs, stands, states)
 
 
-def _take(group: Group, law: Law, jobs: list[Job], stands: Sequence[Stand], states: States) -> None:
+def _take(groups: Sequence[Group], index: int, law: Law, jobs: list[Job], stands: Sequence[Stand], states: States) -> None:
     """Take the steps of these jobs, and put back what stood in."""
-    for whole in whole_steps(chosen_backend(group)):
+    group = groups[index]
+    numbers = sum(parameter.numel() for each in groups for parameter in each["params"])
+    for whole in whole_steps(chosen_backend(group), numbers):
         jobs = whole.step_(law, jobs)
     step_in_stretches(law, jobs)
     for stand in stands:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from frugal_theory.algorithm.selection import (
     subset,
     uniform_bits,
 )
+from frugal_theory.algorithm.sketching import iterated, sketch_size
 from frugal_theory.algorithm.subspaces import blocks_of, members
 from frugal_theory.config.registry import SUBSPACES
 
@@ -277,7 +278,7 @@ def _choose_part(group: Mapping[str, Any], key: int, period: int, parameter: Ten
     if layout is None:
         return Full()
     if isinstance(layout, Turning):
-        return layout
+        return replace(layout, projector=group["projector"])
     if kind == "coordinates" and group["sampling"] == "independent":
         every = torch.arange(layout.units, device=parameter.device)
         drawn: Tensor = independent_units(key, every, density)
@@ -319,6 +320,10 @@ def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
     if SUBSPACES.is_added(kind):  # its NumPy code, once a period
         made = SUBSPACES[kind].columns(key, gradient.cpu().numpy(), part.side, part.rank)
         columns = torch.as_tensor(made, dtype=gradient.dtype, device=gradient.device)
+    elif kind == "svd" and part.projector == "randomised":
+        matrix, width = gradient if part.side == "left" else gradient.mT, sketch_size(part.length, part.rank)
+        start = normals(key, part.length * width, gradient.device).to(gradient.dtype).reshape(part.length, width)
+        columns = iterated(matrix, start, part.rank).contiguous()
     elif kind == "svd":
         columns = principal(gradient, part)
     else:

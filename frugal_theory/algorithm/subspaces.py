@@ -27,6 +27,7 @@ from frugal_theory.algorithm.selection import (
     subset,
     trial_keys,
 )
+from frugal_theory.algorithm.sketching import iterated, sketch_size
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
 
@@ -91,7 +92,8 @@ def choose_parts(
         elif len(shape) < 2 and SUBSPACES[kind].matrix:
             parts[name] = Mask(np.asarray(True))
         else:
-            parts[name] = _basis(SUBSPACES[kind], key(name), shape, density, gradients[name], (bases or {}).get(name))
+            turned = RANDOMISED if algorithm.projector == "randomised" else SUBSPACES[kind]
+            parts[name] = _basis(turned, key(name), shape, density, gradients[name], (bases or {}).get(name))
     return parts
 
 
@@ -202,9 +204,21 @@ def _svd(key: Any, gradient: Array, side: str, rank: int) -> Array:  # noqa: ARG
     return principal(gradient, side, rank)
 
 
+def _randomised(key: Any, gradient: Array, side: str, rank: int) -> Array:
+    """Nearly the same, by subspace iteration from a start that the key draws."""
+    matrix = gradient if side == "left" else np.swapaxes(gradient, -1, -2)
+    length = matrix.shape[-2]
+    width = sketch_size(length, rank)
+    numbers = normals(key, length * width)
+    columns: Array = iterated(matrix, numbers.reshape(*numbers.shape[:-1], length, width), rank)
+    return columns
+
+
 BLOCKS = Blocks(partial(circle, order="random"), _window)
 RANDOM = Turned(_random, lambda length, rank: rank / length)
 SVD = Turned(_svd, matrix=True)
+RANDOMISED = Turned(_randomised, matrix=True)
+"""SVD under ``projector = "randomised"``."""
 EIGEN = Known()
 
 

@@ -50,6 +50,7 @@ class Algorithm(Part):
     set: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = None
     sampling: Literal["independent", "fixed_size"] = "independent"
     order: Literal["random", "ascending", "descending", "mirror"] = "random"
+    projector: Literal["exact", "randomised"] = "exact"
     state_full: StateFull = Field(default_factory=default_rule("adamw"))
     state_free: StateFree = Field(default_factory=default_rule("signsgd"))
     on_update: Literal["reset", "keep", "project"] = "reset"
@@ -71,6 +72,10 @@ class Algorithm(Part):
                 )
             if len(set(self.set)) != len(self.set):
                 raise ValueError("set names a coordinate twice")
+        if self.projector != "exact" and self.subspace != "svd":
+            raise ValueError(
+                f'projector = "{self.projector}" is a way to singular vectors: subspace is "{self.subspace}", "svd" is allowed'
+            )
         if self.off_set_momentum != "reset" and SUBSPACES[self.subspace].basis:
             raise ValueError(
                 f'off_set_momentum = "{self.off_set_momentum}" needs units that leave and enter: '

@@ -14,6 +14,7 @@ from frugal_theory.theorems.adaptive import adam_sums, harmonic, largest_below
 from frugal_theory.theorems.averages import known_law, off_set
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.signsgd_sharp import needs_shape, sign_loss
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["AdamHybrid", "adam_bound", "adam_rule", "no_bound", "off_the_sets"]
 
@@ -21,7 +22,7 @@ LEAST_MISSED, EXTENSIONS = 1e-3, 12
 """Horizons beyond K at which the last gradients of K are applied but for this share, and how many are tried."""
 
 
-class AdamHybrid:
+class AdamHybrid(Shown):
     """The bound of ``docs/theory/adaptive.md``, section "Adam on the set", proved there.
 
     Adam with β₁ < β₂ (or β₁ = 0), its bias corrections and its ε, on any oblivious sets of coordinates whose state is thrown

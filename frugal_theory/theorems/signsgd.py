@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["SignSgd", "total_deviation"]
 
 
-class SignSgd:
+class SignSgd(Shown):
     """avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2) Σ L_j + 2 Σσ_j for every α > 0.
 
     Bernstein, Wang, Azizzadenesheli & Anandkumar 2018, "signSGD", the one-step argument of Theorem 1 with a constant

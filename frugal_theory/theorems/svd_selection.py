@@ -10,6 +10,7 @@ import numpy as np
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.selection import budget
 from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["SvdSelection"]
 
@@ -21,7 +22,7 @@ class Weights(NamedTuple):
     most: float
 
 
-class SvdSelection:
+class SvdSelection(Shown):
     """GaLore's selection with T = 1: Π_k projects onto the r leading singular vectors of each g̃ᵏ, w = 1 − β is the weight on
     the set, s = ``lr_scale`` that off it (0 for the rule "none"). With ρ = min r/min(m, n) over the parameters, M = max(w, s),
     c = min(w, s + (w − s)ρ) and φ₀ = 1 − LαM/2 > 0, for every 0 < η < 2φ₀::

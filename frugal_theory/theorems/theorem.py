@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from typing import Protocol
 
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.theorems.setting import Array, Setting
 
-__all__ = ["Theorem", "further_premises", "off_the_family", "published_step", "spared_premises"]
+__all__ = ["Shown", "Theorem", "further_premises", "off_the_family", "published_step", "spared_premises"]
 
 
 class Theorem(Protocol):
@@ -46,6 +47,22 @@ class Theorem(Protocol):
     def bound(self, setting: Setting) -> Array:
         """The bound of the running average for K = 1 … steps, shape (steps,)."""
         ...
+
+
+class Shown:
+    """How a theorem shows itself in Python; for yours to derive from, if it is to do so, too."""
+
+    title: str
+    name: str
+    source: str
+    statement: str
+
+    def __repr__(self) -> str:
+        return f"<theorem {self.name}: {self.title}>"
+
+    def _repr_html_(self) -> str:
+        title, statement, source = (html.escape(text) for text in (self.title, self.statement, self.source))
+        return f"<p><b>{title}</b> (<code>{html.escape(self.name)}</code>)<br>{statement}<br><small>{source}</small></p>"
 
 
 def further_premises(theorem: Theorem, setting: Setting) -> tuple[str, ...]:

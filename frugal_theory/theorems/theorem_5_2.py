@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from frugal_theory.theorems.setting import Array, Setting
-from frugal_theory.theorems.theorem import off_the_family, published_step
+from frugal_theory.theorems.theorem import Shown, off_the_family, published_step
 
 __all__ = ["Theorem52"]
 
 
-class Theorem52:
+class Theorem52(Shown):
     """avg E‖gᵏ‖² = O( Δ/(Kα) + Lασ²(1 + p̂_max(1 − p̄_min) β/(1−β)) ) for α ≤ (1−β)/(L(4−β+β²)).
 
     FRUGAL (arXiv 2411.07837), Theorem 5.2, as remembered; p_jᵏ = Pr[j ∈ J_k], p̄_min = min_j avg_k p_jᵏ and

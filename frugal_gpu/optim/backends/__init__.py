@@ -45,9 +45,15 @@ def accelerated(rule: Rule, choice: str = "auto") -> InPlace | None:
     return None
 
 
-def whole_steps(choice: str) -> list[WholeStep]:
-    """What is asked to take a step as a whole, under this choice. A warning, once, if all that could needs something."""
+WORTH_COMPILING = 2**18
+"""Numbers in an optimizer's parameters below which "auto" compiles nothing: that takes longer than a thousand such steps."""
+
+
+def whole_steps(choice: str, numbers: int) -> list[WholeStep]:
+    """What is asked to take the steps of an optimizer of so many numbers as a whole. It warns, once, if numba is missing."""
     if choice == "auto":
+        if numbers < WORTH_COMPILING:
+            return []
         able = [whole for whole in WHOLE.values() if whole.missing() is None]
         if FUSED not in able:
             _say_slow(FUSED.missing())

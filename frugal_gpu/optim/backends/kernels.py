@@ -1,9 +1,10 @@
 """Loops that numba compiles: a whole step of many tensors in one pass over each, in place.
 
-A step is memory-bound, so what counts is how often a number passes between memory and the processor: gradient read, parameter
-and statistics read and written, and nothing else. A row of the table describes one tensor, by addresses; a call takes the stretch
-``begin`` to ``end`` of all of them laid end to end, so that threads share the work whatever the tensors' sizes. Importing this
-file needs numba; the first call of a type compiles for a second or two and keeps the result on disk where that is allowed.
+A step is memory-bound, so what counts is how often a number passes between memory and the processor: gradient read,
+parameter and statistics read and written, and nothing else. A row of the table describes one tensor, by addresses; a call
+takes the stretch ``begin`` to ``end`` of all of them laid end to end, so that threads share the work whatever the tensors'
+sizes. Importing this file needs numba; the first call of a type compiles for some seconds and keeps the result on disk where
+that is allowed.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ FREE_RULES = {"none": 0, "sgd": 1, "signsgd": 2}
 """… and state-free ones."""
 
 FULL, FREE, COLUMNS, ROWS, COORDINATES, UPDATE, LIFTED = range(7)
-"""What is done with a tensor: state-full or state-free as a whole; units of it state-full; the update of a projection in its place;
-a lifted update taken, with the state-free rule on the residual."""
+"""What is done with a tensor: state-full or state-free as a whole; units of it state-full; the update of a projection in its
+place; a lifted update taken, with the state-free rule on the residual."""
 
 
 class Row(NamedTuple):
@@ -48,7 +49,7 @@ class Row(NamedTuple):
     first: int = 0
     second: int = 0
     steps: int = 0
-    index: int = 0
+    members: int = 0
     lifted: int = 0
 
 
@@ -61,7 +62,7 @@ def _compiled(function: Function) -> Function:
     return fast
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def _pointer(typing: Any, address: Any) -> Any:  # noqa: ARG001
     """An address as a pointer."""
 
@@ -193,8 +194,8 @@ def advance(
     full: Any,
     free: Any,
     s: Any,
-    first_known: Any,
-    second_known: Any,
+    ones_known: Any,
+    twos_known: Any,
     betas: Any,
     begin: Any,
     end: Any,
@@ -202,9 +203,9 @@ def advance(
     """The step of the elements ``begin`` to ``end`` of all tensors of a table laid end to end.
 
     ``table``: int64, a :class:`Row` a row. ``factors``: a row a tensor, the reciprocals of its bias corrections 1 − β₁ᵏ and
-    1 − β₂ᵏ, and the rounding floor of a residual. ``s``: 1 − α·decay, α, the state-free factor, β₁, β₂, ε, 1 − β₁, 1 − β₂, in the
-    tensors' type (a rule with one β has it as β₁). ``first_known`` and ``second_known``: reciprocals of 1 − βᵏ by k, for units that
-    count their own steps. Those of coordinates are counted here, those of columns and rows by the caller.
+    1 − β₂ᵏ, and the rounding floor of a residual. ``s``: 1 − α·decay, α, the state-free factor, β₁, β₂, ε, 1 − β₁, 1 − β₂, in
+    the tensors' type (a rule with one β has it as β₁). ``ones_known`` and ``twos_known``: reciprocals of 1 − βᵏ by k, for units
+    that count their own steps. Those of coordinates are counted here, those of columns and rows by the caller.
     """
     counts = np.int32(0)  # the type of an index
     for row in range(table.shape[0]):
@@ -215,7 +216,7 @@ def advance(
         hi = min(numel // units, -((start - end) // units))
         if lo >= hi:
             continue
-        size = table.itemsize * 0 + s.itemsize
+        size = s.itemsize
         skip = lo * units
         x = _array(table[row, 5] + skip * size, (hi - lo) * units, s)
         g = _array(table[row, 6] + skip * size, (hi - lo) * units, s)
@@ -240,8 +241,8 @@ def advance(
                 ones = np.empty(inside, s.dtype)
                 twos = np.empty(inside, s.dtype)
                 for j in range(steps.size):
-                    ones[j] = _reciprocal(steps[j], betas[0], first_known)
-                    twos[j] = _reciprocal(steps[j], betas[1], second_known)
+                    ones[j] = _reciprocal(steps[j], betas[0], ones_known)
+                    twos[j] = _reciprocal(steps[j], betas[1], twos_known)
                 room = np.empty((2, inside), s.dtype)
                 for i in range(lo, hi):
                     at = (i - lo) * units
@@ -257,8 +258,8 @@ def advance(
                         xs, gs = x[at : at + units], g[at : at + units]
                         if p < q and index[p] == i:
                             if steps.size:
-                                a = s.dtype.type(_reciprocal(steps[p], betas[0], first_known))
-                                b = s.dtype.type(_reciprocal(steps[p], betas[1], second_known))
+                                a = s.dtype.type(_reciprocal(steps[p], betas[0], ones_known))
+                                b = s.dtype.type(_reciprocal(steps[p], betas[1], twos_known))
                             m = _array(table[row, 7] + p * units * size, units, s)
                             v = _array(table[row, 8] + p * units * size, units, s) if table[row, 8] else m
                             _step_full(full, xs, gs, m, v, a, b, s)
@@ -275,8 +276,8 @@ def advance(
                         if steps.size:
                             for j in range(p, stop):
                                 steps[j] += s.dtype.type(1)
-                                ones[j - p] = _reciprocal(steps[j], betas[0], first_known)
-                                twos[j - p] = _reciprocal(steps[j], betas[1], second_known)
+                                ones[j - p] = _reciprocal(steps[j], betas[0], ones_known)
+                                twos[j - p] = _reciprocal(steps[j], betas[1], twos_known)
                         xs = _array(table[row, 5] + lo * size, until - lo, s)
                         gs = _array(table[row, 6] + lo * size, until - lo, s)
                         m = _array(table[row, 7] + p * size, stop - p, s)
