@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from frugal_gpu.optim.backends import checked_backend
+from frugal_gpu.optim.backends import InPlace, accelerated, checked_backend
+from frugal_gpu.optim.groups import FLAT, rules_of
 
-__all__ = ["FLAGS", "check_flags", "chosen_backend"]
+__all__ = ["FLAGS", "accelerator_of", "check_flags", "chosen_backend"]
 
 FLAGS: dict[str, Any] = {"maximize": False, "foreach": None, "fused": None, "capturable": False, "differentiable": False}
 """Flags of a group with their defaults. ``foreach`` and ``fused`` ask for a way to step."""
@@ -36,3 +37,9 @@ def check_flags(group: Mapping[str, Any]) -> None:
 def chosen_backend(group: Mapping[str, Any]) -> str:
     """What takes the steps of a group: the one that ``fused`` or ``foreach`` asks for, or ``backend``."""
     return "fused" if group["fused"] else "foreach" if group["foreach"] else str(group["backend"])
+
+
+def accelerator_of(group: Mapping[str, Any]) -> InPlace | None:
+    """What runs a group's state-full rule on flat states; None if both rules run by their formulas, on nested ones."""
+    full, _ = rules_of(group)
+    return accelerated(full, chosen_backend(group)) if group["state_free"] in FLAT["state_free"] else None

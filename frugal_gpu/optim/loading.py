@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frugal_gpu.optim.backends import InPlace, accelerated
-from frugal_gpu.optim.flags import FLAGS, chosen_backend
+from frugal_gpu.optim.backends import InPlace
+from frugal_gpu.optim.flags import FLAGS, accelerator_of
 from frugal_gpu.optim.following import checked_shapes, follow, follow_by_formula
-from frugal_gpu.optim.groups import FLAT, checked, names_of, rules_of
+from frugal_gpu.optim.groups import checked, names_of, rules_of
 from frugal_gpu.optim.periods import UNBEGUN, drawn_parts, selecting
 from frugal_gpu.optim.placement import like_of, stored_dtype
 from frugal_gpu.optim.saving import narrow_group, narrowed
@@ -137,7 +137,7 @@ def _states_of(
     group = now[index]
     whole = group["layout"]
     full, _ = rules_of(group)
-    fast = accelerated(full, chosen_backend(group)) if group["state_free"] in FLAT["state_free"] else None
+    fast = accelerator_of(group)
     drawn = group["drawn"] or selecting(group)
     parts = new_parts = drawn_parts(before, index, group["period"], drawn)
     names = names_of(now, index)

@@ -24,7 +24,10 @@ Group = dict[str, Any]
 States = MutableMapping[Tensor, dict[str, Any]]
 
 
-SELECTING = ("split", "subspace", "density", "set", "sampling", "order", "seed", "off_set_momentum", "state_full", "state_free")
+SELECTING = (
+    *("split", "subspace", "density", "rank", "side", "set", "sampling", "order", "blocks", "seed"),
+    *("off_set_momentum", "state_full", "state_free"),
+)
 """The options that say what is in the set and what is kept of it: parts are a pure function of these, names and the period."""
 
 UNBEGUN: dict[str, Any] = {"step": 0, "period": 0, "began": 0, "drawn": None}
@@ -37,7 +40,7 @@ Drawn = tuple[tuple[str, Any], ...]
 def selecting(group: Mapping[str, Any]) -> Drawn:
     """The options that select, as they are in a group now; with the table of a rule whose state has parts of its own."""
     table = () if getattr(RULES[group["state_full"]].table, "by_unit", True) else ("state_full_table",)
-    return tuple((key, group.get(key)) for key in (*SELECTING, *table))
+    return tuple((key, group[key]) for key in (*SELECTING, *table) if key in group)
 
 
 def drawn_parts(groups: Sequence[Group], index: int, period: int, drawn: Drawn) -> list[Part]:

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from frugal_gpu.optim import formula
-from frugal_gpu.optim.backends import InPlace, accelerated
-from frugal_gpu.optim.flags import chosen_backend
+from frugal_gpu.optim.backends import InPlace
+from frugal_gpu.optim.flags import accelerator_of
 from frugal_gpu.optim.following import UNDRAWN, covered_shape
-from frugal_gpu.optim.groups import FLAT, names_of, rules_of
+from frugal_gpu.optim.groups import names_of, rules_of
 from frugal_gpu.optim.periods import Periods
 from frugal_gpu.optim.placement import gathered, is_sharded, like_of, local, placed_like, stored_dtype
 from frugal_gpu.optim.subspaces import DecayingUnits, Free, HeldUnits, Part, Turning, Units, at_least_float32
@@ -53,7 +53,7 @@ def whole_states(groups: Sequence[dict[str, Any]], periods: Periods, states: Map
     for index, group in enumerate(groups):
         for name, x, part in zip(names_of(groups, index), group["params"], periods.parts(groups, index), strict=True):
             state = states.get(x, {})
-            fast = _fast(group)
+            fast = accelerator_of(group)
             if fast is None:
                 whole = _whole_by_formula(group, name, part, x, state)
             elif isinstance(part, Turning):
@@ -80,7 +80,7 @@ def narrow_group(group: dict[str, Any]) -> bool:
 
 def narrowed(group: Group, part: Part, x: Tensor, whole: Mapping[str, Any]) -> State:
     """The state of a parameter as it is held within a run, from its whole form."""
-    fast = _fast(group)
+    fast = accelerator_of(group)
     if isinstance(part, Turning):
         return {} if whole.get("period") == UNDRAWN else {key: _own(value) for key, value in whole.items()}
     if fast is None:
@@ -101,11 +101,6 @@ def narrowed(group: Group, part: Part, x: Tensor, whole: Mapping[str, Any]) -> S
     elif held and not any(bool(value.any()) for value in state.values()):
         return {}
     return state
-
-
-def _fast(group: Group) -> InPlace | None:
-    full, _ = rules_of(group)
-    return accelerated(full, chosen_backend(group)) if group["state_free"] in FLAT["state_free"] else None
 
 
 def _is_compact(part: Part) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from frugal_gpu.optim import formula
-from frugal_gpu.optim.backends import Job, Law, accelerated, whole_steps
+from frugal_gpu.optim.backends import Job, Law, whole_steps
 from frugal_gpu.optim.backends.backend import Chosen
-from frugal_gpu.optim.flags import chosen_backend
-from frugal_gpu.optim.groups import FLAT, rules_of
+from frugal_gpu.optim.flags import accelerator_of, chosen_backend
+from frugal_gpu.optim.groups import rules_of
 from frugal_gpu.optim.periods import Periods, States
 from frugal_gpu.optim.placement import Stand, stand_for
 from frugal_gpu.optim.step import job_of, step_in_stretches
@@ -31,7 +31,7 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
     """Enter a new period if it is time, and take the step of group ``index``; its step count is the caller's to move."""
     group = groups[index]
     full, free = rules_of(group)
-    rule = accelerated(full, chosen_backend(group)) if group["state_free"] in FLAT["state_free"] else None
+    rule = accelerator_of(group)
     if rule is None:
         _by_formula(groups, index, (full, free), periods, states)
     else:
