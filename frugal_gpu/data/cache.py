@@ -91,7 +91,10 @@ def create(folder: Path, entry: Entry, tokenizer: str) -> Entry:
     """A folder with a tokenizer and no ids, in the place of what may be there: made beside it and renamed. Needs the lock."""
     temporary = folder.with_name(f".{folder.name}.partial")
     for old in (temporary, folder):
-        shutil.rmtree(old, ignore_errors=True)
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink(missing_ok=True)
     temporary.mkdir(parents=True)
     (temporary / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     for part in PARTS:
