@@ -158,5 +158,6 @@ SOURCE = Source(
     validation_tokens=100_000,
     reader=_reader,
     tokenizer=_tokenizer,
+    ids=lambda document: [int(word[1:]) + 1 for word in document.split()],
     entropy_rate=lambda data: _rate(data.markov),
 )

@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from frugal_gpu.data.source import Source
+from frugal_gpu.data.source import Source, notice
 from frugal_theory.config import Data
 from frugal_theory.config.load import ExperimentError
 
@@ -25,6 +25,7 @@ def sources() -> tuple[tuple[str, Path], ...]:
     The order depends on no path, and mixes packages: any first part of it is a sample of all. Files of equal content
     are there once. The text is that of the running Python's environment.
     """
+    notice("reading the Python sources of this machine")
     paths = sysconfig.get_paths()
     found: dict[str, Path] = {}
     for key in ("stdlib", "platstdlib", "purelib", "platlib"):

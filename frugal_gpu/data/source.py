@@ -58,7 +58,8 @@ class Source:
     else all of them, whatever the part, and they are split by a hash. What is no document is yielded as :class:`Bad`.
     ``fingerprint(data)``: a short text, of the content. An ``endless`` source is read only as far as a run needs, its
     validation part up to ``validation_tokens``. ``reader(data, part, state)`` takes such a source up where it was left.
-    ``tokenizer(data)``: the one that belongs to the text, if any, with the separator as token 0. ``entropy_rate(data)``: nats a
+    ``tokenizer(data)``: the one that belongs to the text, if any, with the separator as token 0, and ``ids(document)`` what it makes
+    of one, if that is found faster. ``entropy_rate(data)``: nats a
     token, where it is known. Raises ExperimentError where the text cannot be read.
     """
 
@@ -69,6 +70,7 @@ class Source:
     validation_tokens: int = 10_000_000
     reader: Callable[[Data, str, Any], Reader] | None = None
     tokenizer: Callable[[Data], Any] | None = None
+    ids: Callable[[str], list[int]] | None = None
     entropy_rate: Callable[[Data], float] | None = None
 
 

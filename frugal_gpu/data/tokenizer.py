@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from frugal_gpu.data.source import notice
 from frugal_theory.config.load import ExperimentError
 
 __all__ = ["SEPARATOR", "Encoder", "given_tokenizer", "sample", "train_tokenizer"]
@@ -16,20 +17,24 @@ SEPARATORS = (SEPARATOR, "</s>", "<eos>", "<|end_of_text|>", "[SEP]")
 """Names under which a given tokenizer may know the token between documents."""
 
 TOKENIZER_DOCUMENTS = 100_000
-TOKENIZER_CHARACTERS = 50_000_000
-"""A tokenizer is trained on at most this many documents, which end with the one that reaches this many characters."""
+TOKENIZER_CHARACTERS = 20_000_000
+LONG = 5_000_000
+"""A tokenizer is trained on at most this many documents, which end with the one that reaches this many characters;
+beyond ``LONG`` of them it is said, for it takes a while."""
 
 
 @dataclass(frozen=True)
 class Encoder:
     """A tokenizer, the id between documents, and what to call the tokenizer in messages.
 
-    ``ids``: one list a document, in which the separator never occurs, even where the document spells it out.
+    ``ids``: one list a document, in which the separator never occurs, even where the document spells it out. ``direct``: the
+    same for one document, where that is known without the tokenizer.
     """
 
     tokenizer: Any
     separator: int
     name: str
+    direct: Callable[[str], list[int]] | None = None
 
     def __post_init__(self) -> None:
         self.tokenizer.no_truncation()  # either may be stored in a tokenizer.json, and would cut or fill documents
@@ -43,6 +48,8 @@ class Encoder:
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of some documents, without special tokens."""
+        if self.direct is not None:
+            return [self.direct(text) for text in texts]
         found = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
         return [self._spelt_out(text) if self.separator in ids else ids for text, ids in zip(texts, found, strict=True)]
 
@@ -70,7 +77,9 @@ def sample(texts: Iterable[str]) -> Iterator[str]:
         yield text
         characters += len(text)
         if characters >= TOKENIZER_CHARACTERS:
-            return
+            break
+    if characters > LONG:
+        notice(f"training a tokenizer on {characters:,} characters")
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:

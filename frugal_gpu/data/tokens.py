@@ -203,7 +203,8 @@ def _made(folder: Path, data: Data, seed: int, vocabulary: int, given: Encoder |
                 else:
                     _check_space(folder, data, entry.dtype, goals)
                     name = given.name if given else f"{folder / 'tokenizer.json'}"
-                    encoder = Encoder(Tokenizer.from_file(str(folder / "tokenizer.json")), entry.separator, name)
+                    held = Tokenizer.from_file(str(folder / "tokenizer.json"))
+                    encoder = Encoder(held, entry.separator, name, source_of(data).ids)
                 for part in PARTS:
                     if not goals[part].met(entry, part):
                         entry = _grow(Growing(folder, entry, part), data, seed, encoder, goals[part])
@@ -224,7 +225,7 @@ def _encoder(data: Data, seed: int, vocabulary: int, given: Encoder | None) -> E
         return given
     make = source_of(data).tokenizer
     if make is not None:
-        return Encoder(make(data), 0, f'data.source = "{data.source}"')
+        return Encoder(make(data), 0, f'data.source = "{data.source}"', source_of(data).ids)
     trained = tokenizers.train_tokenizer(tokenizers.sample(documents(data, seed, "train")), vocabulary)
     return Encoder(trained, 0, "the tokenizer")
 

@@ -76,9 +76,7 @@ class Data(Part):
         try:
             "".encode(name)
         except (LookupError, ValueError):  # ValueError: a name with a zero byte
-            raise ValueError(
-                f'encoding = "{name}" is no text encoding; Python\'s are allowed, for example "utf-8", "latin-1"'
-            ) from None
+            raise ValueError(f'"{name}" is no text encoding; Python\'s are allowed, for example "utf-8", "latin-1"') from None
         return name
 
     @model_validator(mode="after")

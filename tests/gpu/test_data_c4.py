@@ -65,7 +65,7 @@ def prepare(tmp_path):
 
 @pytest.mark.ecosystem
 def test_a_stream_that_breaks_is_taken_up_again_and_loses_nothing(prepare):
-    """One life of a cache: a little is read; more of it breaks for good; then twice, and recovers. Each document is there once."""
+    """One life of a cache: a little is read; more breaks for good; then twice, and recovers. Each document is there once."""
     with hub.running() as server:
         first = prepare(server, 1500)
         assert first.returncode == 0, first.stderr

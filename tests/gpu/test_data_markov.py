@@ -95,6 +95,13 @@ def test_one_token_a_word_and_the_parts_differ():
     assert tokens.prepare(other, 0, 257, 16, 0).key != corpus.key
 
 
+def test_ids_that_are_read_off_the_words_are_the_tokenizers():
+    data = Data(source="markov", markov=SMALL)
+    made = markov.SOURCE.tokenizer(data)
+    for _, document in zip(range(20), markov.SOURCE.reader(data, "train", None), strict=False):
+        assert markov.SOURCE.ids(document) == made.encode(document).ids
+
+
 def test_a_reader_goes_on_where_it_was():
     data = Data(source="markov", markov=SMALL)
     read = markov.SOURCE.reader(data, "train", None)
