@@ -211,7 +211,13 @@ def test_python_docs_are_docstrings_in_order_without_repetition(tmp_path, monkey
     python_docs.python_docs.cache_clear()
     try:
         assert python_docs.python_docs() == ("Module a.\n\nShared.\n\nDoes g.", "Module b.")
+        python_docs._fingerprint.cache_clear()
+        names = [text.fingerprint(Data())]
+        (tmp_path / "b.py").write_text('"""Module c."""', encoding="utf-8")
+        python_docs._fingerprint.cache_clear()
+        assert text.fingerprint(Data()) != names[0]
     finally:
+        python_docs._fingerprint.cache_clear()
         python_docs.python_docs.cache_clear()
 
 

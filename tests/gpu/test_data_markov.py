@@ -128,6 +128,7 @@ def test_a_run_prints_what_cannot_be_beaten_and_does_not_beat_it(tmp_path):
     table = {
         "source": "markov",
         "markov": {"words": 12, "successors": 3, "document_words": 5.0},
+        "tokens": 20_000,
     }
     experiment = parse(
         {
