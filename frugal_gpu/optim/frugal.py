@@ -25,7 +25,7 @@ class Frugal(torch.optim.Optimizer):
         g_full = P(g)
         g_free = g − P⁻¹(g_full)
         u      = P⁻¹(state_full(g_full)) + state_free_lr_scale · state_free(g_free)
-        x      ← (1 − lr · weight_decay) x − lr · u
+        x      ← (1 − lr · weight_decay) x − lr · split_lr_scale · u
 
     Args:
         params: parameters, ``(name, parameter)`` pairs (``model.named_parameters()``) or dicts of groups. Names enter
@@ -33,9 +33,9 @@ class Frugal(torch.optim.Optimizer):
         lr: α, a number or a tensor.
         density: ρ, the state-full fraction, 0 to 1. ρ = 1 is the state-full rule alone, ρ = 0 the state-free rule.
         update_gap: T, the steps of a period.
-        subspace: "blocks" (a block is a parameter), "columns", "rows", "randk", "coordinates", "random", "svd" or
-            "eigen". A vector under "columns", "rows" and "svd" is state-full as a whole; a parameter with more than
-            two dimensions is treated as the matrix ``(shape[0], -1)``.
+        subspace: "blocks" (a block is a parameter), "columns", "rows", "randk", "coordinates", "random", "svd", "gaussian"
+            or "eigen". A vector under "columns", "rows", "svd" and "gaussian" is state-full as a whole; a parameter with
+            more than two dimensions is treated as the matrix ``(shape[0], -1)``.
         state_full: "adamw", "lion" or "sgdm", or a table such as ``{"rule": "lion", "betas": (0.9, 0.99)}``.
         state_free: "signsgd", "sgd" or "none".
         betas: (β₁, β₂); by default (0.9, 0.999) for AdamW and (0.9, 0.99) for Lion.
@@ -49,7 +49,11 @@ class Frugal(torch.optim.Optimizer):
         seed: of the selection, a pure function of (seed, parameter name, period).
         set: coordinates that are always state-full, instead of a draw (subspace "coordinates").
         sampling: "independent" or "fixed_size" (subspace "coordinates").
-        order: "random", "ascending", "descending" or "mirror" (subspace "blocks").
+        order: "random", "ascending", "descending", "mirror" (there and back) or "inward" (both ends in turn; "blocks").
+        blocks: what a block is: "tensor" or "layer" (a name up to and including its first number).
+        rank: instead of the density, for a basis: how many directions.
+        side: where a basis acts on an m×n matrix: "std" (left if m < n, right if m ≥ n), "reverse", "left" or "right".
+        split_lr_scale: factor on the learning rate of what is split, and not on its decay.
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
         split: True (split by the subspace), "state_full" or "state_free" (as a whole); meant to be set by group.
 
@@ -92,15 +96,22 @@ class Frugal(torch.optim.Optimizer):
         order: str = "random",
         bases: Mapping[str, Any] | None = None,
         split: bool | str = True,
+        blocks: str = "tensor",
+        rank: int | None = None,
+        side: str = "std",
+        split_lr_scale: float = 1.0,
     ) -> None:
         defaults = {
             "lr": lr,
             "density": density,
+            "rank": rank,
             "update_gap": update_gap,
             "subspace": subspace,
+            "side": side,
             "set": None if set is None else tuple(set),
             "sampling": sampling,
             "order": order,
+            "blocks": blocks,
             "state_full": state_full,
             "state_free": state_free,
             "state_free_lr_scale": state_free_lr_scale,
@@ -108,6 +119,7 @@ class Frugal(torch.optim.Optimizer):
             "eps": eps,
             "beta": beta,
             "weight_decay": weight_decay,
+            "split_lr_scale": split_lr_scale,
             "on_update": on_update,
             "off_set_momentum": off_set_momentum,
             "seed": seed,

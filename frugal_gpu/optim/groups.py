@@ -26,14 +26,18 @@ SPLIT = (True, "state_full", "state_free")
 
 _ALGORITHM_KEYS = (
     "density",
+    "rank",
     "update_gap",
     "subspace",
+    "side",
     "set",
     "sampling",
     "order",
+    "blocks",
     "on_update",
     "off_set_momentum",
     "weight_decay",
+    "split_lr_scale",
     "seed",
 )
 
@@ -128,7 +132,10 @@ def checked(group: Mapping[str, Any]) -> None:
         raise ValueError(f'Frugal: split = {group["split"]!r}: allowed: True, "state_full", "state_free"')
     if isinstance(group["seed"], int) and group["seed"] < 0:
         raise ValueError(f"Frugal: seed = {group['seed']}: allowed: a whole number >= 0")
-    _algorithm({key: group[key] for key in _ALGORITHM_KEYS} | tables_of(group))
+    given = {key: group[key] for key in _ALGORITHM_KEYS} | tables_of(group)
+    if group["rank"] is not None and given.pop("density") != config.Algorithm.model_fields["density"].default:
+        raise ValueError(f"Frugal: rank = {group['rank']} and density = {group['density']} are both given; one is allowed")
+    _algorithm(given)
     if group["set"] is not None and group["split"] not in ("state_full", "state_free"):
         total = sum(parameter.numel() for parameter in group["params"])
         outside = [j for j in group["set"] if j >= total]
@@ -159,20 +166,30 @@ def _algorithm(table: Mapping[str, Any]) -> config.Algorithm:
 
 
 def model_groups(model: nn.Module, algorithm: config.Algorithm) -> list[dict[str, Any]]:
-    """The trainable parameters of a model in up to three groups: split, state-full, state-free.
+    """The trainable parameters of a model in groups: split, state-full, state-free, and one for each rule of their own.
 
-    Split are the weights of ``nn.Linear`` and the parameters that other modules own directly; biases are state-full;
-    norms, embeddings and the output head are what ``algorithm.norms``, ``.embeddings`` and ``.output`` say. All that
+    Split are the weights of ``nn.Linear`` and the parameters that other modules own directly; norms, biases, embeddings
+    and the output head are what ``algorithm.norms``, ``.biases``, ``.embeddings`` and ``.output`` say. All that
     is split is in the first group, in the model's order: blocks and ``set`` count over it. A parameter that several
     modules share appears once; tied to the head it is treated as the head.
     """
     groups: dict[object, list[tuple[str, nn.Parameter]]] = {choice: [] for choice in SPLIT}
-    treatments = {"norm": algorithm.norms, "embedding": algorithm.embeddings, "output": algorithm.output}
+    treatments = {
+        "norm": algorithm.norms,
+        "embedding": algorithm.embeddings,
+        "output": algorithm.output,
+        "bias": algorithm.biases,
+    }
     for name, parameter, kind in _kinds(model):
         if parameter.requires_grad:
-            treatment = "state_full" if kind == "bias" else treatments.get(kind, "split")
-            groups[True if treatment == "split" else treatment].append((name, parameter))
-    return [{"params": parameters, "split": choice} for choice, parameters in groups.items() if parameters]
+            treatment = treatments.get(kind, "split")
+            groups.setdefault(True if treatment == "split" else treatment, []).append((name, parameter))
+    return [{"params": parameters, **_as_options(choice)} for choice, parameters in groups.items() if parameters]
+
+
+def _as_options(choice: object) -> dict[str, Any]:
+    """What a group's parameters are treated as: one of ``SPLIT``, or the table of a state-full rule of their own."""
+    return {"split": choice} if choice in SPLIT else {"split": "state_full", "state_full": choice}
 
 
 def _kinds(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, str]]:

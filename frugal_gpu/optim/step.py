@@ -11,9 +11,9 @@ from torch import Tensor
 
 from frugal_gpu.optim.backends import InPlace
 from frugal_gpu.optim.backends.foreach import state_free_update
-from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Units
+from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Part, Units
 
-__all__ = ["Chosen", "Share", "apply", "take_share"]
+__all__ = ["Chosen", "Share", "apply", "is_frozen", "move_scale", "take_share"]
 
 Chosen = Full | Free | OffBlock | Units | Basis
 
@@ -66,16 +66,27 @@ def take_share(rule: InPlace, parameter: Tensor, part: Chosen, states: Mapping[T
 
 
 def apply(group: Mapping[str, Any], rule: InPlace, shares: Sequence[Share]) -> None:
-    """Run both rules on shares of one kind and move their parameters: x ← (1 − α · weight_decay) x − α u."""
+    """Run both rules on shares of one kind and move their parameters: x ← (1 − α · weight_decay) x − α · scale · u."""
     _state_full(rule, [share for share in shares if share.g_full is not None])
     if group["state_free"] != "none":
         _state_free(group, [share for share in shares if share.g_free is not None])
     alpha = float(group["lr"])
-    if group["weight_decay"] != 0:
+    shares = [share for share in shares if not is_frozen(group, share.part)]
+    if shares and group["weight_decay"] != 0:
         torch._foreach_mul_([share.parameter for share in shares], 1 - alpha * group["weight_decay"])
     moves = [(share.parameter, u) for share in shares if (u := share.part.join(share.update, share.free)) is not None]
     if moves:
-        torch._foreach_add_([x for x, _ in moves], [u.reshape(x.shape) for x, u in moves], alpha=-alpha)
+        torch._foreach_add_([x for x, _ in moves], [u.reshape(x.shape) for x, u in moves], alpha=-alpha * move_scale(group))
+
+
+def move_scale(group: Mapping[str, Any]) -> float:
+    """The factor on the learning rate, and not on the decay, of a group that is split."""
+    return float(group["split_lr_scale"]) if group["split"] is True else 1.0
+
+
+def is_frozen(group: Mapping[str, Any], part: Part) -> bool:
+    """Whether a parameter is off the set as a whole with nothing to move it: it does not decay then."""
+    return group["state_free"] == "none" and isinstance(part, Free | OffBlock)
 
 
 def _state_full(rule: InPlace, shares: Sequence[Share]) -> None:

@@ -10,10 +10,11 @@ from frugal_gpu.optim import formula
 from frugal_gpu.optim.backends import InPlace, accelerated
 from frugal_gpu.optim.groups import FLAT, rules_of
 from frugal_gpu.optim.periods import Periods, States
-from frugal_gpu.optim.step import Chosen, Share, apply, take_share
+from frugal_gpu.optim.step import Chosen, Share, apply, is_frozen, move_scale, take_share
 from frugal_gpu.optim.subspaces import Turning, choose_basis
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
+from frugal_theory.config.registry import SUBSPACES
 
 __all__ = ["step_group"]
 
@@ -24,7 +25,9 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
     """Enter a new period if it is time, and take the step of group ``index``; its step count is the caller's to move."""
     group = groups[index]
     full, free = rules_of(group)
-    rule = accelerated(full) if group["state_free"] in FLAT["state_free"] else None
+    sketch = getattr(SUBSPACES[group["subspace"]], "sketch", False)
+    alone = group["split"] == "state_full" or (group["state_free"] in FLAT["state_free"] and not sketch)
+    rule = accelerated(full) if alone else None
     if rule is None:
         _by_formula(groups, index, (full, free), periods, states)
     else:
@@ -70,4 +73,5 @@ def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], p
                 formula.carry(rules[0], group, state, gradient, old, new)
         part = formula.part_of(turning, parameter, reading, state.get("basis"))
         u = formula.update(rules, group, state, gradient, part)
-        parameter.mul_(1 - alpha * group["weight_decay"]).sub_(u.to(parameter.dtype), alpha=alpha)
+        if not is_frozen(group, turning):
+            parameter.mul_(1 - alpha * group["weight_decay"]).sub_(u.to(parameter.dtype), alpha=alpha * move_scale(group))

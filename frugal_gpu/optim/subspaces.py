@@ -24,6 +24,7 @@ from frugal_theory.algorithm.parts import ROUNDING
 from frugal_theory.algorithm.selection import (
     budget,
     independent_units,
+    layers,
     selection_key,
     subset,
     uniform_bits,
@@ -221,8 +222,10 @@ def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str
         return [Full() if group["density"] == 1 else Free()] * len(parameters)
     if (blocks := blocks_of(group["subspace"], group["order"])) is not None:
         sizes = np.array([parameter.numel() for parameter in parameters], dtype=np.int64)
+        block_of = np.arange(len(sizes)) if group["blocks"] == "tensor" else layers(names)
+        sizes = np.bincount(block_of, weights=sizes).astype(np.int64)
         key = selection_key(group["seed"], blocks_key, period)
-        active = np.asarray(blocks.active(key, period, sizes, group["density"]))
+        active = np.asarray(blocks.active(key, period, sizes, group["density"]))[block_of]
         off: Part = OffBlock() if group["off_set_momentum"] == "decay" else Free()
         return [Full() if inside else off for inside in active]
     return [
@@ -250,7 +253,7 @@ def _choose_part(group: Mapping[str, Any], key: int, period: int, parameter: Ten
         inside = np.broadcast_to(members(SUBSPACES[kind], key, period, tuple(parameter.shape), density), parameter.shape)
         index = torch.from_numpy(np.flatnonzero(inside)).to(parameter.device)
         return units(_short(index, parameter.numel()), 0, (parameter.numel(),))
-    layout = layout_of(kind, group["sampling"], shape, density)
+    layout = layout_of(kind, group["sampling"], shape, density, group["side"], group["rank"])
     if layout is None:
         return Full()
     if isinstance(layout, Turning):
@@ -291,7 +294,7 @@ def _short(index: Tensor, count: int) -> Tensor:
 
 
 def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
-    """The basis of a new period: "random" from the key, "svd" from the gradient."""
+    """The basis of a new period: "random" and "gaussian" from the key, "svd" from the gradient."""
     gradient = gradient.reshape(part.shape).to(at_least_float32(gradient.dtype))
     if SUBSPACES.is_added(kind):  # its NumPy code, once a period
         made = SUBSPACES[kind].columns(key, gradient.cpu().numpy(), part.side, part.rank)
@@ -299,8 +302,8 @@ def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
     elif kind == "svd":
         columns = principal(gradient, part)
     else:
-        numbers = normals(key, part.length * part.rank, gradient.device).to(gradient.dtype)
-        columns = orthonormal(numbers.reshape(part.length, part.rank))
+        numbers = normals(key, part.length * part.rank, gradient.device).to(gradient.dtype).reshape(part.length, part.rank)
+        columns = numbers / math.sqrt(part.rank) if kind == "gaussian" else orthonormal(numbers)
     return Basis(columns, part.side, part.shape)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from frugal_gpu.optim.backends import accelerated
+from frugal_gpu.optim.groups import FLAT
 from frugal_gpu.optim.layout import Turning, layout_of
 from frugal_theory.algorithm.rules import AdamW, Nothing, rule_of
 from frugal_theory.config import Algorithm, Experiment
@@ -31,7 +32,14 @@ __all__ = ["STUDY", "Memory", "MemoryStudy", "memory_of", "memory_table", "unit_
 
 FLOAT32 = 4
 
-ALL_STATE_FULL = {"density": 1.0, "embeddings": "state_full", "norms": "state_full", "output": "state_full", "set": None}
+ALL_STATE_FULL = {
+    "density": 1.0,
+    "embeddings": "state_full",
+    "norms": "state_full",
+    "biases": "state_full",
+    "output": "state_full",
+    "set": None,
+}
 INDEX = 4
 """Bytes of an index into coordinates, columns or rows, kept for a period."""
 
@@ -80,52 +88,68 @@ def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL") ->
     """
     size = sum(parameter.numel() for parameter in model.parameters())
     state = selection = idle = 0.0
-    for parameter, split in _treatments(model, algorithm):
+    for parameter, split, rule in _treatments(model, algorithm):
         shape = tuple(parameter.shape)
         if split == "state_full":
-            state += _state(algorithm, shape)
-        elif split is True:
+            state += _state(algorithm.model_copy(update={"state_full": rule}), False, shape)
+        elif split == "state_free":
+            state += _residual(algorithm, shape)
+        else:
             numbers, index = _split(shape, algorithm)
-            state, selection = state + numbers, selection + index
+            state, selection = (
+                state + numbers + (_residual(algorithm, shape) if algorithm.density < 1 else 0),
+                selection + index,
+            )
             idle += (1 - algorithm.density) * parameter.numel()
     frozen = idle if SUBSPACES[algorithm.subspace].whole and algorithm.state_free.rule == "none" else 0.0
     return Memory(method, FLOAT32 * size, FLOAT32 * (size - frozen), FLOAT32 * state, INDEX * selection)
 
 
-def _treatments(model: nn.Module, algorithm: Algorithm) -> Iterator[tuple[nn.Parameter, bool | str]]:
-    """Every parameter with what the optimizer does with it: True (split), "state_full" or "state_free"."""
+def _treatments(model: nn.Module, algorithm: Algorithm) -> Iterator[tuple[nn.Parameter, bool | str, Any]]:
+    """Every parameter with what the optimizer does with it: True (split), "state_full" or "state_free", and by which rule."""
     from frugal_gpu.optim.groups import model_groups
 
     for group in model_groups(model, algorithm):
         for _, parameter in group["params"]:
-            yield parameter, group["split"]
+            yield parameter, group["split"], group.get("state_full", algorithm.state_full)
 
 
 def _split(shape: tuple[int, ...], algorithm: Algorithm) -> tuple[float, float]:
     """How many numbers the state of a split parameter holds, and how many its index of the units in the set."""
     density, decay, hold = algorithm.density, algorithm.off_set_momentum == "decay", algorithm.off_set_momentum == "hold"
+    sketch = getattr(SUBSPACES[algorithm.subspace], "sketch", False)
+    by_formula = sketch or algorithm.state_free.rule not in FLAT["state_free"]
     if density in (0, 1):
-        return _state(algorithm, shape) * density, 0.0
+        return _state(algorithm, by_formula, shape) * density, 0.0
     if SUBSPACES[algorithm.subspace].whole:
-        return _state(algorithm, shape) * (1 if hold or decay else density), 0.0
+        return _state(algorithm, by_formula, shape) * (1 if hold or decay else density), 0.0
     matrix = shape if len(shape) < 2 else (shape[0], math.prod(shape[1:]))
-    layout = layout_of(algorithm.subspace, algorithm.sampling, matrix, density)
+    layout = layout_of(algorithm.subspace, algorithm.sampling, matrix, density, algorithm.side, algorithm.rank)
     if layout is None:
-        return _state(algorithm, shape), 0.0
+        return _state(algorithm, by_formula, shape), 0.0
     if isinstance(layout, Turning):
         seen = {"left": (layout.rank, matrix[-1]), "right": (matrix[0], layout.rank), "vector": (layout.rank,)}[layout.side]
-        return _state(algorithm, seen) + layout.length * layout.rank, 0.0
+        return _state(algorithm, by_formula, seen) + layout.length * layout.rank, 0.0
     kept = layout.units if hold or decay else layout.inside
-    return _state(algorithm, layout.view, None if decay else layout.dim) * kept / layout.units, layout.inside
+    return _state(algorithm, by_formula, layout.view, None if decay else layout.dim) * kept / layout.units, layout.inside
 
 
-def _state(algorithm: Algorithm, seen: tuple[int, ...], counted_along: int | None = None) -> float:
+def _state(algorithm: Algorithm, by_formula: bool, seen: tuple[int, ...], counted_along: int | None = None) -> float:
     """Numbers in the state of the state-full rule for a part of this shape; steps are counted by unit, or in no tensor."""
     rule = rule_of(algorithm.state_full)
-    if (fast := accelerated(rule)) is not None:
+    if not by_formula and (fast := accelerated(rule)) is not None:
         counts = seen[counted_along] if fast.counts and counted_along is not None else 0
         return len(fast.vectors + fast.squares) * math.prod(seen) + counts
-    return sum(value.numel() for value in rule.init(torch.empty(seen, device="meta")).values())
+    state = rule.init(torch.empty(seen, device="meta"))
+    counts = getattr(rule, "counts", ())
+    once = 1 if len(seen) > 1 else math.prod(seen)
+    counted = len(counts) * (once if counted_along is None else seen[counted_along])
+    return counted + sum(value.numel() for key, value in state.items() if key not in counts)
+
+
+def _residual(algorithm: Algorithm, shape: tuple[int, ...]) -> float:
+    """Numbers in the state of the state-free rule, which sees the whole parameter; most have none."""
+    return sum(value.numel() for value in rule_of(algorithm.state_free).init(torch.empty(shape, device="meta")).values())
 
 
 def _describe(algorithm: Algorithm) -> str:

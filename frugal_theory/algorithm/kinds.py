@@ -65,7 +65,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Turned:
-    """A subspace spanned by orthonormal directions on the shorter side of a parameter, new ones every period.
+    """A subspace spanned by directions on one side of a parameter, new ones every period; orthonormal unless a ``sketch``.
 
     ``columns(key, gradient, side, rank)`` gives them, shape (n, rank) or (trials, n, rank), n the length of that side (all of a
     vector). ``gradient`` is read by a basis of the gradient only, which has no ``share``: its set depends on the noise. Of one
@@ -75,6 +75,8 @@ class Turned:
     columns: Callable[[Any, Array, str, int], Array]
     share: Callable[[int, int], float] | None = None
     matrix: bool = False
+    sketch: bool = False
+    """Whether the state-full rule's update is not lifted back, and the residual is the whole gradient."""
     basis: ClassVar[bool] = True
     whole: ClassVar[bool] = False
 

@@ -12,6 +12,8 @@ leading trial axis.
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +27,7 @@ __all__ = [
     "budget",
     "circle",
     "independent_units",
+    "layers",
     "leading",
     "normals",
     "selection_key",
@@ -39,6 +42,7 @@ GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15, the golden ratio, as a signe
 MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 _TWO_64 = 2**64
+_LAYER = re.compile(r"(?:.*?\.)?\d+(?=\.|$)")
 
 STREAMS = ("problem", "start", "noise", "selection")
 
@@ -113,7 +117,8 @@ def circle(key: Any, period: int, sizes: NDArray[np.int64], density: float, orde
     A block is active if its first element lies in the window, so every block is active with the same probability
     (order "random") or once a round (the other orders), whatever its size; a window in which no block starts takes
     the block that it lies in. Orders: "random" draws a new arrangement and a new window every period, "ascending"
-    and "descending" walk on, "mirror" walks to the end and back. Returns shape (blocks,) or (trials, blocks).
+    and "descending" walk on, "mirror" walks to the end and back, "inward" takes the blocks from both ends in turn: first, last,
+    second, last but one, and so on. Returns shape (blocks,) or (trials, blocks).
     """
     total, count = int(sizes.sum()), len(sizes)
     window = budget(density, total)
@@ -128,7 +133,7 @@ def circle(key: Any, period: int, sizes: NDArray[np.int64], density: float, orde
         periods = -(-total // window)  # in one round every block has been active once
         turn, within = divmod(period, periods)
         backwards = order == "descending" or (order == "mirror" and turn % 2 == 1)
-        arrangement = blocks[::-1] if backwards else blocks
+        arrangement = blocks[::-1] if backwards else inwards(count) if order == "inward" else blocks
         walked = within * window if order == "mirror" else period * window
         offset = np.full(1, walked % total)
         if order == "mirror":
@@ -142,6 +147,25 @@ def circle(key: Any, period: int, sizes: NDArray[np.int64], density: float, orde
     result = np.zeros(active.shape, dtype=bool)
     np.put_along_axis(result, np.broadcast_to(arrangement, active.shape), active, axis=-1)
     return result
+
+
+def inwards(count: int) -> NDArray[np.int64]:
+    """0, n−1, 1, n−2, …"""
+    blocks = np.arange(count, dtype=np.int64)
+    return np.where(blocks % 2 == 0, blocks // 2, count - 1 - blocks // 2)
+
+
+def layers(names: Sequence[str]) -> NDArray[np.intp]:
+    """The number of the layer that each parameter is in, layers being numbered as they come.
+
+    A layer is what a name says up to and including its first number, "model.layers.3"; a name without one is by itself.
+
+    >>> layers(["embed.weight", "layers.0.q", "layers.0.k", "layers.1.q", "norm.weight"]).tolist()
+    [0, 1, 1, 2, 3]
+    """
+    found: dict[str, int] = {}
+    layer = [match.group() if (match := _LAYER.match(name)) else name for name in names]
+    return np.array([found.setdefault(each, len(found)) for each in layer], dtype=np.intp)
 
 
 @lru_cache

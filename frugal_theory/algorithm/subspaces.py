@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.kinds import Blocks, Drawn, Known, Scheduled, Turned
-from frugal_theory.algorithm.parts import Basis, Mask
+from frugal_theory.algorithm.parts import Basis, Mask, Sketch
 from frugal_theory.algorithm.selection import (
     budget,
     circle,
     independent_units,
-    leading,
+    layers,
     normals,
     selection_key,
     subset,
@@ -39,12 +39,15 @@ __all__ = [
     "Part",
     "Scheduled",
     "Turned",
+    "block_sizes",
     "blocks_of",
     "choose_parts",
+    "directions",
     "members",
     "orthonormal",
     "principal",
     "side",
+    "turned",
     "unit_subspace",
 ]
 
@@ -78,8 +81,8 @@ def choose_parts(
     if density in (0.0, 1.0):
         return {name: Mask(np.asarray(density == 1.0)) for name in shapes}
     if (blocks := blocks_of(kind, algorithm.order)) is not None:
-        sizes = np.array([math.prod(shape) for shape in shapes.values()], dtype=np.int64)
-        active = np.asarray(blocks.active(key("blocks"), period, sizes, density))
+        sizes, block_of = block_sizes(algorithm, shapes)
+        active = np.asarray(blocks.active(key("blocks"), period, sizes, density))[..., block_of]
         return {
             name: Mask(_shaped(active[..., i : i + 1], (1,) * len(shape))) for i, (name, shape) in enumerate(shapes.items())
         }
@@ -91,8 +94,17 @@ def choose_parts(
         elif len(shape) < 2 and SUBSPACES[kind].matrix:
             parts[name] = Mask(np.asarray(True))
         else:
-            parts[name] = _basis(SUBSPACES[kind], key(name), shape, density, gradients[name], (bases or {}).get(name))
+            parts[name] = _basis(algorithm, key(name), shape, gradients[name], (bases or {}).get(name))
     return parts
+
+
+def block_sizes(algorithm: Algorithm, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The numbers of elements of the blocks, and the block that each parameter is in: its own, or its layer's."""
+    sizes = np.array([math.prod(shape) for shape in shapes.values()], dtype=np.int64)
+    if algorithm.blocks == "tensor":
+        return sizes, np.arange(len(sizes))
+    block_of = layers(list(shapes))
+    return np.bincount(block_of, weights=sizes).astype(np.int64), block_of
 
 
 def unit_subspace(algorithm: Algorithm) -> Drawn | Scheduled | None:
@@ -208,16 +220,44 @@ SVD = Turned(_svd, matrix=True)
 EIGEN = Known()
 
 
-def _basis(kind: Any, key: Any, shape: tuple[int, ...], density: float, gradient: Array, eigenvectors: Array | None) -> Part:
-    length = min(shape)
-    rank = budget(density, length)
+def _gaussian(key: Any, gradient: Array, side: str, rank: int) -> Array:
+    """Independent normal entries of variance 1/r, whatever the gradient (APOLLO, arXiv 2412.05270)."""
+    length = side_length(gradient, side)
+    numbers = normals(key, length * rank) / math.sqrt(rank)
+    return numbers.reshape(*numbers.shape[:-1], length, rank)
+
+
+GAUSSIAN = Turned(_gaussian, matrix=True, sketch=True)
+
+
+def _basis(algorithm: Algorithm, key: Any, shape: tuple[int, ...], gradient: Array, eigenvectors: Array | None) -> Part:
+    kind = SUBSPACES[algorithm.subspace]
+    where, length, rank = directions(algorithm, shape)
+    if isinstance(kind, Turned) and kind.sketch:
+        return Sketch(kind.columns(key, gradient, where, rank), where)
     if rank == length:  # the whole space: the state-full rule alone, no residual
         return Mask(np.asarray(True))
     if isinstance(kind, Turned):
-        return Basis(kind.columns(key, gradient, side(shape), rank), side(shape))
+        return Basis(kind.columns(key, gradient, where, rank), where)
     if eigenvectors is None:
         raise ValueError('subspace "eigen" needs the Hessian\'s eigenvectors: only problem.kind = "quadratic" has them')
-    return Basis(eigenvectors[:, leading(density, length)], side(shape))
+    return Basis(eigenvectors[:, :rank], where)
+
+
+def directions(algorithm: Algorithm, shape: tuple[int, ...]) -> tuple[str, int, int]:
+    """From where a basis acts on a parameter, the length of that side, and how many directions the basis has.
+
+    That is ``rank``, or the share ``density`` of the length; never more than the shorter side, of which there are no more.
+    """
+    return turned(shape, algorithm.side, algorithm.density, algorithm.rank)
+
+
+def turned(shape: tuple[int, ...], which: str, density: float, given: int | None) -> tuple[str, int, int]:
+    """:func:`directions` by the keys that it reads: ``side``, ``density`` and ``rank``."""
+    where = side(shape, which)
+    length = shape[0 if where != "right" else 1] if shape else 1
+    rank = budget(density, length) if given is None else given
+    return where, length, min(rank, *shape) if shape else rank
 
 
 def side_length(gradient: Array, side: str) -> int:
@@ -225,9 +265,16 @@ def side_length(gradient: Array, side: str) -> int:
     return int(gradient.shape[-2 if side == "left" else -1])
 
 
-def side(shape: tuple[int, ...]) -> str:
-    """From where a basis acts on a parameter: on the shorter side of a matrix."""
-    return "vector" if len(shape) == 1 else "left" if shape[0] <= shape[1] else "right"
+def side(shape: tuple[int, ...], which: str = "std") -> str:
+    """From where a basis acts on a parameter.
+
+    "std" is the authors' choice: from the left on a matrix with fewer rows than columns, from the right on the others.
+    "reverse" is the other side; "left" and "right" are themselves.
+    """
+    if len(shape) < 2:
+        return "vector"
+    wide = "left" if which in ("std", "left") else "right"
+    return wide if shape[0] < shape[1] or which in ("left", "right") else "right" if wide == "left" else "left"
 
 
 def orthonormal(numbers: Array, length: int, rank: int) -> Array:
