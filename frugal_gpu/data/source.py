@@ -59,7 +59,8 @@ class Source:
     ``fingerprint(data)``: a short text, of the content. An ``endless`` source is read only as far as a run needs, its
     validation part up to ``validation_tokens``. ``reader(data, part, state)`` takes such a source up where it was left.
     ``tokenizer(data)``: the one that belongs to the text, if any, with the separator as token 0, and ``ids(document)`` what it
-    makes of one, if that is found faster. ``entropy_rate(data)``: nats a token, where it is known. Raises ExperimentError where the text cannot be read.
+    makes of one, if that is found faster. ``entropy_rate(data)``: nats a token, where it is known. Raises ExperimentError where
+    the text cannot be read.
     """
 
     documents: Callable[[Data, str], Iterator[str | Bad]]
