@@ -84,7 +84,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     for item in getattr(annotation, "__metadata__", ()):
         if isinstance(item, TableOf):
             return list(item.tables.values())
-    if typing.get_origin(annotation) in (Annotated, typing.Union, types.UnionType, list):
+    if typing.get_origin(annotation) in (Annotated, typing.Union, types.UnionType, list, tuple):
         return [model for part in typing.get_args(annotation) for model in _models(part)]
     return []
 

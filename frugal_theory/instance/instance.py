@@ -14,6 +14,7 @@ from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible
 from frugal_theory.config.cells import Cell
 from frugal_theory.config.experiment import Simulation, Verify
 from frugal_theory.config.load import takes_a_file
+from frugal_theory.instance.sizes import check_sizes
 from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.problems.problem import Noise, Problem
 from frugal_theory.theorems.resolve import resolve
@@ -137,6 +138,7 @@ def _unresolved(cell: Cell) -> Instance:
 
 def _built(cell: Cell, learning_rate: float | None) -> Instance:
     experiment = cell.experiment
+    check_sizes(experiment)
     return _made(cell, build_problem(experiment), build_noise(experiment), experiment.algorithm, learning_rate)
 
 

@@ -77,6 +77,18 @@ BAD = {
     "command": (["veriffy", "small.toml"], ["veriffy", "verify"]),
     "option's range": (["verify", "small.toml", "--jobs", "0"], ["--jobs", "1"]),
     "one argument too many": (["verify", "small.toml", "other.toml"], ["other.toml"]),
+    "more dimensions than memory": (
+        ["verify", "small.toml", "--set", "problem.dimension=1000000000000"],
+        ["problem.dimension = 1000000000000", "GiB of memory"],
+    ),
+    "more trials than memory": (
+        ["simulate", "small.toml", "--set", "simulation.trials=1000000000000"],
+        ["simulation.trials = 1000000000000", "GiB of memory"],
+    ),
+    "more steps than memory": (
+        ["verify", "small.toml", "--set", "simulation.steps=1000000000000"],
+        ["simulation.steps = 1000000000000", "GiB of memory"],
+    ),
     "budget": (["verify", "small.toml", "--set", "simulation.max_trials=3"], ["max_trials = 3", "trials = 40"]),
 }
 
