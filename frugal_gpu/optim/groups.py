@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
+from frugal_gpu.optim.backends import checked_backend
 from frugal_gpu.optim.names import canonical
 from frugal_theory import config
 from frugal_theory.algorithm.rules import Rule
@@ -35,6 +36,7 @@ _ALGORITHM_KEYS = (
     "set",
     "sampling",
     "order",
+    "projector",
     "blocks",
     "on_update",
     "off_set_momentum",
@@ -156,6 +158,7 @@ def _made(kind: Kind[Rule], settings: tuple[tuple[str, Any], ...]) -> Rule:
 
 def checked(group: Mapping[str, Any]) -> None:
     """Raise ValueError, in one line with the value and what is allowed, unless the group's options can be run."""
+    checked_backend(group["backend"])
     lr = group["lr"]
     number = isinstance(lr, (int, float)) or (isinstance(lr, Tensor) and lr.numel() == 1)
     if not number or not (math.isfinite(float(lr)) and float(lr) >= 0):

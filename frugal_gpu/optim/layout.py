@@ -43,6 +43,7 @@ class Turning:
     rank: int
     shape: tuple[int, ...]
     sketch: bool = False
+    projector: str = "exact"
 
 
 def layout_of(

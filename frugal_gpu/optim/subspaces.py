@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from frugal_theory.algorithm.selection import (
     subset,
     uniform_bits,
 )
+from frugal_theory.algorithm.sketching import iterated, sketch_size
 from frugal_theory.algorithm.subspaces import blocks_of, members
 from frugal_theory.config.registry import SUBSPACES
 
@@ -100,6 +101,11 @@ class Units:
     dim: int
     shape: tuple[int, ...]
 
+    @property
+    def covered(self) -> tuple[int, ...]:
+        """The shape of the units in the set."""
+        return (*self.shape[: self.dim], len(self.index), *self.shape[self.dim + 1 :])
+
     def split(self, gradient: Tensor) -> Split:
         """(g on the set, g). The residual still has the set's entries; ``join`` overwrites them."""
         gradient = gradient.reshape(self.shape)
@@ -148,6 +154,11 @@ class HeldUnits(Units):
 class DecayingUnits(Units):
     """Units under the reading "decay": statistics cover every unit and see a zero gradient off the set."""
 
+    @property
+    def covered(self) -> tuple[int, ...]:
+        """Every unit."""
+        return self.shape
+
     def split(self, gradient: Tensor) -> Split:
         """(g with zeros off the set, g)."""
         compact, rest = super().split(gradient)
@@ -178,8 +189,8 @@ class Basis:
     def split(self, gradient: Tensor) -> Split:
         """(P g, g − PᵀP g), the residual without rounding noise (see ``frugal_theory.algorithm.parts.ROUNDING``)."""
         exact = gradient.reshape(self.shape).to(self.columns.dtype)
-        full = exact @ self.columns if self.side == "right" else self.columns.mT @ exact
-        rest = exact - self._lift(full)
+        full = self.project(exact)
+        rest = exact - self.lift(full)
         floor = ROUNDING * torch.finfo(rest.dtype).eps * exact.abs().max()
         rest.masked_fill_(rest.abs() <= floor, 0.0)
         return full.to(gradient.dtype), rest.to(gradient.dtype)
@@ -187,7 +198,7 @@ class Basis:
     def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:
         """Pᵀu plus the state-free update."""
         assert update is not None
-        lifted = self._lift(update.to(self.columns.dtype)).to(update.dtype)
+        lifted = self.lift(update.to(self.columns.dtype)).to(update.dtype)
         return lifted if free is None else lifted.add_(free)
 
     def turn(self, old: Basis, statistic: Tensor, square: bool) -> Tensor:
@@ -199,8 +210,21 @@ class Basis:
         turned = exact @ rotation.mT if self.side == "right" else rotation @ exact
         return turned.to(statistic.dtype)
 
-    def _lift(self, update: Tensor) -> Tensor:
-        return update @ self.columns.mT if self.side == "right" else self.columns @ update
+    @property
+    def projected(self) -> tuple[int, ...]:
+        """The shape of P g."""
+        rank = self.columns.shape[1]
+        return {"left": (rank, *self.shape[1:]), "right": (*self.shape[:1], rank)}.get(self.side, (rank,))
+
+    def project(self, exact: Tensor, out: Tensor | None = None) -> Tensor:
+        """P g of a gradient in the dtype of the columns."""
+        pair = (exact, self.columns) if self.side == "right" else (self.columns.mT, exact)
+        return torch.matmul(*pair, out=out)
+
+    def lift(self, update: Tensor, out: Tensor | None = None) -> Tensor:
+        """Pᵀu."""
+        pair = (update, self.columns.mT) if self.side == "right" else (self.columns, update)
+        return torch.matmul(*pair, out=out)
 
 
 Part = Full | Free | OffBlock | Units | Turning | Basis
@@ -286,7 +310,7 @@ def _choose_part(group: Mapping[str, Any], key: int, period: int, parameter: Ten
     if layout is None:
         return Full()
     if isinstance(layout, Turning):
-        return layout
+        return replace(layout, projector=group["projector"])
     if kind == "coordinates" and group["sampling"] == "independent":
         every = torch.arange(layout.units, device=parameter.device)
         drawn: Tensor = independent_units(key, every, density)
@@ -328,6 +352,10 @@ def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
     if SUBSPACES.is_added(kind):  # its NumPy code, once a period
         made = SUBSPACES[kind].columns(key, gradient.cpu().numpy(), part.side, part.rank)
         columns = torch.as_tensor(made, dtype=gradient.dtype, device=gradient.device)
+    elif kind == "svd" and part.projector == "randomised":
+        matrix, width = gradient if part.side == "left" else gradient.mT, sketch_size(part.length, part.rank)
+        start = normals(key, part.length * width, gradient.device).to(gradient.dtype).reshape(part.length, width)
+        columns = iterated(matrix, start, part.rank).contiguous()
     elif kind == "svd":
         columns = principal(gradient, part)
     else:

@@ -237,10 +237,10 @@ def _state(algorithm: Algorithm, seen: tuple[int, ...], by_formula: bool, counte
         by_unit = seen[counted_along] if fast.counts and counted_along is not None else 0
         return len(fast.vectors + fast.squares) * math.prod(seen) + by_unit
     state = rule.init(torch.empty(seen, device="meta"))
-    counts: tuple[str, ...] = getattr(rule, "counts", ())
+    by_name: tuple[str, ...] = getattr(rule, "counts", ())
     once = 1 if len(seen) > 1 else math.prod(seen)
-    counted = len(counts) * (once if counted_along is None else seen[counted_along])
-    return counted + sum(value.numel() for key, value in state.items() if key not in counts)
+    counted = len(by_name) * (once if counted_along is None else seen[counted_along])
+    return counted + sum(value.numel() for key, value in state.items() if key not in by_name)
 
 
 def _residual(algorithm: Algorithm, shape: tuple[int, ...]) -> float:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from frugal_gpu.data.batches import PADDING, Packed, batch_indices
+from frugal_gpu.data.batches import PADDING, Sequences, batch_indices, shard
 from frugal_gpu.data.text import check_source
 from frugal_gpu.data.tokens import Corpus, prepare, unigram_perplexity
 from frugal_gpu.model.llama import build_model, model_shape
@@ -122,8 +122,7 @@ def _train(
     make_folder(folder)
     reopen(folder)
     write_text(folder / "experiment.toml", dump(experiment))
-    evaluated = run.corpus.validation.stream[: _evaluated(run) * training.sequence_length + 1]
-    unigram = unigram_perplexity(run.corpus.train.stream, evaluated, run.corpus.vocabulary)
+    unigram = unigram_perplexity(run.corpus.train, run.corpus.validation, run.corpus.vocabulary, _evaluated(run))
     write_text(folder / "tokenizer.json", run.corpus.tokenizer.read_text(encoding="utf-8"))
     log = Log(folder / "metrics.jsonl", before)
     try:
@@ -248,13 +247,13 @@ def _step(run: Run, step: int) -> dict[str, Any]:
     processes.
     """
     training, accelerator = run.training, run.accelerator
-    indices = batch_indices(run.seed, step, training.batch_size, len(run.corpus.train))
+    indices = batch_indices(run.seed, step, training.batch_size, len(run.corpus.train), run.corpus.window)
     tokens = run.corpus.train.predicted(indices)
     micro = training.batch_size // training.accumulation
     run.wrapped.train()
     total = torch.zeros((), device=accelerator.device)
     for begin in range(0, len(indices), micro):
-        mine = indices[begin : begin + micro][accelerator.process_index :: accelerator.num_processes]
+        mine = shard(indices[begin : begin + micro], accelerator.process_index, accelerator.num_processes)
         last = begin + micro == len(indices)
         with nullcontext() if last else accelerator.no_sync(run.wrapped):
             summed = _summed_loss(run, run.corpus.train, mine)
@@ -294,10 +293,10 @@ def _probed(run: Run, step: int) -> dict[str, Any]:
     return {"probes": measure(run.probes.kinds, Moment(step, rate, run.model, gradients))}
 
 
-def _summed_loss(run: Run, packed: Packed, indices: list[int]) -> torch.Tensor:
+def _summed_loss(run: Run, packed: Sequences, indices: list[int]) -> torch.Tensor:
     """Σ −log p over the predicted tokens of some sequences, in nats."""
     inputs, targets = (tensor.to(run.accelerator.device, non_blocking=True) for tensor in packed.batch(indices))
-    logits = run.wrapped(input_ids=inputs).logits.float()
+    logits = run.wrapped(input_ids=inputs, **packed.model_inputs(inputs)).logits.float()
     return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="sum")
 
 
@@ -396,6 +395,9 @@ def _finish(run: Run, folder: Path, log: Log, settings: dict[str, Any], unigram:
         "vocabulary": run.corpus.vocabulary,
         "tokens": run.tokens,
         "unigram_perplexity": unigram,
+        "entropy_rate": run.corpus.entropy_rate,
+        "documents": run.corpus.documents,
+        "skipped_rows": run.corpus.skipped,
         "initial_validation_perplexity": measured[0],
         "final_validation_perplexity": measured[-1],
         "best_validation_perplexity": min(measured),
@@ -413,13 +415,21 @@ def _finish(run: Run, folder: Path, log: Log, settings: dict[str, Any], unigram:
 
 def _describe(run: Run, unigram: float, step: int) -> str:
     """What is about to be trained, for the reader of the terminal."""
-    train, validation = len(run.corpus.train.stream) - 1, len(run.corpus.validation.stream) - 1
+    corpus = run.corpus
+    train, validation = corpus.train.tokens, corpus.validation.tokens
     size = sum(p.numel() for p in run.model.parameters())
     text = (
         f"{size:,} parameters on {_device_name(run.accelerator.device)}, {run.training.precision}; "
-        f"{train:,} training tokens, {validation:,} for validation, vocabulary {run.corpus.vocabulary:,}\n"
+        f"{train:,} training tokens, {validation:,} for validation, vocabulary {corpus.vocabulary:,}\n"
         f"unigram perplexity {unigram:.2f}: what the token frequencies alone reach"
     )
+    if corpus.entropy_rate is not None:
+        text += (
+            f"\nentropy rate of the language {corpus.entropy_rate:.4f} nats a token: no model's expected loss is less, "
+            f"a perplexity of {math.exp(corpus.entropy_rate):.2f}"
+        )
+    if corpus.skipped:
+        text += f'\n{corpus.skipped:,} rows that are no documents were left out (data.bad_rows = "skip")'
     return f"{text}\ncontinuing after step {step}" if step else text
 
 

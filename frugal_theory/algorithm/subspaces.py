@@ -29,6 +29,7 @@ from frugal_theory.algorithm.selection import (
     subset,
     trial_keys,
 )
+from frugal_theory.algorithm.sketching import iterated, sketch_size
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
 
@@ -229,9 +230,21 @@ def _svd(key: Any, gradient: Array, side: str, rank: int) -> Array:  # noqa: ARG
     return principal(gradient, side, rank)
 
 
+def _randomised(key: Any, gradient: Array, side: str, rank: int) -> Array:
+    """Nearly the same, by subspace iteration from a start that the key draws."""
+    matrix = gradient if side == "left" else np.swapaxes(gradient, -1, -2)
+    length = matrix.shape[-2]
+    width = sketch_size(length, rank)
+    numbers = normals(key, length * width)
+    columns: Array = iterated(matrix, numbers.reshape(*numbers.shape[:-1], length, width), rank)
+    return columns
+
+
 BLOCKS = Blocks(partial(circle, order="random"), _window, divided=partial(divided, order="random"))
 RANDOM = Turned(_random, lambda length, rank: rank / length)
 SVD = Turned(_svd, matrix=True)
+RANDOMISED = Turned(_randomised, matrix=True)
+"""SVD under ``projector = "randomised"``."""
 EIGEN = Known()
 
 
@@ -246,7 +259,7 @@ GAUSSIAN = Turned(_gaussian, matrix=True, sketch=True)
 
 
 def _basis(algorithm: Algorithm, key: Any, shape: tuple[int, ...], gradient: Array, eigenvectors: Array | None) -> Part:
-    kind = SUBSPACES[algorithm.subspace]
+    kind = RANDOMISED if algorithm.projector == "randomised" else SUBSPACES[algorithm.subspace]
     where, length, rank = directions(algorithm, shape)
     if isinstance(kind, Turned) and kind.sketch:
         return Sketch(kind.columns(key, gradient, where, rank), where)

@@ -63,6 +63,7 @@ class Algorithm(Part):
     sampling: Literal["independent", "fixed_size"] = "independent"
     order: Literal["random", "ascending", "descending", "mirror", "inward"] = "random"
     blocks: Literal["tensor", "layer"] = "tensor"
+    projector: Literal["exact", "randomised"] = "exact"
     state_full: StateFull = Field(default_factory=default_rule("adamw"))
     state_free: StateFree = Field(default_factory=default_rule("signsgd"))
     on_update: Literal["reset", "keep", "project"] = "reset"
@@ -108,6 +109,10 @@ class Algorithm(Part):
                 )
             if len(set(self.set)) != len(self.set):
                 raise ValueError("set names a coordinate twice")
+        if self.projector != "exact" and self.subspace != "svd":
+            raise ValueError(
+                f'projector = "{self.projector}" is a way to singular vectors: subspace is "{self.subspace}", "svd" is allowed'
+            )
         if self.rank is not None and not SUBSPACES[self.subspace].basis:
             raise ValueError(
                 f'rank = {self.rank} counts the directions of a basis; subspace is "{self.subspace}", '

@@ -130,7 +130,7 @@ def test_all_that_runs_a_rule_follows_its_formula(subspace, full, monkeypatch):
     chosen = {case: algorithm(subspace, full, *case) for case in cases(subspace, full)}
     paths = {case: formula_path(one) for case, one in chosen.items()}
     with_backends = torch_paths(list(chosen.values()), PROBLEM)
-    monkeypatch.setattr(stepping, "accelerated", lambda rule: None)  # noqa: ARG005
+    monkeypatch.setattr(stepping, "accelerated", lambda *_: None)
     without = torch_paths(list(chosen.values()), PROBLEM)
     for (case, one), fast, slow in zip(chosen.items(), with_backends, without, strict=True):
         what = (subspace, full, *case)
@@ -193,5 +193,5 @@ def test_a_parameter_without_a_gradient_enters_a_period_by_formula_as_by_a_backe
         return parameter.detach()
 
     expected = path()
-    monkeypatch.setattr(stepping, "accelerated", lambda _: None)
+    monkeypatch.setattr(stepping, "accelerated", lambda *_: None)
     torch.testing.assert_close(path(), expected, rtol=FACTORISATION, atol=FACTORISATION)

@@ -191,5 +191,5 @@ def test_the_backend_is_used_and_is_the_formula(block, monkeypatch):
     assert accelerated(AdamW()) is not None
     chosen, problem = algorithm(state_full="signum", state_free="sgd"), driven(12)
     fast = torch_path(chosen, problem)
-    monkeypatch.setattr(stepping, "accelerated", lambda rule: None)  # noqa: ARG005
+    monkeypatch.setattr(stepping, "accelerated", lambda *_: None)
     assert_same_path(fast, torch_path(chosen, problem), ROUNDING)
