@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from frugal_gpu.train import checkpoint
 from frugal_theory.config import Training
 from frugal_theory.config.load import ExperimentError
 
-__all__ = ["diverged", "not_finite"]
+__all__ = ["diverged", "may_skip", "not_finite"]
+
+MOST_IN_A_ROW = 20
+"""Steps that may be skipped one after the other: float16's scale is down from 2¹⁶ to 2⁻⁴ then."""
 
 
 def diverged(model: nn.Module, training: Training, folder: Path, found: str, early: bool = False) -> ExperimentError:
@@ -25,6 +29,15 @@ def diverged(model: nn.Module, training: Training, folder: Path, found: str, ear
     kept = f"the last good checkpoint is {last.name}" if last is not None else "no checkpoint was written"
     key, advice = _remedy(training, early)
     return ExperimentError(f"{key}: the run diverged, {found}{f': {where}' if where else ''}; {kept}; {advice}")
+
+
+def may_skip(model: nn.Module, training: Training, scaler: torch.amp.GradScaler | None, loss: float, in_a_row: int) -> bool:
+    """Whether a step without a finite loss or gradient is left out: by choice, or as its scaled gradient was too large for
+    float16. Not if the weights themselves are not finite, nor for ever."""
+    overflow = scaler is not None and math.isfinite(loss)
+    if not (overflow or training.nan_step == "skip") or in_a_row >= MOST_IN_A_ROW:
+        return False
+    return all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
 
 
 def not_finite(model: nn.Module) -> Iterator[str]:

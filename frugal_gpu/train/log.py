@@ -74,9 +74,12 @@ def training_evidence(metrics: Path | Iterable[Line]) -> Evidence:
 
     ``metrics`` is a metrics file or its lines. This is one run, so lower = mean = upper says nothing about other
     seeds; and ‖g̃‖² contains the mini-batch noise, E‖g̃‖² = ‖∇f‖² + variance, so it bounds ‖∇f‖² from above in
-    expectation. The learning rate of a training run usually varies, which most theorems exclude.
+    expectation. The learning rate of a training run usually varies, which most theorems exclude. It ends before the first step
+    that was left out, if one was.
     """
-    lines = read_metrics(metrics) if isinstance(metrics, Path) else metrics
+    lines = read_metrics(metrics) if isinstance(metrics, Path) else list(metrics)
+    left_out = min((line["step"] for line in lines if "skipped" in line), default=None)
+    lines = lines if left_out is None else [line for line in lines if line["step"] < left_out]
     values = {line["step"]: line["squared_gradient_norm"] for line in lines if "squared_gradient_norm" in line}
     steps = np.array(sorted(values), dtype=np.int64)
     if not np.array_equal(steps, np.arange(1, len(steps) + 1)) or not len(steps):
@@ -88,5 +91,9 @@ def training_evidence(metrics: Path | Iterable[Line]) -> Evidence:
         mean=mean,
         lower=mean,
         upper=mean,
-        notes=("squared norms are of mini-batch gradients and contain their noise", "one run: no interval over seeds"),
+        notes=(
+            "squared norms are of mini-batch gradients and contain their noise",
+            "one run: no interval over seeds",
+            *(() if left_out is None else (f"step {left_out} was left out, as it was not finite: this ends before it",)),
+        ),
     )

@@ -20,21 +20,25 @@ import torch
 from torch import nn
 
 from frugal_gpu.data.batches import PADDING, Sequences, batch_indices, shard
-from frugal_gpu.data.text import check_source
+from frugal_gpu.data.text import check_source, source_of
 from frugal_gpu.data.tokens import Corpus, prepare, unigram_perplexity
-from frugal_gpu.model.llama import build_model, model_shape
+from frugal_gpu.model.build import check_model, made, vocabulary_of, with_tokenizer
 from frugal_gpu.optim.state import state_bytes_held
 from frugal_gpu.probes import Moment, measure
 from frugal_gpu.train import checkpoint
-from frugal_gpu.train.divergence import diverged, not_finite
+from frugal_gpu.train.divergence import diverged, may_skip, not_finite
+from frugal_gpu.train.exempt import without_decay
 from frugal_gpu.train.interruption import stop_requested
 from frugal_gpu.train.lock import alone, refuse_if_busy
 from frugal_gpu.train.log import Log, read_metrics, training_evidence
+from frugal_gpu.train.precision import arithmetic, scaler, weights
 from frugal_gpu.train.progress import Progress
 from frugal_gpu.train.run_folder import choose, find_run, moved, read_summary, reopen, settings_of, write_summary
 from frugal_gpu.train.schedule import learning_rate_factor
+from frugal_gpu.train.sizes import check_machine
 from frugal_gpu.train.together import once
 from frugal_theory import config
+from frugal_theory.algorithm.selection import selection_key
 from frugal_theory.config import Experiment, Training
 from frugal_theory.config.load import ExperimentError, dump
 from frugal_theory.results.files import make_folder, write_table, write_text
@@ -73,6 +77,9 @@ class Run:
     best: float = math.inf
     skipped: int = 0
     folder: Path = Path()
+    scaler: torch.amp.GradScaler | None = None
+    random: bool = False
+    in_a_row: int = 0
 
 
 def check(experiment: Experiment, folder: Path, resume: bool = False) -> None:
@@ -80,9 +87,10 @@ def check(experiment: Experiment, folder: Path, resume: bool = False) -> None:
 
     The text is tokenised, into the cache, for it too may turn out to be of no use.
     """
-    training, _, settings = _required(experiment)
+    _required(experiment)
     refuse_if_busy(folder)
-    if find_run(folder, settings, training.steps, resume) != "complete":
+    experiment, training, _ = _resolved(experiment)
+    if find_run(folder, settings_of(experiment), training.steps, resume) != "complete":
         _corpus(experiment, training)
 
 
@@ -92,15 +100,15 @@ def train(experiment: Experiment, folder: Path, resume: bool = False, progress: 
     Raises :class:`ExperimentError` for settings that cannot be trained, for a folder that holds another run or that another
     training writes to, and for a run that diverges; :class:`OSError` where the folder cannot be written.
     """
-    training, learning_rate, settings = _required(experiment)
-    progress = progress or Progress()
-    accelerator = _accelerator(training)
+    learning_rate, progress = _required(experiment), progress or Progress()
+    experiment, training, corpus = _resolved(experiment)
+    settings, accelerator = settings_of(experiment), _accelerator(training)
     with ExitStack() as held:
         once(accelerator, lambda: held.enter_context(alone(folder)))
         found = once(accelerator, lambda: _found(folder, settings, training.steps, resume))
         if found == "complete":
             return Outcome("already complete", training.steps, folder, read_summary(folder))
-        run = _start(experiment, training, learning_rate, accelerator)
+        run = _start(experiment, training, learning_rate, accelerator, corpus)
         if accelerator.is_main_process:
             run.folder = folder
         else:  # the other processes of a distributed run leave nothing
@@ -151,8 +159,8 @@ def _train(
 # --- before the first step --------------------------------------------------------------------------------
 
 
-def _required(experiment: Experiment) -> tuple[Training, float, dict[str, Any]]:
-    """[training], the peak learning rate and the run's settings; errors for what the theory side can do without."""
+def _required(experiment: Experiment) -> float:
+    """The peak learning rate; errors for what the theory side can do without."""
     if experiment.training is None:
         raise ExperimentError("training: is missing; frugal-gpu train needs a [training] table, for example steps = 1000")
     if experiment.model is None:
@@ -169,39 +177,68 @@ def _required(experiment: Experiment) -> tuple[Training, float, dict[str, Any]]:
                 "the theory side can resolve; give training.learning_rate a number > 0"
             )
         learning_rate = experiment.algorithm.learning_rate
-    model_shape(experiment.model)
-    check_source(experiment.data)
-    return training, learning_rate, settings_of(experiment)
+    check_model(experiment.model, training)
+    check_machine(experiment)
+    check_source(with_tokenizer(experiment.data, experiment.model))
+    return learning_rate
 
 
-def _start(experiment: Experiment, training: Training, learning_rate: float, accelerator: Any = None) -> Run:
+def _resolved(experiment: Experiment) -> tuple[Experiment, Training, Corpus | None]:
+    """The experiment with its ``epochs`` in steps, its [training], and the text if that had to be read for it."""
+    training = experiment.training or Training()
+    if training.epochs is None:
+        return experiment, training, None
+    if source_of(experiment.data).endless and experiment.data.tokens is None:
+        raise ExperimentError(
+            f'training.epochs = {training.epochs:g}: data.source = "{experiment.data.source}" has no end; '
+            "give training.steps, training.tokens or data.tokens"
+        )
+    corpus = _corpus(experiment, training)
+    try:
+        training = training.of_epochs(len(corpus.train))
+    except ValueError as error:
+        raise ExperimentError(f"training: {error}") from None
+    return experiment.model_copy(update={"training": training}), training, corpus
+
+
+def _start(
+    experiment: Experiment,
+    training: Training,
+    learning_rate: float,
+    accelerator: Any = None,
+    corpus: Corpus | None = None,
+) -> Run:
     """Tokens, model, optimizer and device, as they are before step 1."""
     from frugal_gpu.optim import Frugal
 
     model_table = experiment.model or config.Model()
-    seed, shape = experiment.seed, model_shape(model_table)
-    corpus = _corpus(experiment, training)
+    seed, corpus = experiment.seed, corpus or _corpus(experiment, training)
     if training.threads is not None:
         torch.set_num_threads(training.threads)
     accelerator = accelerator or _accelerator(training)
     torch.manual_seed(seed)
-    model = build_model(shape, training.sequence_length, model_table.initializer_range, training.activation_checkpointing).to(
-        accelerator.device
-    )
+    model = made(model_table, training).to(accelerator.device, weights(training.precision))
     wrapped = accelerator.prepare(model)
+    if training.compile:
+        wrapped = torch.compile(wrapped)
+    algorithm = without_decay(experiment.algorithm, model, training.weight_decay_exempt)
     try:
-        optimizer = Frugal.from_config(model, experiment.algorithm, lr=learning_rate)
+        optimizer = Frugal.from_config(model, algorithm, lr=learning_rate)
     except ValueError as error:
         raise ExperimentError(f"algorithm: {str(error).removeprefix('Frugal: ')}") from None
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-    return Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.probes)
+        group["stochastic_rounding"] = training.precision == "pure-bf16"  # or steps below a weight's resolution move nothing
+    run = Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.probes)
+    run.scaler, run.random = scaler(training.precision, accelerator.device), model_table.checkpoint is not None
+    return run
 
 
 def _corpus(experiment: Experiment, training: Training) -> Corpus:
-    vocabulary = model_shape(experiment.model or config.Model()).vocabulary
+    model = experiment.model or config.Model()
     needed = training.steps * training.batch_size * training.sequence_length
-    return prepare(experiment.data, experiment.seed, vocabulary, training.sequence_length, needed)
+    data = with_tokenizer(experiment.data, model)
+    return prepare(data, experiment.seed, vocabulary_of(model), training.sequence_length, needed)
 
 
 def _accelerator(training: Training) -> Any:
@@ -209,7 +246,7 @@ def _accelerator(training: Training) -> Any:
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()  # a process may train several runs, each with its own precision
-    accelerator = Accelerator(cpu=training.device == "cpu", mixed_precision="bf16" if training.precision == "bf16" else "no")
+    accelerator = Accelerator(cpu=training.device == "cpu", mixed_precision="no")  # precision is ours: see precision.py
     shares = training.accumulation * accelerator.num_processes
     if training.batch_size % shares:
         raise ExperimentError(
@@ -234,6 +271,9 @@ def _restore(run: Run, folder: Path, found: str, settings: dict[str, Any], progr
         )
     checkpoint.load(path, run.model, run.optimizer, run.accelerator.device, verified=True)
     run.tokens, run.seconds, run.best = state["tokens"], state["seconds"], state.get("best", math.inf)
+    run.skipped = state.get("skipped", 0)
+    if run.scaler is not None:
+        run.scaler.load_state_dict(state["scaler"])
     return state["step"], checkpoint.read_log(path)
 
 
@@ -251,6 +291,8 @@ def _step(run: Run, step: int) -> dict[str, Any]:
     tokens = run.corpus.train.predicted(indices)
     micro = training.batch_size // training.accumulation
     run.wrapped.train()
+    if run.random:  # dropout, a pure function of seed, step and process
+        torch.manual_seed(selection_key(run.seed, f"dropout {accelerator.process_index}", step) % 2**63)
     total = torch.zeros((), device=accelerator.device)
     for begin in range(0, len(indices), micro):
         mine = shard(indices[begin : begin + micro], accelerator.process_index, accelerator.num_processes)
@@ -258,16 +300,26 @@ def _step(run: Run, step: int) -> dict[str, Any]:
         with nullcontext() if last else accelerator.no_sync(run.wrapped):
             summed = _summed_loss(run, run.corpus.train, mine)
             # processes average their gradients, hence the factor
-            accelerator.backward(summed * (accelerator.num_processes / tokens))
+            mean = summed * (accelerator.num_processes / tokens)
+            accelerator.backward(mean if run.scaler is None else run.scaler.scale(mean))
         total += summed.detach()
+    if run.scaler is not None:
+        run.scaler.unscale_(run.optimizer)
+        run.scaler.update()
     gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     factor = learning_rate_factor(training, step)
     rate = run.optimizer.param_groups[0]["initial_lr"] * factor
     loss, squared = float(accelerator.reduce(total, "sum")) / tokens, float(norm) ** 2
+    run.tokens += tokens
     if not math.isfinite(loss + squared):
+        if may_skip(run.model, training, run.scaler, loss, run.in_a_row):
+            run.optimizer.zero_grad(set_to_none=True)
+            run.skipped, run.in_a_row = run.skipped + 1, run.in_a_row + 1
+            return {"skipped": "loss" if not math.isfinite(loss) else "gradient", "learning_rate": rate}
         found = f"loss {loss:g} at step {step} with learning rate {rate:g}"
         raise diverged(run.model, training, run.folder, found, early=step == 1)
+    run.in_a_row = 0
     probed = _probed(run, step)
     if training.max_gradient_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(run.model.parameters(), training.max_gradient_norm, norm)
@@ -275,7 +327,6 @@ def _step(run: Run, step: int) -> dict[str, Any]:
         group["lr"] = group["initial_lr"] * factor
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
-    run.tokens += tokens
     return {
         "loss": loss,
         "learning_rate": run.optimizer.param_groups[0]["lr"],
@@ -296,7 +347,8 @@ def _probed(run: Run, step: int) -> dict[str, Any]:
 def _summed_loss(run: Run, packed: Sequences, indices: list[int]) -> torch.Tensor:
     """Σ −log p over the predicted tokens of some sequences, in nats."""
     inputs, targets = (tensor.to(run.accelerator.device, non_blocking=True) for tensor in packed.batch(indices))
-    logits = run.wrapped(input_ids=inputs, **packed.model_inputs(inputs)).logits.float()
+    with arithmetic(run.training.precision, run.accelerator.device):
+        logits = run.wrapped(input_ids=inputs, **packed.model_inputs(inputs)).logits.float()
     return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="sum")
 
 
@@ -376,8 +428,11 @@ def _save(run: Run, step: int, folder: Path, log: Log, settings: dict[str, Any])
         "seconds": run.seconds,
         "corpus": run.corpus.key,
         "steps": run.training.steps,
+        "skipped": run.skipped,
         "settings": settings,
     }
+    if run.scaler is not None:
+        state["scaler"] = run.scaler.state_dict()
     if math.isfinite(run.best):
         state["best"] = run.best
     checkpoint.save(folder / "checkpoints", step, run.model, run.optimizer, state, run.training.keep_checkpoints, log.path)
@@ -394,6 +449,7 @@ def _finish(run: Run, folder: Path, log: Log, settings: dict[str, Any], unigram:
         "parameters": parameters,
         "vocabulary": run.corpus.vocabulary,
         "tokens": run.tokens,
+        "skipped_steps": run.skipped,
         "unigram_perplexity": unigram,
         "entropy_rate": run.corpus.entropy_rate,
         "documents": run.corpus.documents,

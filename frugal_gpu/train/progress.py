@@ -56,6 +56,9 @@ class Progress:
 
     def step(self, line: Line) -> None:
         """After a step: its line of metrics.jsonl."""
+        if "skipped" in line:
+            self._say(f"step {line['step']}/{self._steps}  left out: its {line['skipped']} is not finite")
+            return
         old = self._loss
         self._loss = line["loss"] if math.isnan(old) else SMOOTHING * old + (1 - SMOOTHING) * line["loss"]
         seconds = line["seconds"] - self._last["seconds"]
@@ -88,10 +91,10 @@ class Progress:
 
     def _words(self) -> str:
         shown = "" if math.isnan(self._perplexity) else f"  validation perplexity {self._perplexity:.2f}"
-        return f"loss {self._loss:.3f}{shown}  {self._rate:,.0f} tokens/s"
+        return f"mean loss {self._loss:.3f}{shown}  {self._rate:,.0f} tokens/s"
 
     def _loss_words(self) -> str:
-        return "" if math.isnan(self._loss) else f"  loss {self._loss:.3f}  {self._rate:,.0f} tokens/s"
+        return "" if math.isnan(self._loss) else f"  mean loss {self._loss:.3f}  {self._rate:,.0f} tokens/s"
 
     def _say(self, text: str) -> None:
         self._printed = time.monotonic()

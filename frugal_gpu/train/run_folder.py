@@ -170,9 +170,12 @@ def _without(settings: dict[str, Any], free: tuple[str, ...] | None = None) -> d
 
 
 def _difference(held: Any, given: Any, key: str = "") -> str:
-    """The first key with another value, in words; empty if there is none."""
+    """The first key with another value, in words; empty if there is none.
+
+    A key that was not there yet when the run began has the value by which nothing changes.
+    """
     if isinstance(held, dict) and isinstance(given, dict):
-        for name in sorted(held.keys() | given.keys()):
+        for name in sorted(held):
             if change := _difference(held.get(name), given.get(name), f"{key}.{name}" if key else name):
                 return change
         return ""
