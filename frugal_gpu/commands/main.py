@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-app = application("Train LLaMA models with the FRUGAL algorithm family.")
+app = application("Train LLaMA models with the FRUGAL algorithm family.", several=True)
 
 
 def main() -> None:

@@ -174,8 +174,9 @@ class RunLengths:
 
     @property
     def off_set_weight(self) -> float:
-        """W off the set: what of the gradient the state-free rule applies."""
-        return 0.0 if self.algorithm.state_free.rule == "none" else self.algorithm.state_free.lr_scale
+        """W off the set: what of the gradient the state-free rule applies; 0 for a rule that has no ``lr_scale``."""
+        free = self.algorithm.state_free
+        return 0.0 if free.rule == "none" else float(getattr(free, "lr_scale", 0.0))
 
 
 def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None = None) -> RunLengths | None:

@@ -15,7 +15,7 @@ from frugal_theory.commands.verify import simulate, verify
 
 __all__ = ["app", "main"]
 
-app = application("Simulate the FRUGAL algorithm family and judge convergence theorems.")
+app = application("Simulate the FRUGAL algorithm family and judge convergence theorems.", several=True)
 
 app.command()(verify)
 app.command()(simulate)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.version import installed
 from frugal_theory.studies.interruption import INTERRUPTED
 
 __all__ = [
@@ -44,15 +45,33 @@ Cluster = Annotated[
 CORES = os.cpu_count() or 1
 
 
-def application(purpose: str) -> typer.Typer:
-    """An empty command line with plain help texts and plain errors."""
-    return typer.Typer(
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"frugal-lab {installed()}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and do nothing else.")
+]
+
+
+def application(purpose: str, *, several: bool = False) -> typer.Typer:
+    """An empty command line with plain help texts and plain errors. One of ``several`` commands has --version, too."""
+    app = typer.Typer(
         help=purpose,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+
+    def everything(version: Version = False) -> None:
+        pass
+
+    if several:
+        app.callback(help=purpose)(everything)
+    return app
 
 
 def in_one_line(command: Callable[[], Any]) -> NoReturn:

@@ -13,6 +13,7 @@ from frugal_theory.algorithm.selection import stream
 from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible
 from frugal_theory.config.cells import Cell
 from frugal_theory.config.experiment import Simulation, Verify
+from frugal_theory.config.load import takes_a_file
 from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.problems.problem import Noise, Problem
 from frugal_theory.theorems.resolve import resolve
@@ -103,11 +104,13 @@ def instance_of(source: Experiment | Cell, *, learning_rate: float | None = None
     return replace(made, setting=resolve(made.setting, cell.experiment))
 
 
+@takes_a_file
 def setting_of(experiment: Experiment) -> ProblemSetting:
     """The experiment in the symbols of the theorems, its learning rate left as it is in the file (None if a fraction)."""
     return _unresolved(Cell({}, experiment)).setting
 
 
+@takes_a_file
 def resolved(experiment: Experiment) -> Experiment:
     """The experiment with its learning rate as a number.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from frugal_theory import config
 from frugal_theory.algorithm.selection import stream
+from frugal_theory.config.load import takes_a_file
 from frugal_theory.config.one_line import ExperimentError
 from frugal_theory.config.registry import NOISES, PROBLEMS, SUBSPACES
 from frugal_theory.problems.logistic import Logistic
@@ -45,6 +46,7 @@ LAYERS = 4
 """How many matrices subspace "blocks" is given, unless ``problem.layers`` says otherwise."""
 
 
+@takes_a_file
 def build_problem(experiment: config.Experiment) -> Problem:
     """The problem of the experiment's ``[problem]`` table; its random parts come from the seed's "problem" stream.
 

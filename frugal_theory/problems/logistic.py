@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,7 +156,10 @@ def log_one_plus_exp(t: Array) -> Array:
 
 def wrong_probability(margin: Array) -> Array:
     """1/(1 + eᵗ) without overflow: below e⁻⁷⁰⁰ it stays there. Complex t is cut by its real part."""
-    return 1 / (1 + np.exp(np.minimum(margin, 700)))
+    t = np.array(np.minimum(margin, 700))  # one array for all of it: this is most of the work of a run
+    np.exp(t, out=t)
+    t += 1
+    return np.divide(1, t, out=t)
 
 
 def largest_variance(ends: Array) -> Array:
@@ -183,18 +188,29 @@ def signed_features(dataset: str) -> Array:
     samples, 30 features, benign is +1 (Wolberg, Street & Mangasarian 1995). "digits": 1797 samples, 64 pixels, odd is
     +1, even is −1 (Alpaydin & Kaynak 1998).
     """
-    from sklearn import datasets  # takes two seconds to import
-
-    if dataset == "breast-cancer":
-        features, target = datasets.load_breast_cancer(return_X_y=True)
-    else:
-        features, target = datasets.load_digits(return_X_y=True)
-        target = target % 2
+    features, target = _bundled(dataset)
     deviation = features.std(axis=0)
     standard = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
     signed: Array = standard * (2.0 * target - 1.0)[:, None]
     signed.flags.writeable = False
     return signed
+
+
+def _bundled(dataset: str) -> tuple[Array, Array]:
+    """Features and targets (0 or 1) of a data set that comes with scikit-learn, read from its table: importing scikit-learn
+    takes seconds. A release that keeps its tables elsewhere is asked itself."""
+    spec = find_spec("sklearn")
+    folders = (spec and spec.submodule_search_locations) or ["."]
+    file = Path(folders[0]) / "datasets" / "data" / {"breast-cancer": "breast_cancer.csv", "digits": "digits.csv.gz"}[dataset]
+    if file.is_file():
+        table = np.loadtxt(file, delimiter=",", skiprows=1 if dataset == "breast-cancer" else 0)
+        features, target = table[:, :-1], table[:, -1]
+    else:
+        from sklearn import datasets
+
+        load = datasets.load_breast_cancer if dataset == "breast-cancer" else datasets.load_digits
+        features, target = load(return_X_y=True)
+    return features, target if dataset == "breast-cancer" else target % 2
 
 
 def from_config(problem: config.Logistic, blocks: int) -> Logistic:

@@ -13,45 +13,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import frugal_theory as ft
 from frugal_theory.config.load import load
-
-COMMAND = [sys.executable, "-c", "from frugal_theory.commands.main import main; main()"]
-
-EXPERIMENT = """
-name = "small"
-seed = 1
-[algorithm]
-learning_rate = { fraction_of_admissible = 0.5 }
-density = 0.5
-update_gap = 5
-subspace = "coordinates"
-state_full = { rule = "sgdm", beta = 0.9 }
-state_free = "sgd"
-[problem]
-kind = "quadratic"
-dimension = 8
-[noise]
-kind = "gaussian"
-sigma = 0.1
-[simulation]
-steps = 40
-trials = 40
-[sweep]
-"algorithm.density" = [0.0, 0.5]
-"""
-
-
-def frugal_theory(*arguments, cwd, **keys):
-    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, **keys)
+from frugal_theory.testing import scaled
+from tests.calling import COMMAND, SMALL, frugal_theory, in_a_process
 
 
 @pytest.fixture
 def folder(experiment_file):
-    return experiment_file(EXPERIMENT).parent
+    return experiment_file(SMALL).parent
 
 
 def test_verify_writes_the_results_that_the_contract_names(folder):
-    done = frugal_theory("verify", "small.toml", "--jobs", 1, cwd=folder)
+    done = in_a_process("verify", "small.toml", "--jobs", 1, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "run_length" in done.stdout
     assert "hold" in done.stdout
@@ -72,23 +46,16 @@ def test_verify_writes_the_results_that_the_contract_names(folder):
 def test_results_do_not_depend_on_the_number_of_jobs(folder):
     frames = []
     for jobs in (1, 2):
-        frugal_theory("verify", "small.toml", "--jobs", jobs, "--out", f"out{jobs}", cwd=folder)
+        in_a_process("verify", "small.toml", "--jobs", jobs, "--out", f"out{jobs}", cwd=folder)
         frames.append((folder / f"out{jobs}" / "theory" / "evidence.parquet").read_bytes())
     assert frames[0] == frames[1]
 
 
 def test_a_violated_theorem_is_exit_status_1(folder):
     """A theorem that is false: the SGD bound a thousand times too small."""
-    script = folder / "false.py"
-    script.write_text(
-        "import frugal_theory as ft\n"
-        "from frugal_theory.testing import scaled\n"
-        "ft.add_theorem(scaled(ft.THEOREMS['sgd'], 0.001, name='false'))\n"
-        "from frugal_theory.commands.main import main\n"
-        "main()\n"
-    )
-    command = [sys.executable, str(script), "verify", "small.toml", "--jobs", "1", "--set", 'verify.theorems=["false"]']
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    with ft.extended():
+        ft.add_theorem(scaled(ft.THEOREMS["sgd"], 0.001, name="false"))
+        done = frugal_theory("verify", "small.toml", "--jobs", 1, "--set", 'verify.theorems=["false"]', cwd=folder)
     assert done.returncode == 1, done.stderr
     assert "violated" in done.stdout
     reported = frugal_theory("report", "runs/small", cwd=folder)
@@ -118,7 +85,7 @@ BAD = {
 def test_bad_input_is_one_line_and_exit_status_2(folder, case):
     arguments, words = BAD[case]
     before = set(folder.rglob("*"))
-    done = frugal_theory(*arguments, cwd=folder)
+    done = (in_a_process if case == "typo" else frugal_theory)(*arguments, cwd=folder)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     for word in words:
