@@ -18,6 +18,7 @@ import torch
 import frugal_theory as ft
 from frugal_gpu import Frugal
 from frugal_gpu.optim import stepping
+from frugal_theory.algorithm.step import freezes
 from frugal_theory.config import Algorithm, Part
 from frugal_theory.config.registry import RULES, SUBSPACES
 from tests.parity.problem import Model, assert_same_path, driven, loss, numpy_path, torch_paths
@@ -118,7 +119,9 @@ def formula_path(chosen: Algorithm, as_array=np.asarray, as_numpy=np.asarray):
     for k in range(PROBLEM.steps):
         gradients = {name: as_array(g) for name, g in PROBLEM.gradient(x, k).items()}
         updates, state = rule.update(state, gradients)
-        x = {name: (1 - ALPHA * DECAY) * value - ALPHA * as_numpy(updates[name]) for name, value in x.items()}
+        u = {name: as_numpy(update) for name, update in updates.items()}
+        still = {name for name in x if freezes(chosen) and not u[name].any()}  # what is frozen does not decay
+        x = {name: value if name in still else (1 - ALPHA * DECAY) * value - ALPHA * u[name] for name, value in x.items()}
         path.append(x)
     return path
 
