@@ -35,7 +35,7 @@ class Restarts:
         if every is None or done == 0 or done % every:
             return
         merge_(self.model, lambda name: _generator(self.seed, name, done // every))
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
         for parameter, state in optimizer.state.items():
             prune_(state, self.adapter, _generator(self.seed, f"{names.get(parameter, '')}.prune", done // every))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -67,8 +67,8 @@ class Family:
     by_cell = False
 
     def measure(self, _: None, run: Run) -> pd.DataFrame:
-        """``system``, ``density`` (NaN where there is none), ``learning_rate``, ``edge`` (whether that is the smallest or largest
-        that was tried), ``state_bytes`` (the most that was held), ``step`` and ``loss``."""
+        """``system``, ``density`` (NaN where there is none), ``learning_rate``, ``edge`` (whether that is an end of what
+        was tried), ``state_bytes`` (the most that was held), ``step`` and ``loss``."""
         import pandas as pd
 
         chosen = [(name, keys) for name, keys in settings_of(self.steps) if not self.systems or name in self.systems]
@@ -88,7 +88,7 @@ class Family:
 
     def _trained(self, name: str, keys: dict[str, Any], factor: float) -> tuple[float, list[float], int]:
         """The learning rate, the loss before every step, and the most bytes of state that were held."""
-        own = Algorithm.model_validate({"system": name}).learning_rate
+        own = cast(float, Algorithm.model_validate({"system": name}).learning_rate)
         algorithm = Algorithm.model_validate({"system": name, **keys, "learning_rate": factor * own, "seed": self.seed})
         rng = np.random.default_rng(self.seed)
         chain = _chain(rng)
@@ -102,7 +102,7 @@ class Family:
             logits = model(input_ids=tokens[:, :-1]).logits
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 return factor * own, losses + [math.nan] * (self.steps - len(losses)), held
@@ -118,9 +118,9 @@ class Family:
         adamw = scores[scores["system"] == "adamw"]
         title = "Loss and state of every system, on one small model"
         note = "a Markov chain of 64 tokens; the best of three learning rates each; a line joins densities of one system"
-        figure, (left, right) = panels(
-            title, ["training loss by step", "final loss over bytes of state"], note, height=430, right=120
-        )
+        subtitles = ["training loss by step", "final loss over bytes of state"]
+        subtitles = ["training loss by step", "final loss over bytes of state"]
+        figure, (left, right) = panels(title, subtitles, note, height=430, right=120)
         kept = [name for name in ("adamw", "frugal", "galore", "badam", "fira", "signsgd") if name in set(table["system"])][
             :SHOWN
         ]
@@ -159,8 +159,9 @@ class Family:
             return Answer("No system with less state took part.", "open")
         best = less.loc[less["loss"].idxmin()]
         sentence = (
-            f"After {self.steps} steps AdamW's loss is {loss:.3f}; the least with less state is {best['system']}'s, {best['loss']:.3f}, "
-            f"with {best['state_bytes'] / bytes_:.0%} of the bytes; {'; '.join(parts) or 'none holds 75 % or less'}."
+            f"After {self.steps} steps AdamW's loss is {loss:.3f}; the least with less state is {best['system']}'s, "
+            f"{best['loss']:.3f}, with {best['state_bytes'] / bytes_:.0%} of the bytes; "
+            f"{'; '.join(parts) or 'none holds 75 % or less'}."
         )
         return Answer(sentence, "yes" if best["loss"] <= loss else "no")
 

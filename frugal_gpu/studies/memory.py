@@ -141,10 +141,10 @@ def _state(algorithm: Algorithm, by_formula: bool, seen: tuple[int, ...], counte
         counts = seen[counted_along] if fast.counts and counted_along is not None else 0
         return len(fast.vectors + fast.squares) * math.prod(seen) + counts
     state = rule.init(torch.empty(seen, device="meta"))
-    counts = getattr(rule, "counts", ())
+    counters: tuple[str, ...] = getattr(rule, "counts", ())
     once = 1 if len(seen) > 1 else math.prod(seen)
-    counted = len(counts) * (once if counted_along is None else seen[counted_along])
-    return counted + sum(value.numel() for key, value in state.items() if key not in counts)
+    counted = len(counters) * (once if counted_along is None else seen[counted_along])
+    return counted + sum(value.numel() for key, value in state.items() if key not in counters)
 
 
 def _residual(algorithm: Algorithm, shape: tuple[int, ...]) -> float:
