@@ -119,7 +119,6 @@ class Family:
         title = "Loss and state of every system, on one small model"
         note = "a Markov chain of 64 tokens; the best of three learning rates each; a line joins densities of one system"
         subtitles = ["training loss by step", "final loss over bytes of state"]
-        subtitles = ["training loss by step", "final loss over bytes of state"]
         figure, (left, right) = panels(title, subtitles, note, height=430, right=120)
         kept = [name for name in ("adamw", "frugal", "galore", "badam", "fira", "signsgd") if name in set(table["system"])][
             :SHOWN
@@ -142,7 +141,7 @@ class Family:
         return {"family": figure}
 
     def answer(self, table: pd.DataFrame) -> Answer:
-        """Yes if the best system that holds less state than AdamW has no larger final loss; at equal bytes, the best of each."""
+        """Yes if the best system that holds less state than AdamW has no larger final loss; and the best at equal bytes."""
         scores = final(table)
         adamw = scores[scores["system"] == "adamw"]
         if adamw.empty:

@@ -80,14 +80,16 @@ FREE = rules("state_free")
 
 
 def cases(subspace: str, full: str):
-    """(free, on_update, reading) of every combination that is allowed; the state-free rules go round."""
+    """(free, on_update, reading) of every combination that is allowed; the state-free rules go round, two at a time."""
     kind, number = SUBSPACES[subspace], 0
     for on_update, reading in itertools.product(("reset", "keep", "project"), ("reset", "decay", "hold")):
         if getattr(kind, "sketch", False) and on_update == "project":
             continue
         if (kind.basis and reading != "reset") or (not kind.basis and on_update != "reset") or (full == "split" == reading):
             continue
-        for free in FREE if (on_update, reading) == ("reset", "reset") else (FREE[number % len(FREE)],):
+        every = full in ("adamw", "adafactor") and (on_update, reading) == ("reset", "reset")
+        start = (number + rules("state_full").index(full)) % len(FREE)
+        for free in FREE if every else (FREE[start], FREE[(start + 3) % len(FREE)]):
             number += 1
             by_unit = getattr(RULES[full].table, "by_unit", True)
             if (by_unit or reading != "hold") and not (free == "like_full" and reading == "decay"):
