@@ -12,7 +12,17 @@ from torch import Tensor
 from frugal_gpu.optim import formula
 from frugal_gpu.optim.backends import InPlace
 from frugal_gpu.optim.groups import names_of
-from frugal_gpu.optim.subspaces import Basis, Free, Part, Turning, Units, at_least_float32, choose_basis, choose_parts
+from frugal_gpu.optim.subspaces import (
+    Basis,
+    Free,
+    Part,
+    Turning,
+    Units,
+    at_least_float32,
+    choose_basis,
+    choose_parts,
+    with_columns,
+)
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
 
@@ -70,7 +80,7 @@ class Periods:
         self, group: Group, rule: InPlace, state: dict[str, Any], gradient: Tensor, name: str, part: Turning, period: int
     ) -> Basis:
         """A parameter's basis in this period; a new one resets, keeps or turns the statistics (``on_update``)."""
-        old = Basis(state["basis"], part.side, part.shape) if "basis" in state else None
+        old = with_columns(part, state["basis"]) if "basis" in state else None
         if old is not None and (group["subspace"] == "eigen" or state["period"] == period):
             return old
         if group["subspace"] == "eigen":

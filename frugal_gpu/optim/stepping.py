@@ -14,7 +14,6 @@ from frugal_gpu.optim.step import Chosen, Share, apply, is_frozen, move_scale, t
 from frugal_gpu.optim.subspaces import Turning, choose_basis
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
-from frugal_theory.config.registry import SUBSPACES
 
 __all__ = ["step_group"]
 
@@ -25,8 +24,7 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
     """Enter a new period if it is time, and take the step of group ``index``; its step count is the caller's to move."""
     group = groups[index]
     full, free = rules_of(group)
-    sketch = getattr(SUBSPACES[group["subspace"]], "sketch", False)
-    alone = group["split"] == "state_full" or (group["state_free"] in FLAT["state_free"] and not sketch)
+    alone = group["split"] == "state_full" or group["state_free"] in FLAT["state_free"]
     rule = accelerated(full) if alone else None
     if rule is None:
         _by_formula(groups, index, (full, free), periods, states)

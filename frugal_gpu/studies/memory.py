@@ -117,8 +117,7 @@ def _treatments(model: nn.Module, algorithm: Algorithm) -> Iterator[tuple[nn.Par
 def _split(shape: tuple[int, ...], algorithm: Algorithm) -> tuple[float, float]:
     """How many numbers the state of a split parameter holds, and how many its index of the units in the set."""
     density, decay, hold = algorithm.density, algorithm.off_set_momentum == "decay", algorithm.off_set_momentum == "hold"
-    sketch = getattr(SUBSPACES[algorithm.subspace], "sketch", False)
-    by_formula = sketch or algorithm.state_free.rule not in FLAT["state_free"]
+    by_formula = algorithm.state_free.rule not in FLAT["state_free"]
     if density in (0, 1):
         return _state(algorithm, by_formula, shape) * density, 0.0
     if SUBSPACES[algorithm.subspace].whole:

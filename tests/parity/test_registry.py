@@ -83,8 +83,6 @@ def cases(subspace: str, full: str):
     """(free, on_update, reading) of every combination that is allowed; the state-free rules go round, two at a time."""
     kind, number = SUBSPACES[subspace], 0
     for on_update, reading in itertools.product(("reset", "keep", "project"), ("reset", "decay", "hold")):
-        if getattr(kind, "sketch", False) and on_update == "project":
-            continue
         if (kind.basis and reading != "reset") or (not kind.basis and on_update != "reset") or (full == "split" == reading):
             continue
         every = full in ("adamw", "adafactor") and (on_update, reading) == ("reset", "reset")
