@@ -56,8 +56,9 @@ def carry(rule: Rule, group: Mapping[str, Any], state: dict[str, Any], like: Ten
 
 
 def _beside(tensor: Tensor, part: Part) -> Tensor:
-    """The tensor as the part sees it: that of a basis in the type of the columns, which are at least float32."""
-    return _as_matrix(tensor).to(part.columns.dtype) if isinstance(part, Basis) else _as_matrix(tensor)
+    """The tensor as formulas see it: in the type of the basis if there is one, in at least float32 anyway."""
+    exact = part.columns.dtype if isinstance(part, Basis) else subspaces.at_least_float32(tensor.dtype)
+    return _as_matrix(tensor).to(exact)
 
 
 def _as_matrix(tensor: Tensor) -> Tensor:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
 from frugal_gpu.optim import groups as param_groups
+from frugal_gpu.optim.arranging import Arrangement, arrangement_of, model_groups
 from frugal_gpu.optim.loading import own
+from frugal_gpu.optim.names import canonical
 from frugal_gpu.optim.periods import Periods, given_bases
+from frugal_gpu.optim.plan import Plan, warn_of_many
 from frugal_gpu.optim.stepping import step_group
 from frugal_theory import config
 
@@ -28,19 +31,21 @@ class Frugal(torch.optim.Optimizer):
         x      ← (1 − lr · weight_decay) x − lr · split_lr_scale · u
 
     Args:
-        params: parameters, ``(name, parameter)`` pairs (``model.named_parameters()``) or dicts of groups. Names enter
-            the selection: with names, a run draws the subspaces that the NumPy engine draws.
+        params: parameters, ``(name, parameter)`` pairs (``model.named_parameters()``), dicts of groups, or a model. Names
+            enter the selection (those of wrappers do not): with names, a run draws the subspaces that the NumPy engine draws.
+            They say what is split, too (see ``split``); of parameters without names nothing is known, and all are split.
         lr: α, a number or a tensor.
         density: ρ, the state-full fraction, 0 to 1. ρ = 1 is the state-full rule alone, ρ = 0 the state-free rule.
         update_gap: T, the steps of a period.
-        subspace: "blocks" (a block is a parameter), "columns", "rows", "randk", "coordinates", "random", "svd", "gaussian"
-            or "eigen". A vector under "columns", "rows", "svd" and "gaussian" is state-full as a whole; a parameter with
-            more than two dimensions is treated as the matrix ``(shape[0], -1)``.
+        subspace: "blocks" (a block is a parameter; one that is larger than ρ of all of them is divided by rows),
+            "columns", "rows", "randk", "coordinates", "random", "svd", "gaussian" or "eigen". A vector under "columns",
+            "rows", "svd" and "gaussian" is state-full as a whole; a parameter with more than two dimensions is treated as
+            the matrix ``(shape[0], -1)``.
         state_full: "adamw", "lion" or "sgdm", or a table such as ``{"rule": "lion", "betas": (0.9, 0.99)}``.
         state_free: "signsgd", "sgd" or "none".
         betas: (β₁, β₂); by default (0.9, 0.999) for AdamW and (0.9, 0.99) for Lion.
         eps: ε of AdamW.
-        beta: β of SGDM.
+        beta: β of SGDM; in the groups it is the first of ``betas``, which learning-rate schedulers move.
         weight_decay: decoupled weight decay of the whole parameter.
         state_free_lr_scale: factor of the state-free update.
         on_update: what a new basis ("random", "svd") does with statistics: "reset", "keep" or "project".
@@ -55,10 +60,17 @@ class Frugal(torch.optim.Optimizer):
         side: where a basis acts on an m×n matrix: "std" (left if m < n, right if m ≥ n), "reverse", "left" or "right".
         split_lr_scale: factor on the learning rate of what is split, and not on its decay.
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
-        split: True (split by the subspace), "state_full" or "state_free" (as a whole); meant to be set by group.
+        split: True (split by the subspace), "state_full" or "state_free" (as a whole). By default a named parameter is
+            treated as ``from_config`` treats it: matrices are split but for those below a module named like embed, head,
+            lm_head, classifier or score; these, biases, norms and other vectors of modules are state-full.
+        norms, biases, embeddings, output: how these are treated instead: "state_full", "split", "state_free", or a
+            state-full rule of their own.
+        rules: pairs (regular expression, options of a group): the first whose expression is found in a parameter's name
+            gives it its options; ``lr_scale`` is a factor of lr. One that speaks of no parameter is refused.
+        unmatched: "default", or "error" to refuse a trainable parameter that no rule matches.
 
-    Every option but ``params`` may be set by group. Raises ValueError for values that cannot be run, RuntimeError for
-    complex parameters and sparse gradients.
+    Every option from ``lr`` to ``split`` may be set by group. Raises ValueError for values that cannot be run, RuntimeError
+    for complex parameters and sparse gradients.
 
     State: tensors and plain numbers only, so ``torch.load(weights_only=True)`` reads it. With "reset", statistics exist
     only for what is in the set; which units those are is recomputed, never saved. Statistics have the parameter's
@@ -75,7 +87,7 @@ class Frugal(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Iterable[Any] | nn.Module,
         lr: float | Tensor = 1e-3,
         density: float = 0.25,
         update_gap: int = 200,
@@ -89,18 +101,25 @@ class Frugal(torch.optim.Optimizer):
         on_update: str = "reset",
         seed: int = 0,
         *,
-        beta: float = 0.9,
+        beta: float | None = None,
         off_set_momentum: str = "reset",
         set: Iterable[int] | None = None,
         sampling: str = "independent",
         order: str = "random",
         bases: Mapping[str, Any] | None = None,
-        split: bool | str = True,
+        split: bool | str | None = None,
         blocks: str = "tensor",
         rank: int | None = None,
         side: str = "std",
         split_lr_scale: float = 1.0,
+        norms: Any = "state_full",
+        biases: Any = "state_full",
+        embeddings: Any = "state_full",
+        output: Any = "state_full",
+        rules: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        unmatched: str = "default",
     ) -> None:
+        self._arrangement = Arrangement(rules, split, norms, biases, embeddings, output, unmatched)
         defaults = {
             "lr": lr,
             "density": density,
@@ -123,16 +142,33 @@ class Frugal(torch.optim.Optimizer):
             "on_update": on_update,
             "off_set_momentum": off_set_momentum,
             "seed": seed,
-            "split": split,
+            "split": True if split is None else split,
             "step": 0,
         }
         defaults = param_groups.flat(defaults)
         if defaults["betas"] is None:
             defaults["betas"] = param_groups.rule_defaults(defaults["state_full"]).get("betas", (0.9, 0.999))
         self._periods = Periods()
-        self._bases = dict(bases or {})
-        super().__init__(params, defaults)
+        self._bases = {canonical(name): basis for name, basis in (bases or {}).items()}
+        super().__init__(model_groups(params, self._arrangement) if isinstance(params, nn.Module) else params, defaults)
+        self._arrangement.check_all_used()
         self._bases = {}  # what is needed of them is now in the state
+        warn_of_many(self)
+
+    @classmethod
+    def plan(cls, params: Iterable[Any] | nn.Module, **options: Any) -> Plan:
+        """What makes optimizers of shares of these parameters that together are this one: ``plan([parameter])``.
+
+        For updates in backward, CPU offload and whatever makes an optimizer of its own for every parameter.
+        """
+        return Plan(cls(params, **options))
+
+    @classmethod
+    def per_parameter(cls, params: Iterable[Any] | nn.Module, **options: Any) -> dict[Tensor, Frugal]:
+        """One optimizer a trainable parameter; together they are ``Frugal(params, **options)``, with its density."""
+        whole = cls(params, **options)
+        plan = Plan(whole)
+        return {x: plan([x]) for group in whole.param_groups for x in group["params"] if x.requires_grad}
 
     @classmethod
     def from_config(
@@ -144,7 +180,7 @@ class Frugal(torch.optim.Optimizer):
     ) -> Frugal:
         """The optimizer that an experiment's ``[algorithm]`` table describes, for all trainable parameters of a model.
 
-        Which parameters are split is said in :func:`frugal_gpu.optim.groups.model_groups`. ``lr`` replaces the
+        Which parameters are split is said in :func:`frugal_gpu.optim.arranging.model_groups`. ``lr`` replaces the
         algorithm's learning rate. Raises ValueError if that is a fraction of the admissible step and ``lr`` is None.
         """
         if lr is None:
@@ -154,7 +190,7 @@ class Frugal(torch.optim.Optimizer):
                     "a number; pass it as Frugal.from_config(model, algorithm, lr=α) or write a number in the experiment"
                 )
             lr = algorithm.learning_rate
-        groups = param_groups.model_groups(model, algorithm)
+        groups = model_groups(model, arrangement_of(algorithm))
         return cls(groups, lr=lr, bases=bases, **param_groups.options(algorithm))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -162,22 +198,38 @@ class Frugal(torch.optim.Optimizer):
 
         A group that changes the state-full rule starts from that rule's own hyperparameters.
         """
-        group = param_groups.flat(param_group)
-        bases = group.pop("bases", None) or self._bases
+        if not isinstance(param_group, dict):
+            super().add_param_group(param_group)  # torch's words for what is none
+        if isinstance(param_group["params"], Iterator):
+            param_group = {**param_group, "params": list(param_group["params"])}
+        added = len(self.param_groups)
+        try:
+            for group in self._arrangement.groups(param_group):
+                self._add(group)
+        except Exception:
+            del self.param_groups[added:]
+            raise
+
+    def _add(self, given: dict[str, Any]) -> None:
+        group = param_groups.flat(given)
+        bases = {canonical(name): basis for name, basis in (group.pop("bases", None) or {}).items()} or self._bases
         if group.get("state_full", self.defaults["state_full"]) != self.defaults["state_full"]:
             group = {**param_groups.rule_defaults(group["state_full"]), **group}
         if group.get("set") is not None:
             group["set"] = tuple(group["set"])
+        if group.get("rank") is not None:
+            group.setdefault("density", config.Algorithm.model_fields["density"].default)
+        elif "density" in group:
+            group.setdefault("rank", None)
+        if (scale := group.pop("lr_scale", None)) is not None:
+            group["lr"] = group.get("lr", self.defaults["lr"]) * scale
+        group["step"] = 0
         super().add_param_group(group)
         index = len(self.param_groups) - 1
-        try:
-            param_groups.checked(group)
-            self._check_parameters(index)
-            if group["subspace"] == "eigen":
-                given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index, 0), self.state)
-        except Exception:
-            self.param_groups.pop()
-            raise
+        param_groups.checked(group)
+        self._check_parameters(index)
+        if group["subspace"] == "eigen":
+            given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index, 0), self.state)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, as in torch; step counts and bases keep their precision, and nothing is shared with the source."""
@@ -191,7 +243,7 @@ class Frugal(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._periods, self._bases = Periods(), {}
+        self._periods, self._bases, self._arrangement = Periods(), {}, Arrangement()
 
     @overload
     def step(self, closure: None = None) -> None: ...

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from frugal_gpu.optim.layout import Turning, layout_of
-from frugal_theory.algorithm.kinds import Drawn, Scheduled
+from frugal_theory.algorithm.kinds import Blocks, Drawn, Scheduled
 from frugal_theory.algorithm.parts import ROUNDING
 from frugal_theory.algorithm.selection import (
     budget,
@@ -242,17 +243,45 @@ def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str
     if group["density"] in (0, 1):
         return [Full() if group["density"] == 1 else Free()] * len(parameters)
     if (blocks := blocks_of(group["subspace"], group["order"])) is not None:
-        sizes = np.array([parameter.numel() for parameter in parameters], dtype=np.int64)
-        block_of = np.arange(len(sizes)) if group["blocks"] == "tensor" else layers(names)
-        sizes = np.bincount(block_of, weights=sizes).astype(np.int64)
-        key = selection_key(group["seed"], blocks_key, period)
-        active = np.asarray(blocks.active(key, period, sizes, group["density"]))[block_of]
-        off: Part = OffBlock() if group["off_set_momentum"] == "decay" else Free()
-        return [Full() if inside else off for inside in active]
+        return _of_blocks(blocks, names, blocks_key, group, period)
     return [
         _choose_part(group, selection_key(group["seed"], name, period), period, parameter)
         for name, parameter in zip(names, parameters, strict=True)
     ]
+
+
+def _of_blocks(blocks: Blocks, names: Sequence[str], own_key: str, group: Mapping[str, Any], period: int) -> list[Part]:
+    """Whole parameters, and units of those that a subspace of blocks divides. What is frozen is no block.
+
+    The window walks over the group's parameters, or over the ``whole`` that they are a share of (see ``plan``).
+    """
+    trained = [(name, tuple(x.shape)) for name, x in zip(names, group["params"], strict=True) if x.requires_grad]
+    whole = group.get("whole") or {"key": own_key, "blocks": trained}
+    shapes = [tuple(shape) for _, shape in whole["blocks"]]
+    if not shapes:
+        return [Free()] * len(names)
+    key = selection_key(group["seed"], whole["key"], period)
+    block_of = layers([name for name, _ in whole["blocks"]]) if group["blocks"] == "layer" else None
+    members = blocks.members(key, period, shapes, group["density"], block_of)
+    inside = dict(zip((name for name, _ in whole["blocks"]), members, strict=True))
+    reading = group["off_set_momentum"]
+    return [
+        _of_block(inside[name], x, reading) if x.requires_grad else Free()
+        for name, x in zip(names, group["params"], strict=True)
+    ]
+
+
+def _of_block(inside: NDArray[np.bool_], parameter: Tensor, reading: str) -> Part:
+    """What of a block is in the set: all or nothing, or the units of the axis along which it is divided."""
+    if inside.size == 1:
+        off: Part = OffBlock() if reading == "decay" else Free()
+        return Full() if inside.any() else off
+    if reading == "reset" and not inside.any():
+        return Free()
+    cut = [axis for axis, count in enumerate(inside.shape) if count > 1]
+    rows, columns = cut == [0], cut == [1] and parameter.dim() == 2
+    index = _short(torch.from_numpy(np.flatnonzero(inside)).to(parameter.device), inside.size)
+    return _UNITS[reading](index, int(columns), matrix_shape(parameter) if rows or columns else (parameter.numel(),))
 
 
 def matrix_shape(parameter: Tensor) -> tuple[int, ...]:

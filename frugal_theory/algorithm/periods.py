@@ -95,7 +95,8 @@ class Alternating:
         """The parts of a period, with the bases in ``columns`` where there are any, and new ones elsewhere."""
         shapes = {name: tuple(g.shape) for name, g in gradients.items()}
         if not SUBSPACES[self.algorithm.subspace].basis:
-            ruleless = self.algorithm.model_copy(update={"state_full": None, "state_free": None})  # a table may not be hashable
+            nothing = {"state_full": None, "state_free": None, "groups": ()}  # a table may not be hashable
+            ruleless = self.algorithm.model_copy(update=nothing)
             kind = SUBSPACES[self.algorithm.subspace]
             chosen: Mapping[str, Mask | Basis] = _drawn(ruleless, kind, tuple(shapes.items()), period)
         elif columns:

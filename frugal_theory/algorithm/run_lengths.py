@@ -288,7 +288,7 @@ def _round(algorithm: Algorithm, shapes: Shapes) -> int | None:
     sizes, _ = block_sizes(algorithm, shapes)
     total = int(sizes.sum())
     window = budget(algorithm.density, total)
-    if window in (0, total) or len(sizes) == 1:
+    if window in (0, total):
         return 1
     return 2 * -(-total // window) if algorithm.order == "mirror" else total // math.gcd(window, total)
 

@@ -8,7 +8,8 @@ eigen); its state-full part is QᵀG or GQ, on the shorter side of the matrix. E
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from frugal_theory.algorithm.parts import Basis, Mask, Sketch
 from frugal_theory.algorithm.selection import (
     budget,
     circle,
+    divided,
     independent_units,
     layers,
     normals,
@@ -41,6 +43,7 @@ __all__ = [
     "Turned",
     "block_sizes",
     "blocks_of",
+    "check_groups",
     "choose_parts",
     "directions",
     "members",
@@ -76,16 +79,14 @@ def choose_parts(
         return value if trials is None else trial_keys(value, trials)
 
     density, kind = algorithm.density, algorithm.subspace
+    check_groups(algorithm, shapes)
     if algorithm.set is not None:
         return _fixed_set(algorithm.set, shapes)
     if density in (0.0, 1.0):
         return {name: Mask(np.asarray(density == 1.0)) for name in shapes}
     if (blocks := blocks_of(kind, algorithm.order)) is not None:
-        sizes, block_of = block_sizes(algorithm, shapes)
-        active = np.asarray(blocks.active(key("blocks"), period, sizes, density))[..., block_of]
-        return {
-            name: Mask(_shaped(active[..., i : i + 1], (1,) * len(shape))) for i, (name, shape) in enumerate(shapes.items())
-        }
+        inside = blocks.members(key("blocks"), period, list(shapes.values()), density, block_sizes(algorithm, shapes)[1])
+        return {name: Mask(member) for name, member in zip(shapes, inside, strict=True)}
     units = unit_subspace(algorithm)
     parts: dict[str, Part] = {}
     for name, shape in shapes.items():
@@ -96,6 +97,19 @@ def choose_parts(
         else:
             parts[name] = _basis(algorithm, key(name), shape, gradients[name], (bases or {}).get(name))
     return parts
+
+
+def check_groups(algorithm: Algorithm, names: Iterable[str]) -> None:
+    """Raise ValueError if a group of ``[[algorithm.groups]]`` speaks of one of these parameters: all have the same options.
+
+    Groups are for the layers of a model, which only the PyTorch engine knows.
+    """
+    for i, group in enumerate(algorithm.groups):
+        if (name := next((name for name in names if re.search(group.pattern, name)), None)) is not None:
+            raise ValueError(
+                f'algorithm.groups[{i}].pattern = "{group.pattern}" matches the parameter "{name}" of a problem; '
+                "groups are for the parameters of a model: a pattern that matches those alone is allowed"
+            )
 
 
 def block_sizes(algorithm: Algorithm, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
@@ -119,7 +133,8 @@ def blocks_of(subspace: str, order: str) -> Blocks | None:
     found = SUBSPACES[subspace]
     if found is not BLOCKS:
         return found if isinstance(found, Blocks) else None
-    return Blocks(partial(circle, order=order), _window if order == "random" else None, scheduled=order != "random")
+    share = _window if order == "random" else None
+    return Blocks(partial(circle, order=order), share, order != "random", partial(divided, order=order))
 
 
 def members(units: Drawn | Scheduled, key: Any, period: int, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
@@ -198,9 +213,9 @@ ROWS = Drawn(_rows, lambda shape, density: 1.0 if len(shape) < 2 else _share(den
 
 
 def _window(sizes: NDArray[np.int64], density: float) -> Array:
-    """The probability of each block on the circle; one larger than the window is taken by windows inside it."""
+    """The probability of each block on the circle, or of each piece of one: the window's share of it."""
     total = int(sizes.sum())
-    return np.minimum(1.0, np.maximum(budget(density, total), sizes) / total)
+    return np.full(len(sizes), min(1.0, budget(density, total) / total))
 
 
 def _random(key: Any, gradient: Array, side: str, rank: int) -> Array:
@@ -214,7 +229,7 @@ def _svd(key: Any, gradient: Array, side: str, rank: int) -> Array:  # noqa: ARG
     return principal(gradient, side, rank)
 
 
-BLOCKS = Blocks(partial(circle, order="random"), _window)
+BLOCKS = Blocks(partial(circle, order="random"), _window, divided=partial(divided, order="random"))
 RANDOM = Turned(_random, lambda length, rank: rank / length)
 SVD = Turned(_svd, matrix=True)
 EIGEN = Known()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import Field, ValidationError, field_validator, model_serializer, model_validator
 
 from frugal_theory.config.fields import NameOf, TableOf
+from frugal_theory.config.groups import Group, rule_table
 from frugal_theory.config.parts import Count, NonNegative, Part, Positive, Probability, quoted
 from frugal_theory.config.registry import RULES, SUBSPACES, SYSTEMS
 from frugal_theory.config.systems import with_defaults
@@ -38,11 +39,6 @@ def default_rule(rule: str) -> Callable[[], Part]:
         return cast(Part, RULES[rule].table())
 
     return made
-
-
-def rule_table(value: object) -> object:
-    """``"adamw"`` is short for ``{ rule = "adamw" }``."""
-    return {"rule": value} if isinstance(value, str) else value
 
 
 class Algorithm(Part):
@@ -77,6 +73,8 @@ class Algorithm(Part):
     norms: Treatment = "state_full"
     biases: Treatment = "state_full"
     output: Treatment = "state_full"
+    groups: Annotated[tuple[Group, ...], Field(strict=False)] = ()
+    unmatched: Literal["default", "error"] = "default"
     seed: Annotated[int, Field(ge=0)] | None = None
 
     _tables = field_validator("state_full", "state_free", mode="before")(rule_table)
@@ -125,4 +123,14 @@ class Algorithm(Part):
                 f'off_set_momentum = "hold" needs a state by unit; that of state_full.rule = "{self.state_full.rule}" is none; '
                 '"reset", "decay" are allowed'
             )
+        whole = ("system", "groups", "unmatched", "rank" if self.rank is None else "density")
+        own = {name: getattr(self, name) for name in type(self).model_fields if name not in whole}
+        for i, group in enumerate(self.groups):
+            settings = {key: value for key, value in group.settings.items() if key in type(self).model_fields}
+            instead = {"rank", "density"} & settings.keys()
+            kept = {key: value for key, value in own.items() if not (instead and key in ("rank", "density"))}
+            try:
+                Algorithm.model_validate({**kept, **settings})
+            except ValidationError as error:
+                raise ValueError(f"groups[{i}]: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
         return self

@@ -10,7 +10,7 @@ from frugal_theory.config.parts import quoted
 
 __all__ = ["System", "with_defaults"]
 
-ALWAYS = ("system", "learning_rate", "seed")
+ALWAYS = ("system", "learning_rate", "seed", "groups", "unmatched")
 """Keys that every system accepts."""
 
 RULES = ("state_full", "state_free")

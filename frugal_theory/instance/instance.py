@@ -14,6 +14,7 @@ from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible
 from frugal_theory.config.cells import Cell
 from frugal_theory.config.experiment import Simulation, Verify
 from frugal_theory.config.load import takes_a_file
+from frugal_theory.instance.sizes import check_sizes
 from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.problems.problem import Noise, Problem
 from frugal_theory.theorems.resolve import resolve
@@ -22,6 +23,9 @@ from frugal_theory.theorems.setting import Constant, Constants, Law, ProblemSett
 __all__ = ["Instance", "instance_of", "resolved", "setting_of", "starting_point"]
 
 Array = NDArray[np.float64]
+
+EPSILON, ROUNDINGS = float(np.finfo(float).eps), 4
+"""A rounding, relative, and how many of them f(x¹) and f* may each be off."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,17 @@ def _unresolved(cell: Cell) -> Instance:
 
 def _built(cell: Cell, learning_rate: float | None) -> Instance:
     experiment = cell.experiment
+    check_sizes(experiment)
     return _made(cell, build_problem(experiment), build_noise(experiment), experiment.algorithm, learning_rate)
+
+
+def _gap(value: float, infimum: float) -> float:
+    """Δ, and what rounding may have taken from it: f(x¹) and f* are each off by some roundings, all that is left if f is large.
+
+    >>> _gap(1e10 + 0.605, 1e10) >= 0.605, _gap(0.605, 0.0)
+    (True, 0.605)
+    """
+    return value - infimum + (ROUNDINGS * EPSILON * (abs(value) + abs(infimum)) if infimum else 0.0)
 
 
 def _positive(value: float | None) -> Constant[float] | None:
@@ -165,7 +179,7 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
     start = starting_point(problem, cell.experiment.seed)
     bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
     with np.errstate(over="ignore", invalid="ignore"):  # a start that is too far away is refused where it is judged
-        gap = float(problem.value(start)) - problem.infimum
+        gap = _gap(float(problem.value(start)), problem.infimum)
         squared_start = float(sum(np.sum(value**2) for value in start.values()))
     constants = Constants(
         smoothness=declared(problem.smoothness),

@@ -77,6 +77,18 @@ BAD = {
     "command": (["veriffy", "small.toml"], ["veriffy", "verify"]),
     "option's range": (["verify", "small.toml", "--jobs", "0"], ["--jobs", "1"]),
     "one argument too many": (["verify", "small.toml", "other.toml"], ["other.toml"]),
+    "more dimensions than memory": (
+        ["verify", "small.toml", "--set", "problem.dimension=1000000000000"],
+        ["problem.dimension = 1000000000000", "GiB of memory"],
+    ),
+    "more trials than memory": (
+        ["simulate", "small.toml", "--set", "simulation.trials=1000000000000"],
+        ["simulation.trials = 1000000000000", "GiB of memory"],
+    ),
+    "more steps than memory": (
+        ["verify", "small.toml", "--set", "simulation.steps=1000000000000"],
+        ["simulation.steps = 1000000000000", "GiB of memory"],
+    ),
     "budget": (["verify", "small.toml", "--set", "simulation.max_trials=3"], ["max_trials = 3", "trials = 40"]),
 }
 
@@ -169,3 +181,74 @@ def test_importing_needs_neither_torch_nor_much_time(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_init_writes_experiments_that_load_and_overwrites_nothing(tmp_path):
+    done = frugal_theory("init", "mine", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    names = sorted(path.name for path in (tmp_path / "mine").iterdir())
+    assert "demo.toml" in names
+    assert all(load(tmp_path / "mine" / name).name for name in names)
+    (tmp_path / "mine" / "demo.toml").write_text("mine")
+    again = frugal_theory("init", "mine", cwd=tmp_path)
+    assert again.returncode == 2
+    assert again.stderr.count("\n") == 1
+    assert "exists already" in again.stderr
+    assert (tmp_path / "mine" / "demo.toml").read_text() == "mine"
+
+
+def test_json_is_all_that_is_printed(folder):
+    done = frugal_theory("verify", "small.toml", "--jobs", 1, "--json", cwd=folder)
+    assert json.loads(done.stdout) == json.loads((folder / "runs" / "small" / "theory" / "verdicts.json").read_text())
+    cells = json.loads(frugal_theory("simulate", "small.toml", "--jobs", 1, "--json", "--out", "s", cwd=folder).stdout)
+    assert [sorted(cell) for cell in cells] == [["cell", "learning_rate", "lower", "mean", "upper"]] * 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_no_encoding_is_an_error(folder, encoding):
+    done = in_a_process("theorems", cwd=folder, env={**os.environ, "PYTHONIOENCODING": encoding}, encoding="latin-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2264" in done.stdout
+
+
+def test_nothing_reaches_the_terminal_raw(folder):
+    """Escape sequences, markup and line ends in names, keys and values: one line, spelled out."""
+    escape = "\x1b[31m"
+    for line in (f"{escape}x = 1", '"a\\nb" = 2', f'name = "{"long" * 9000}"'):
+        (folder / "bad.toml").write_text(f'{line}\n[problem]\nkind = "[/nope]"\n')
+        done = frugal_theory("verify", "bad.toml", cwd=folder)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert escape not in done.stderr
+        assert len(done.stderr) < 2100
+    case = f'[[cases]]\nname = "[/nope] {escape.encode("unicode_escape").decode().replace("x1b", "u001b")}"\n'
+    (folder / "odd.toml").write_text((folder / "small.toml").read_text() + case)
+    done = frugal_theory("simulate", "odd.toml", "--jobs", 1, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "[/nope]" in done.stdout
+    assert escape not in done.stdout
+
+
+def test_an_interruption_that_keeps_nothing_says_so(folder, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("frugal_theory.commands.verify.load", interrupt)
+    done = frugal_theory("verify", "small.toml", cwd=folder)
+    assert done.returncode == 130
+    assert done.stderr == "interrupted: nothing is kept; the same command begins again\n"
+
+
+def test_an_interruption_of_the_imports_is_one_line():
+    script = "import sys; sys.modules['frugal_theory.config.load'] = None\n" + (
+        "import builtins; true = builtins.__import__\n"
+        "def stop(name, *rest):\n"
+        "    if name.startswith('frugal_theory.commands'): raise KeyboardInterrupt\n"
+        "    return true(name, *rest)\n"
+        "from frugal_theory.__main__ import main\n"
+        "builtins.__import__ = stop\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "interrupted: nothing is kept; the same command begins again\n"

@@ -11,12 +11,14 @@ from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.registry import RULES
 from frugal_theory.evidence.exact.expectations import at_most, decouples, expectations, has_expectation
 from frugal_theory.instance import Instance, setting_of
-from frugal_theory.metrics import GrowingNorm
+from frugal_theory.metrics import GrowingNorm, squared_gradient_norm
 from frugal_theory.problems import Gaussian, NoNoise, Quadratic
 from frugal_theory.problems.noise import has_mean_zero
 from frugal_theory.testing.false_theorem import scaled
+from frugal_theory.theorems.sgd import Sgd
 from frugal_theory.verdicts.claims import Claims, fourth_moment
 from frugal_theory.verdicts.verify import gather, settle_all
+from tests.tolerances import ROUNDING
 
 KNOWN = ("sgd", "signsgd", "none")
 OTHERS = [name for name, kind in RULES.items() if "state_free" in kind.table.sides and name not in KNOWN]
@@ -114,3 +116,58 @@ def test_what_derives_from_a_noise_or_a_problem_has_no_exact_moments(own):
     _, (verdict,) = settle_all([claims], [gather(claims)], 0.99)
     assert verdict.source == "monte_carlo"
     assert verdict.status != "violated"
+
+
+class Lifted:
+    """x²/2 + c: f(x¹) − c has the rounding of c."""
+
+    shapes, smoothness = {"x": (1,)}, 1.0
+
+    def __init__(self, c):
+        self.infimum = c
+
+    def start(self, rng):  # noqa: ARG002
+        return {"x": np.array([1.1])}
+
+    def value(self, x):
+        return x["x"][..., 0] ** 2 / 2 + self.infimum
+
+    def gradient(self, x):
+        return {"x": 1.0 * x["x"]}
+
+
+@pytest.mark.parametrize("c", [-1e6, 1e10, 1e14, 1e17])
+def test_the_rounding_of_large_values_does_not_violate_a_bound_that_is_attained(c):
+    """‖g¹‖² = 2LΔ on x²/2: f(x¹) = 10¹⁰ + 0.605 is rounded by more than the 10⁻⁹ that comparisons forgive."""
+    instance, theorem = of_own(Lifted(c), NoNoise()), ft.THEOREMS["sgdm_sharp"]
+    assert theorem.bound(instance.setting)[0] >= 1.1**2 * (1 - ROUNDING)
+    claims = Claims(instance, (theorem,), (), fourth_moment(instance))
+    _, (verdict,) = settle_all([claims], [gather(claims)], 0.99)
+    assert verdict.status == "holds"
+
+
+class Times(Sgd):
+    """SGD's theorem in other units, under a metric of its own."""
+
+    name, metric = "own", "own_norm"
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def measure(self, setting):  # noqa: ARG002
+        return lambda gradients, parts, runs, step: self.factor * squared_gradient_norm(gradients, parts, runs, step)
+
+    def bound(self, setting):
+        return self.factor * super().bound(setting)
+
+
+@pytest.mark.parametrize("factors", [(1.0, 100.0), (100.0, 1.0)])
+def test_theorems_of_one_name_are_judged_by_their_own_measures(factors):
+    """The last of them measured for all: a true one was "violated"."""
+    theorems = tuple(Times(factor) for factor in factors)
+    claims = Claims(of_own(Quadratic(np.ones(1), start=[1.0]), Gaussian(0.1)), theorems)
+    first, second = settle_all([claims], [gather(claims)], 0.99)[1]
+    assert first.metric != second.metric
+    assert first.measured / second.measured == pytest.approx(factors[0] / factors[1])
+    assert first.bound / second.bound == pytest.approx(factors[0] / factors[1])
+    assert {first.status, second.status} <= {"holds", "inconclusive"}

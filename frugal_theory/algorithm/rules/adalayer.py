@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from frugal_theory.algorithm.rules.adamw import bias_correction
 from frugal_theory.algorithm.rules.rule import Array, RuleState, RuleTable, Seen, counter, itself, namespace
-from frugal_theory.config.parts import Pair, Positive
+from frugal_theory.config.parts import Epsilon, Pair
 from frugal_theory.config.registry import Kind
 
 __all__ = ["AdaLayer"]
@@ -23,7 +23,7 @@ class AdaLayer(RuleTable):
 
     rule: Literal["adalayer"] = "adalayer"
     betas: Pair = (0.9, 0.95)
-    eps: Positive = 1e-15
+    eps: Epsilon = 1e-15
     by: Literal["tensor", "row"] = "tensor"
     warm: Annotated[int, Field(ge=0)] = 0
     frozen: bool = False

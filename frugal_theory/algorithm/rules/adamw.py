@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.rules.rule import Array, RuleState, RuleTable, Seen, counter, itself, namespace
-from frugal_theory.config.parts import Pair, Positive
+from frugal_theory.config.parts import Epsilon, Pair
 from frugal_theory.config.registry import Kind
 
 __all__ = ["AdamW", "bias_correction", "bias_corrections"]
@@ -25,7 +25,7 @@ class AdamW(RuleTable):
     title: ClassVar[str] = "AdamW"
     rule: Literal["adamw"] = "adamw"
     betas: Pair = (0.9, 0.999)
-    eps: Positive = 1e-8
+    eps: Epsilon = 1e-8
 
     sides: ClassVar[tuple[str, ...]] = ("state_full",)
     vectors: ClassVar[tuple[str, ...]] = ("exp_avg",)
