@@ -12,6 +12,7 @@ from torch import Tensor
 from frugal_gpu.optim.backends import InPlace
 from frugal_gpu.optim.backends.foreach import state_free_update
 from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Part, Units
+from frugal_theory.config.registry import SUBSPACES
 
 __all__ = ["Chosen", "Share", "apply", "is_frozen", "move_scale", "take_share"]
 
@@ -86,7 +87,10 @@ def move_scale(group: Mapping[str, Any]) -> float:
 
 def is_frozen(group: Mapping[str, Any], part: Part) -> bool:
     """Whether a parameter is off the set as a whole with nothing to move it: it does not decay then."""
-    return group["state_free"] == "none" and isinstance(part, Free | OffBlock)
+    if group["state_free"] != "none":
+        return False
+    divided = isinstance(part, Units) and SUBSPACES[group["subspace"]].whole and group["set"] is None
+    return isinstance(part, Free | OffBlock) or (divided and len(part.index) == 0)  # type: ignore[union-attr]
 
 
 def _state_full(rule: InPlace, shares: Sequence[Share]) -> None:
