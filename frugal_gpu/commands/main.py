@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from contextlib import nullcontext
@@ -13,8 +12,10 @@ import typer
 from rich.console import Console
 
 from frugal_gpu.commands.bench import bench
+from frugal_gpu.commands.compare import compare
 from frugal_gpu.commands.memory import memory
 from frugal_gpu.commands.systems import systems
+from frugal_gpu.train.together import main_process
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
 from frugal_theory.results.files import write_text
@@ -58,8 +59,8 @@ def train(
         refuse_if_busy(folder)
         for each, place in runs:
             check(each, place, resume)
-        with alone(folder) if _main_process() else nullcontext():
-            if _main_process():
+        with alone(folder) if main_process() else nullcontext():
+            if main_process():
                 write_text(folder / "experiment.toml", dump(loaded))
             for each, place in runs:
                 _train_one(each, place, resume)
@@ -70,6 +71,7 @@ def train(
 app.command()(memory)
 app.command()(bench)
 app.command()(systems)
+app.command()(compare)
 
 
 def _runs(experiment: Experiment, folder: Path, sweep: bool) -> list[tuple[Experiment, Path]]:
@@ -84,16 +86,11 @@ def _slug(label: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", label.replace(" = ", "-").replace(", ", "_")).strip("-")
 
 
-def _main_process() -> bool:
-    """Whether this is the process that speaks and writes; torchrun and accelerate launch number them."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
     from frugal_gpu.train.loop import train as run
     from frugal_gpu.train.progress import Progress
 
-    console = Console(quiet=not _main_process())
+    console = Console(quiet=not main_process())
     outcome = run(experiment, folder, resume, Progress(console))
     if outcome.status == "interrupted":
         kept = f"step {outcome.step} is kept in {folder}" if outcome.step else "no step was finished"

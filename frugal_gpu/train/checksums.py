@@ -24,8 +24,11 @@ def as_text(digests: dict[str, str]) -> str:
     return json.dumps(digests, indent=2)
 
 
-def damage(folder: Path, needed: Iterable[str]) -> str:
-    """What is wrong with the files of ``folder`` that have a checksum, or are ``needed``, in words; empty if nothing is."""
+def damage(folder: Path, needed: Iterable[str], others: bool = True) -> str:
+    """What is wrong with the files of ``folder`` that are ``needed``, and with ``others`` that have a checksum, in words.
+
+    Empty if nothing is.
+    """
     try:
         digests = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -34,7 +37,7 @@ def damage(folder: Path, needed: Iterable[str]) -> str:
         return f"{CHECKSUMS} cannot be read"
     if not isinstance(digests, dict) or not all(isinstance(name, str) and "/" not in name for name in digests):
         return f"{CHECKSUMS} is not what was written"
-    for name in [*needed, *digests]:
+    for name in [*needed, *(digests if others else ())]:
         if name not in digests:
             return f"{CHECKSUMS} does not name {name}"
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from frugal_gpu.train.together import main_process
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.results.files import make_folder
 
@@ -33,7 +34,10 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def refuse_if_busy(folder: Path) -> None:
-    """Raise :class:`ExperimentError` if another training holds ``folder`` now; writes nothing where there is none."""
-    if (folder / LOCK).exists():
+    """Raise :class:`ExperimentError` if another training holds ``folder`` now; writes nothing where there is none.
+
+    Asks in the main process only: the others may come when that one holds it already.
+    """
+    if main_process() and (folder / LOCK).exists():
         with alone(folder):
             pass

@@ -27,7 +27,6 @@ from frugal_gpu.optim.state import state_bytes_held
 from frugal_gpu.probes import Moment, measure
 from frugal_gpu.train import checkpoint
 from frugal_gpu.train.divergence import diverged, may_skip, not_finite
-from frugal_gpu.train.exempt import without_decay
 from frugal_gpu.train.interruption import stop_requested
 from frugal_gpu.train.lock import alone, refuse_if_busy
 from frugal_gpu.train.log import Log, read_metrics, training_evidence
@@ -177,6 +176,11 @@ def _required(experiment: Experiment) -> float:
                 "the theory side can resolve; give training.learning_rate a number > 0"
             )
         learning_rate = experiment.algorithm.learning_rate
+    restarts = None if experiment.adapter is None else experiment.adapter.restarts
+    if training.schedule == "jagged-cosine" and restarts not in (None, training.restart_every):
+        raise ExperimentError(
+            f"training.restart_every = {training.restart_every}: the adapter restarts every {restarts} steps; they must agree"
+        )
     check_model(experiment.model, training)
     check_machine(experiment)
     check_source(with_tokenizer(experiment.data, experiment.model))
@@ -209,7 +213,7 @@ def _start(
     corpus: Corpus | None = None,
 ) -> Run:
     """Tokens, model, optimizer and device, as they are before step 1."""
-    from frugal_gpu.optim import Frugal
+    from frugal_gpu.optim.build import build_optimizer
 
     model_table = experiment.model or config.Model()
     seed, corpus = experiment.seed, corpus or _corpus(experiment, training)
@@ -218,19 +222,21 @@ def _start(
     accelerator = accelerator or _accelerator(training)
     torch.manual_seed(seed)
     model = made(model_table, training).to(accelerator.device, weights(training.precision))
+    try:
+        optimizer = build_optimizer(model, experiment, lr=learning_rate)  # which may put adapters into the model
+    except ExperimentError:
+        raise
+    except ValueError as error:
+        raise ExperimentError(f"algorithm: {str(error).removeprefix('Frugal: ')}") from None
     wrapped = accelerator.prepare(model)
     if training.compile:
         wrapped = torch.compile(wrapped)
-    algorithm = without_decay(experiment.algorithm, model, training.weight_decay_exempt)
-    try:
-        optimizer = Frugal.from_config(model, algorithm, lr=learning_rate)
-    except ValueError as error:
-        raise ExperimentError(f"algorithm: {str(error).removeprefix('Frugal: ')}") from None
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
         group["stochastic_rounding"] = training.precision == "pure-bf16"  # or steps below a weight's resolution move nothing
     run = Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.probes)
-    run.scaler, run.random = scaler(training.precision, accelerator.device), model_table.checkpoint is not None
+    run.scaler = scaler(training.precision, accelerator.device)
+    run.random = model_table.checkpoint is not None or experiment.adapter is not None
     return run
 
 

@@ -39,7 +39,7 @@ SUMMARY = "summary.json"
 
 def settings_of(experiment: Experiment) -> dict[str, Any]:
     """All settings that a training run depends on, as plain values."""
-    tables = experiment.model_dump(mode="json", include={"seed", "algorithm", "model", "data", "training"})
+    tables = experiment.model_dump(mode="json", include={"seed", "algorithm", "adapter", "model", "data", "training"})
     plain: dict[str, Any] = json.loads(json.dumps(tables))
     return plain
 
@@ -59,12 +59,9 @@ def find_run(folder: Path, settings: dict[str, Any], steps: int, resume: bool) -
             f"{folder}: holds an unfinished run ({found[-1].name}); continue it with --resume or give another --out"
         )
     for path in reversed(found):
-        try:
-            state = checkpoint.read_state(path)
-        except ExperimentError:
-            continue  # what is damaged is said when it is to be loaded
-        _check_same(path, state, settings, steps)
-        break
+        if not damage(path, ("state.json",), others=False):  # what is damaged is said when it is to be loaded
+            _check_same(path, checkpoint.read_state(path), settings, steps)
+            break
     return "partial"
 
 

@@ -37,7 +37,8 @@ def check_machine(experiment: Experiment) -> None:
     if training.threads is not None and training.threads > most:
         raise ExperimentError(f"training.threads = {training.threads}: at most {most} are allowed here")
     room, where = _room(training)
-    weights = parameters_of(model) * WEIGHT_AND_GRADIENT[training.precision]
+    trained = experiment.adapter is None or experiment.adapter.kind == "relora"
+    weights = parameters_of(model) * WEIGHT_AND_GRADIENT[training.precision] // (1 if trained else 2)
     if weights > room:
         raise ExperimentError(
             f"{_largest(model)}: weights and gradients need about {_gigabytes(weights)}, {where} has {_gigabytes(room)}; "

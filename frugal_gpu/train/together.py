@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["once"]
+__all__ = ["main_process", "once"]
 
 Result = TypeVar("Result")
+
+
+def main_process() -> bool:
+    """Whether this is the process that speaks and writes; torchrun and accelerate launch number them."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def once(accelerator: Any, function: Callable[[], Result]) -> Result:

@@ -12,10 +12,10 @@ from tolerances import ACCUMULATION_FLOAT32, FLOAT32
 import frugal_theory as ft
 from frugal_gpu.model.build import shapes_only
 from frugal_gpu.model.llama import SHAPES, Shape, build_model, model_shape, parameter_count
+from frugal_gpu.optim.exempt import without_decay
 from frugal_gpu.train import checkpoint
 from frugal_gpu.train import loop as training_module
 from frugal_gpu.train.divergence import MOST_IN_A_ROW
-from frugal_gpu.train.exempt import without_decay
 from frugal_gpu.train.log import read_metrics, training_evidence
 from frugal_gpu.train.loop import train
 from frugal_theory import config
