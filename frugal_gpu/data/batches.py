@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from frugal_theory.algorithm.selection import selection_key, uniform_bits
 
-__all__ = ["PADDING", "Ids", "Packed", "batch_indices"]
+__all__ = ["PADDING", "Ids", "Packed", "batch_indices", "independent_indices"]
 
 Ids = NDArray[np.integer[Any]]
 
@@ -57,6 +57,13 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int) -> list[int
     """
     places = range((step - 1) * batch_size, step * batch_size)
     return [int(_epoch_order(seed, place // count, count)[place % count]) for place in places]
+
+
+def independent_indices(seed: int, name: str, step: int, size: int, count: int) -> list[int]:
+    """``size`` of ``count`` sequences, each drawn uniformly from all of them with replacement: independent of each other and of
+    those of other steps and names. A pure function of its arguments."""
+    bits = uniform_bits(selection_key(seed, name, step), np.arange(size, dtype=np.int64))
+    return [int(number) for number in bits.view(np.uint64) % np.uint64(count)]  # biased by count/2⁶⁴
 
 
 @lru_cache(maxsize=2)  # a batch may straddle two epochs

@@ -11,6 +11,7 @@ import math
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -20,12 +21,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from frugal_gpu.data.batches import PADDING, Packed, batch_indices
+from frugal_gpu.data.batches import PADDING, Packed, batch_indices, independent_indices
 from frugal_gpu.data.text import check_source
 from frugal_gpu.data.tokens import Corpus, prepare, unigram_perplexity
 from frugal_gpu.model.llama import build_model, model_shape
 from frugal_gpu.optim.state import state_bytes_held
-from frugal_gpu.probes import Moment, measure
+from frugal_gpu.probes import Objective, Watch, sample_size
 from frugal_gpu.train import checkpoint
 from frugal_gpu.train.interruption import stop_requested
 from frugal_gpu.train.log import Log, read_metrics, training_evidence
@@ -65,7 +66,8 @@ class Run:
     optimizer: torch.optim.Optimizer
     corpus: Corpus
     seed: int
-    probes: config.Probes | None = None
+    sampling: str = "shuffled"
+    watch: Watch | None = None
     tokens: int = 0
     seconds: float = 0.0
 
@@ -175,7 +177,11 @@ def _start(experiment: Experiment, training: Training, learning_rate: float) -> 
     optimizer = Frugal.from_config(model, experiment.algorithm, lr=learning_rate)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-    return Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.probes)
+    run = Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.data.sampling)
+    if experiment.probes is not None and accelerator.is_main_process:
+        size = sample_size(experiment.probes, training.batch_size)
+        run.watch = Watch(experiment.probes, _objective(run, size), training.steps, seed, experiment.algorithm.density)
+    return run
 
 
 def _corpus(experiment: Experiment, training: Training) -> Corpus:
@@ -208,6 +214,8 @@ def _restore(run: Run, folder: Path, found: str) -> int:
     if state["corpus"] != run.corpus.key:
         raise ExperimentError(f"{path}: the text has changed since; resuming needs the same text, or give another --out")
     run.tokens, run.seconds = state["tokens"], state["seconds"]
+    if run.watch is not None and "probes" in state:
+        run.watch.timetable.load(state["probes"])
     step: int = state["step"]
     return step
 
@@ -222,7 +230,7 @@ def _step(run: Run, step: int) -> dict[str, Any]:
     processes.
     """
     training, accelerator = run.training, run.accelerator
-    indices = batch_indices(run.seed, step, training.batch_size, len(run.corpus.train))
+    indices = _batch(run, step)
     tokens = run.corpus.train.predicted(indices)
     micro = training.batch_size // training.accumulation
     run.wrapped.train()
@@ -237,10 +245,10 @@ def _step(run: Run, step: int) -> dict[str, Any]:
         total += loss.detach()
     gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    probed = _probed(run, step)
+    factor = learning_rate_factor(training, step)
+    visit = None if run.watch is None else run.watch.visit(step, *_before(run, factor))
     if training.max_gradient_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(run.model.parameters(), training.max_gradient_norm, norm)
-    factor = learning_rate_factor(training, step)
     for group in run.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
     run.optimizer.step()
@@ -250,23 +258,46 @@ def _step(run: Run, step: int) -> dict[str, Any]:
         "loss": float(accelerator.reduce(total, "sum")) / tokens,
         "learning_rate": run.optimizer.param_groups[0]["lr"],
         "squared_gradient_norm": float(norm) ** 2,
-        **probed,
+        **({} if visit is None else visit.after()),
     }
 
 
-def _probed(run: Run, step: int) -> dict[str, Any]:
-    """What the probes find, under "probes", at the steps at which they measure."""
-    if run.probes is None or step % run.probes.every:
-        return {}
+def _before(run: Run, factor: float) -> tuple[float, dict[str, torch.Tensor]]:
+    """The learning rate of the step and its gradients by name, before clipping: what probes are told."""
     gradients = {name: p.grad for name, p in run.model.named_parameters() if p.grad is not None}
-    rate = run.optimizer.param_groups[0]["initial_lr"] * learning_rate_factor(run.training, step)
-    return {"probes": measure(run.probes.kinds, Moment(step, rate, run.model, gradients))}
+    return run.optimizer.param_groups[0]["initial_lr"] * factor, gradients
 
 
-def _summed_loss(run: Run, packed: Packed, indices: list[int]) -> torch.Tensor:
-    """Σ −log p over the predicted tokens of some sequences, in nats."""
+def _batch(run: Run, step: int) -> list[int]:
+    """The sequences of a step."""
+    if run.sampling == "independent":
+        return independent_indices(run.seed, "independent data", step, run.training.batch_size, _equal_rows(run))
+    return batch_indices(run.seed, step, run.training.batch_size, len(run.corpus.train))
+
+
+def _equal_rows(run: Run) -> int:
+    """How many sequences predict the same number of tokens each: all but a short last one. Their mean loss is f."""
+    packed = run.corpus.train
+    whole = (len(packed.stream) - 1) // packed.length
+    return whole or len(packed)
+
+
+def _objective(run: Run, size: int) -> Objective:
+    """f: the mean loss of the training sequences, which batches are drawn from."""
+
+    def loss(rows: Sequence[int]) -> torch.Tensor:
+        return _summed_loss(run, run.corpus.train, list(rows), run.model) / run.corpus.train.predicted(rows)
+
+    def draw(step: int, count: int) -> list[int]:
+        return independent_indices(run.seed, "probe data", step, count, _equal_rows(run))
+
+    return Objective(run.model, _equal_rows(run), loss, draw, run.training.batch_size, size, run.seed)
+
+
+def _summed_loss(run: Run, packed: Packed, indices: list[int], model: nn.Module | None = None) -> torch.Tensor:
+    """Σ −log p over the predicted tokens of some sequences, in nats; of the ``model`` or, by default, as it is wrapped."""
     inputs, targets = (tensor.to(run.accelerator.device, non_blocking=True) for tensor in packed.batch(indices))
-    logits = run.wrapped(input_ids=inputs).logits.float()
+    logits = (run.wrapped if model is None else model)(input_ids=inputs).logits.float()
     return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="sum")
 
 
@@ -308,8 +339,11 @@ def _agreed(run: Run, stop: threading.Event) -> bool:
 def _log_step(run: Run, step: int, log: Log, progress: Progress) -> None:
     begin = time.perf_counter()
     values = _step(run, step)
-    run.seconds += time.perf_counter() - begin
-    if not all(math.isfinite(value) for key, value in values.items() if key != "probes"):
+    seconds = time.perf_counter() - begin
+    run.seconds += seconds
+    if run.watch is not None:
+        run.watch.timetable.stepped_in(seconds - values.get("probe_seconds", 0.0))
+    if not all(math.isfinite(values[key]) for key in ("loss", "learning_rate", "squared_gradient_norm")):
         log.flush()
         raise ExperimentError(
             f"training.learning_rate: the run diverged, loss {values['loss']:g} at step {step} "
@@ -333,6 +367,8 @@ def _save(run: Run, step: int, folder: Path, log: Log, settings: dict[str, Any])
     if not run.accelerator.is_main_process:
         return
     state = {"tokens": run.tokens, "seconds": run.seconds, "corpus": run.corpus.key, "settings": settings}
+    if run.watch is not None:
+        state["probes"] = run.watch.timetable.state()
     checkpoint.save(folder / "checkpoints", step, run.model, run.optimizer, state, run.training.keep_checkpoints)
 
 

@@ -32,12 +32,14 @@ class Data(Part):
     """Text to train on: Python's own documentation, a local file or folder, or C4 through ``datasets``.
 
     ``source`` is "python-docs", "c4", or a path (relative to the working folder) that ends in .txt, .jsonl or .parquet,
-    or a folder of such files. ``tokenizer`` is the path of a tokenizer.json; without it one is trained on the text.
+    or a folder of such files. ``sampling``: batches of shuffled epochs, or of sequences that are each drawn from all of them,
+    with replacement, as theorems suppose. ``tokenizer`` is the path of a tokenizer.json; without it one is trained on the text.
     """
 
     source: Annotated[str, Field(min_length=1)] = "python-docs"
     text_field: Annotated[str, Field(min_length=1)] = "text"
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    sampling: Literal["shuffled", "independent"] = "shuffled"
     tokenizer: Annotated[str, Field(min_length=1)] | None = None
 
 
@@ -86,7 +88,21 @@ class Training(Part):
 
 
 class Probes(Part):
-    """What is measured on the model during training, every so many steps, without changing the run by a bit."""
+    """What is measured on the model during training, at steps drawn at random, without changing the run by a bit.
 
-    every: Count = 100
-    kinds: Annotated[tuple[Annotated[str, NameOf(PROBES)], ...], Field(strict=False, min_length=1)] = ("gradient",)
+    One step is drawn in each interval of ``every`` steps; without it intervals are as short as keeps the probes within the
+    share ``cost`` of the run's time, as it is measured. ``batch_size`` counts the sequences of one measurement of the
+    gradient, by default as many as a training step has.
+    """
+
+    every: Count | None = None
+    cost: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    batch_size: Count | None = None
+    kinds: Annotated[tuple[Annotated[str, NameOf(PROBES)], ...], Field(strict=False, min_length=1)] = (
+        "gradient",
+        "noise",
+        "smoothness",
+        "descent",
+        "curvature",
+        "angles",
+    )
