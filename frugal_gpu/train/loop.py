@@ -27,17 +27,16 @@ from frugal_gpu.data.tokens import Corpus, prepare, unigram_perplexity
 from frugal_gpu.model.llama import build_model, model_shape
 from frugal_gpu.optim.state import state_bytes_held
 from frugal_gpu.probes import Objective, Watch, sample_size
-from frugal_gpu.train import checkpoint
+from frugal_gpu.train import checkpoint, practice
 from frugal_gpu.train.interruption import stop_requested
-from frugal_gpu.train.log import Log, read_metrics, training_evidence
+from frugal_gpu.train.log import Log, read_metrics
 from frugal_gpu.train.progress import Progress
 from frugal_gpu.train.run_folder import find_run, settings_of
 from frugal_gpu.train.schedule import learning_rate_factor
 from frugal_theory import config
 from frugal_theory.config import Experiment, Training
 from frugal_theory.config.load import ExperimentError, dump
-from frugal_theory.results.files import make_folder, write_table, write_text
-from frugal_theory.results.schema import TRAINING_EVIDENCE
+from frugal_theory.results.files import make_folder, write_text
 
 __all__ = ["Outcome", "check", "evaluate", "perplexity", "train"]
 
@@ -126,7 +125,7 @@ def _train(run: Run, experiment: Experiment, folder: Path, settings: dict[str, A
                 _save(run, step, folder, log, settings)
         if step < training.steps:
             return Outcome("interrupted", step, folder)
-        summary = _finish(run, folder, log, settings, unigram)
+        summary = _finish(run, experiment, folder, log, settings, unigram)
         return Outcome("complete", step, folder, summary)
     finally:
         progress.stop()
@@ -372,10 +371,12 @@ def _save(run: Run, step: int, folder: Path, log: Log, settings: dict[str, Any])
     checkpoint.save(folder / "checkpoints", step, run.model, run.optimizer, state, run.training.keep_checkpoints)
 
 
-def _finish(run: Run, folder: Path, log: Log, settings: dict[str, Any], unigram: float) -> dict[str, Any]:
+def _finish(
+    run: Run, experiment: Experiment, folder: Path, log: Log, settings: dict[str, Any], unigram: float
+) -> dict[str, Any]:
     """The evidence, and summary.json last: it says that the run is complete."""
     lines = read_metrics(log.path)
-    write_table(folder / Path(TRAINING_EVIDENCE.path).name, training_evidence(lines).frame()[list(TRAINING_EVIDENCE.columns)])
+    probed = practice.finish(run, experiment, folder, lines)
     measured = [line["validation_perplexity"] for line in lines if "validation_perplexity" in line]
     parameters = sum(p.numel() for p in run.model.parameters())
     summary = {
@@ -390,6 +391,7 @@ def _finish(run: Run, folder: Path, log: Log, settings: dict[str, Any], unigram:
         "optimizer_state_bytes": state_bytes_held(run.optimizer),
         "adamw_state_bytes": 2 * 4 * parameters,
         "seconds": round(run.seconds, 3),
+        **probed,
         "device": _device_name(run.accelerator.device),
         "precision": run.training.precision,
         "versions": _versions(),
@@ -408,6 +410,8 @@ def _describe(run: Run, unigram: float, step: int) -> str:
         f"{train:,} training tokens, {validation:,} for validation, vocabulary {run.corpus.vocabulary:,}\n"
         f"unigram perplexity {unigram:.2f}: what the token frequencies alone reach"
     )
+    if run.watch is not None and (beyond := run.watch.sentence()):
+        text += f"\n{beyond}"
     return f"{text}\ncontinuing after step {step}" if step else text
 
 
