@@ -17,6 +17,9 @@ __all__ = ["Facts", "constants", "evidence"]
 
 Line = Mapping[str, Any]
 
+PARTS = 4
+"""Of the path, at most, in which variances are averaged."""
+
 METRIC = "squared_gradient_norm of f"
 """The metric of the evidence: ‖∇f‖², without the noise of a mini-batch."""
 
@@ -84,7 +87,8 @@ def evidence(lines: Sequence[Line], confidence: float) -> Evidence | None:
     if not path:
         return None
     ends = [line["intervals"]["path"] for line in path]
-    found = running([end - begin + 1 for begin, end in ends], [line["probes"]["gradient.squared"] for line in path], confidence)
+    squared, noise = ([line["probes"][f"gradient.{key}"] for line in path] for key in ("squared", "noise"))
+    found = running([end - begin + 1 for begin, end in ends], squared, confidence, noise)
     return Evidence(
         source="training",
         steps=np.array([end for _, end in ends], dtype=np.int64),
@@ -126,11 +130,11 @@ def _smoothness(lines: Sequence[Line], path: Sequence[Line], level: float) -> di
     ]
     mean = average([end - begin + 1 for (begin, end), _ in known], [value for _, value in known], level)
     largest = math.sqrt(max(0.0, *(value for _, value in known)))
-    source = f"at least: the largest of {len(known)} ratios ‖∇f(x⁺) − ∇f(x)‖/‖x⁺ − x‖ along the path"
+    source = f"the largest of {len(known)} estimates of ‖∇f(x⁺) − ∇f(x)‖/‖x⁺ − x‖ along the path"
     tops = [(line["probes"]["curvature.top"], line["probes"]["curvature.bottom"]) for line in _measured(lines, "curvature")]
     curvature = max((max(abs(top), abs(bottom)) for top, bottom in tops if top is not None and bottom is not None), default=0.0)
     if curvature > largest:
-        source = f"at least: the largest of {len(tops)} Hessian eigenvalues by Lanczos on a sample, above {len(known)} ratios"
+        source = f"the largest of {len(tops)} Hessian eigenvalues by Lanczos on a sample, above {len(known)} ratios of gradients"
         largest = curvature
     return {
         "value": largest,
@@ -157,21 +161,24 @@ def _gap(numbers: Mapping[str, float], facts: Facts, level: float) -> dict[str, 
 
 
 def _variance(path: Sequence[Line], facts: Facts, level: float) -> dict[str, Any]:
-    """σ_j² bounds the variance at every step: at least the largest that was found, by tensor."""
-    lengths = [end - begin + 1 for begin, end in (line["intervals"]["path"] for line in path)]
+    """σ_j² bounds the variance at every step, so by tensor it is at least the average over the part of the path where that is
+    largest. Single estimates are too noisy to take the largest of: parts of at least two measurements, four parts at most."""
+    lengths = np.array([end - begin + 1 for begin, end in (line["intervals"]["path"] for line in path)], dtype=float)
+    parts = [part for part in np.array_split(np.arange(len(path)), max(1, min(PARTS, len(path) // 2))) if len(part)]
     largest, lower = {}, {}
     for name in facts.shapes:
-        values = [line["probes"].get(f"noise.of {name}") or 0.0 for line in path]
-        largest[name] = max(values)
-        lower[name] = max(0.0, average(lengths, values, level).lower)
-    mean = average(lengths, [line["probes"]["noise.total"] for line in path], level)
+        values = np.array([line["probes"].get(f"noise.of {name}") or 0.0 for line in path])
+        largest[name] = max(float(lengths[part] @ values[part] / lengths[part].sum()) for part in parts)
+        lower[name] = max(0.0, average(lengths.tolist(), values.tolist(), level).lower)
+    mean = average(lengths.tolist(), [line["probes"]["noise.total"] for line in path], level)
     return {
         "value": largest,
         "lower": lower,
         "total": math.fsum(largest.values()),
         "average": {"value": mean.value, "lower": max(0.0, mean.lower), "upper": mean.upper},
         "kind": "measured",
-        "source": f"at least: by tensor the largest of {len(path)} estimates from {MICRO_BATCHES // 2} pairs of micro-batches",
+        "source": f"by tensor the largest average over one of {len(parts)} parts of the path, {len(path)} measurements in all, "
+        f"each of {MICRO_BATCHES // 2} pairs of micro-batches",
     }
 
 
@@ -184,7 +191,8 @@ def _observed(inside: Sequence[Line], sigma: float, facts: Facts) -> dict[str, A
     def total(key: str) -> float:
         return float(weight @ np.array([line["probes"][key] for line in inside]))
 
-    squared = average(lengths, [line["probes"]["gradient.squared"] for line in inside], facts.confidence)
+    values, noise = ([line["probes"][f"gradient.{key}"] for line in inside] for key in ("squared", "noise"))
+    squared = average(lengths, values, facts.confidence, noise)
     share = facts.batch_size / facts.sample
     coordinates = sum(math.prod(shape) for shape in facts.shapes.values())
     return {
@@ -270,13 +278,13 @@ def _add_premises(record: dict[str, Any]) -> None:
             "name": "P1",
             "statement": "f is L-smooth",
             "held": True,
-            "how": f"L = {smoothness['value']:.4g}, {smoothness['source']}",
+            "how": f"L is at least about {smoothness['value']:.4g}, {smoothness['source']}",
         },
         {
             "name": "P4",
             "statement": "the variance of every coordinate is bounded",
             "held": True,
-            "how": f"σ² = {sigma['total']:.4g}, {sigma['source']}",
+            "how": f"σ² is at least about {sigma['total']:.4g}, {sigma['source']}",
         },
         *record["premises"],
     ]

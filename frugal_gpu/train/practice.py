@@ -57,7 +57,7 @@ def _facts(run: Run, experiment: Experiment) -> Facts:
     obstacle = None
     if training.max_gradient_norm is not None:
         obstacle = (
-            f"gradients are clipped (training.max_gradient_norm = {training.max_gradient_norm:g}), which no theorem covers"
+            f"gradients are clipped, which no theorem covers (training.max_gradient_norm = {training.max_gradient_norm:g})"
         )
     law = law_of(experiment.algorithm, run.optimizer.param_groups)
     return Facts(

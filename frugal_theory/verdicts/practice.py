@@ -175,7 +175,7 @@ def _excuse(theorem: Theorem, run: Measured) -> str | None:
     if alpha > largest or (alpha == largest and not admitted):
         sign = "at most" if admitted else "below"
         return (
-            f"the learning rate {alpha:.4g} is not admissible: with the measured L, at least {setting.smoothness:.4g}, the "
+            f"the learning rate {alpha:.4g} is not admissible: with the measured L, {setting.smoothness:.4g}, the "
             f"theorem admits α {sign} {largest:.4g}"
         )
     return None
@@ -346,7 +346,7 @@ def measured_of(record: Mapping[str, Any], algorithm: Algorithm) -> Measured:
         value = _number(entry["value"], math.nan)
         return Constant(value, _number(entry["lower"], value), _number(entry["upper"], math.inf), "measured", entry["source"])
 
-    variance = Constant(spread("value"), spread("lower"), spread("value"), "measured", record["variance"]["source"])
+    variance: Constant[Mapping[str, Any]] = Constant(spread("value"), spread("lower"), spread("value"), "measured", record["variance"]["source"])
     constants = Constants(smoothness=constant("smoothness"), gap=constant("gap"), variance=variance)
     law = record.get("law")
     runs = None
