@@ -30,8 +30,8 @@ def running(
     Σ (length/steps)·value has that average as its expectation. Its variance is that of one draw per stratum; strata are
     collapsed in pairs of neighbours (Cochran 1977, 5A.12): Σ max(w_a, w_b)² (v_a − v_b)² is too large on average by the
     difference of the pair's means, so the interval, Student's t with a degree of freedom a pair, errs on the wide side. An
-    interval of a single step has nothing drawn in it: only the value's own noise is left, whose variance is at most 4vn + 4n² for
-    v = ⟨g_A, g_B⟩ and the variance n of (g_A + g_B)/2, its ``noise``. Without that it is taken to be v².
+    interval of a single step has nothing drawn in it: only the value's own noise is left, whose variance is at most 4vn + 4n²
+    for v = ⟨g_A, g_B⟩ and the variance n of (g_A + g_B)/2, its ``noise``. Without that it is taken to be v².
     """
     from scipy.special import stdtrit
 

@@ -346,7 +346,8 @@ def measured_of(record: Mapping[str, Any], algorithm: Algorithm) -> Measured:
         value = _number(entry["value"], math.nan)
         return Constant(value, _number(entry["lower"], value), _number(entry["upper"], math.inf), "measured", entry["source"])
 
-    variance: Constant[Mapping[str, Any]] = Constant(spread("value"), spread("lower"), spread("value"), "measured", record["variance"]["source"])
+    largest, source = spread("value"), record["variance"]["source"]
+    variance: Constant[Mapping[str, Any]] = Constant(largest, spread("lower"), largest, "measured", source)
     constants = Constants(smoothness=constant("smoothness"), gap=constant("gap"), variance=variance)
     law = record.get("law")
     runs = None

@@ -55,7 +55,7 @@ def experiment(case: str) -> ft.Experiment:
 
 
 @lru_cache
-def trained(case: str, seed: int = 3, every: int = 5, size: int = 2048) -> tuple[dict, list]:
+def trained(case: str, seed: int = 3, every: int = 5, size: int = 512) -> tuple[dict, list]:
     algorithm = experiment(case).algorithm.model_copy(update={"seed": seed})
     return quadratic_rows.train(algorithm, EIGENVALUES, SIGMAS, STEPS, every, seed, size=size)
 
@@ -197,7 +197,9 @@ def test_records_are_json_and_come_back():
     back = measured_of(json.loads(json.dumps(record)), experiment("hybrid").algorithm)
     assert back.law.runs is not None
     assert back.law.runs.law == "redrawn"
-    assert [v.record() for v in judge([back])] == [v.record() for v in judge([measured_of(record, experiment("hybrid").algorithm)])]
+    assert [v.record() for v in judge([back])] == [
+        v.record() for v in judge([measured_of(record, experiment("hybrid").algorithm)])
+    ]
 
 
 # --- averages over random steps
