@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from frugal_theory.config.load import Cell, ExperimentError, cells, dump, load, parse
     from frugal_theory.config.registry import extended
     from frugal_theory.evidence.evidence import Evidence
-    from frugal_theory.evidence.exact.expectations import exact
+    from frugal_theory.evidence.exact.expectations import exact, noise_floor
     from frugal_theory.evidence.monte_carlo.simulation import simulate
     from frugal_theory.evidence.worst_case.programs import worst_case
     from frugal_theory.instance import Instance, instance_of, resolved, setting_of
     from frugal_theory.premises.check import add_premise
     from frugal_theory.premises.premise import Premise
     from frugal_theory.problems import build_noise, build_problem
+    from frugal_theory.report.showing import plot, table
     from frugal_theory.studies.ladder.ladder import Ladder, ladder
     from frugal_theory.theorems import THEOREMS, Setting, add_theorem
     from frugal_theory.verdicts.certify import certify
@@ -34,13 +35,14 @@ _HOMES = {
     "config.load": ("Cell", "ExperimentError", "cells", "dump", "load", "parse"),
     "config.registry": ("extended",),
     "evidence.evidence": ("Evidence",),
-    "evidence.exact.expectations": ("exact",),
+    "evidence.exact.expectations": ("exact", "noise_floor"),
     "evidence.monte_carlo.simulation": ("simulate",),
     "evidence.worst_case.programs": ("worst_case",),
     "instance": ("Instance", "instance_of", "resolved", "setting_of"),
     "premises.check": ("add_premise",),
     "premises.premise": ("Premise",),
     "problems": ("build_noise", "build_problem"),
+    "report.showing": ("plot", "table"),
     "studies.ladder.ladder": ("Ladder", "ladder"),
     "theorems": ("THEOREMS", "Setting", "add_theorem"),
     "verdicts.certify": ("certify",),
@@ -65,6 +67,7 @@ __all__ = [
     "Setting",
     "State",
     "Verdict",
+    "__version__",
     "add_noise",
     "add_premise",
     "add_problem",
@@ -83,18 +86,25 @@ __all__ = [
     "instance_of",
     "ladder",
     "load",
+    "noise_floor",
     "optimizer",
     "parse",
+    "plot",
     "resolved",
     "setting_of",
     "simulate",
     "step",
+    "table",
     "verify",
     "worst_case",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from frugal_theory.config.version import installed
+
+        return installed()
     if name not in _HOME:
         raise AttributeError(f"module 'frugal_theory' has no attribute {name!r}")
     value = getattr(import_module(f"frugal_theory.{_HOME[name]}"), name)

@@ -62,3 +62,6 @@ FLOAT16 = 5e-3
 
 GOLDEN = 1e-7
 """Losses of a LLaMA in float64 after twenty steps: its norms and rotations are float32 in transformers, relative."""
+
+PREDICTED_ON_AVERAGE = 0.01
+"""Bytes of state that are predicted, beside the mean over the draws of a round."""

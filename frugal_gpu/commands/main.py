@@ -13,6 +13,7 @@ from rich.console import Console
 
 from frugal_gpu.commands.bench import bench
 from frugal_gpu.commands.memory import memory
+from frugal_gpu.commands.systems import systems
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
 from frugal_theory.results.files import make_folder, write_text
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-app = application("Train LLaMA models with the FRUGAL algorithm family.")
+app = application("Train LLaMA models with the FRUGAL algorithm family.", several=True)
 
 
 def main() -> None:
@@ -64,6 +65,7 @@ def train(
 
 app.command()(memory)
 app.command()(bench)
+app.command()(systems)
 
 
 def _runs(experiment: Experiment, folder: Path, sweep: bool) -> list[tuple[Experiment, Path]]:

@@ -14,7 +14,7 @@ def memory(experiment: ExperimentFile, settings: Settings = None, out: Out = Non
     from rich.console import Console
     from rich.table import Table
 
-    from frugal_gpu.studies.memory import STUDY, unit_of
+    from frugal_gpu.studies.memory import STUDY, not_split, unit_of
     from frugal_theory.studies.runner import beside, carry_out
 
     try:
@@ -30,4 +30,5 @@ def memory(experiment: ExperimentFile, settings: Settings = None, out: Out = Non
         table.add_row(method, *(f"{part:,.2f}" for part in row))
     console = Console()
     console.print(table)
+    console.print(f"{not_split(loaded.algorithm)}.", highlight=False, style="dim")
     console.print("float32; without activations. selection: index of the units in the set.", highlight=False, style="dim")

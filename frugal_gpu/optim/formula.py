@@ -11,9 +11,9 @@ from torch import Tensor
 
 from frugal_gpu.optim import subspaces
 from frugal_theory.algorithm.combine import Split
-from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Units, compact
+from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Sketch, Units, compact
 from frugal_theory.algorithm.periods import carried
-from frugal_theory.algorithm.rules import Rule
+from frugal_theory.algorithm.rules import Nothing, Rule
 
 __all__ = ["part_of", "update"]
 
@@ -23,14 +23,30 @@ def update(rules: tuple[Rule, Rule], group: Mapping[str, Any], state: dict[str, 
 
     ``state`` is the parameter's own: "full" and "free", the states of the two rules, are made and replaced in it.
     """
-    full, free = rules
+    full, free = rules if group["split"] != "state_full" else (rules[0], Nothing())
     split = Split(part, full, free, cast(Reading, group["off_set_momentum"]))
     seen = _as_matrix(gradient)
     if "full" not in state:
         state.update(split.init(seen))
     u, new = split.update({"full": state["full"], "free": state["free"]}, seen)
-    state.update(new)
+    state.update({**new, "full": _counted_once(full, part, new["full"])})
     return cast(Tensor, u).reshape(gradient.shape)
+
+
+def _counted_once(rule: Rule, part: Part, state: dict[str, Any]) -> dict[str, Any]:
+    """The state with step counts of a matrix kept once for all that entered the set together: a unit, a basis, or the whole."""
+    axis = part.axis if isinstance(part, Units) else None
+    if isinstance(part, Units) and axis == 0 and part.view == part.shape and len(part.index) == part.shape[0]:
+        axis = None
+    counts = {key: state[key] for key in getattr(rule, "counts", ()) if state[key].dim() > 1}
+    return {
+        **state,
+        **{
+            key: count[tuple(slice(None) if dim == axis else slice(0, 1) for dim in range(count.dim()))].clone()
+            for key, count in counts.items()
+            if count.numel() > 1
+        },
+    }
 
 
 def carry(rule: Rule, group: Mapping[str, Any], state: dict[str, Any], like: Tensor, old: Part, new: Part) -> None:
@@ -56,7 +72,8 @@ def part_of(part: subspaces.Part, parameter: Tensor, reading: str, basis: Tensor
         return _units(part, shape)
     if isinstance(part, subspaces.Turning | subspaces.Basis):
         assert basis is not None
-        return Basis(basis, "vector" if len(part.shape) == 1 else part.side)
+        kind = Sketch if isinstance(part, subspaces.Turning) and part.sketch else Basis
+        return kind(basis, "vector" if len(part.shape) == 1 else part.side)
     whole = isinstance(part, subspaces.Full)
     units = compact(Mask(np.asarray(whole)), shape)
     if reading == "decay":  # a block's state goes on off the set, too

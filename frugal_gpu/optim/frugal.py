@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from frugal_gpu.optim import groups as param_groups
-from frugal_gpu.optim.loading import own
-from frugal_gpu.optim.periods import Periods, given_bases
-from frugal_gpu.optim.stepping import step_group
+from frugal_gpu.optim.arranging import Arrangement, arrangement_of, model_groups
+from frugal_gpu.optim.finite import CHECK_FINITE, check_finite
+from frugal_gpu.optim.flags import check_flags
+from frugal_gpu.optim.in_backward import InBackward
+from frugal_gpu.optim.loading import Loading, complete, prepared
+from frugal_gpu.optim.names import canonical
+from frugal_gpu.optim.periods import UNBEGUN, Periods, given_bases
+from frugal_gpu.optim.placement import agreed, as_dtype, check_placed, is_sharded, local
+from frugal_gpu.optim.plan import Plan, warn_of_many
+from frugal_gpu.optim.saving import asked_by_a_checkpoint, whole_group, whole_states
+from frugal_gpu.optim.stepping import rate, step_group
 from frugal_theory import config
 
 __all__ = ["Frugal"]
@@ -25,22 +34,24 @@ class Frugal(torch.optim.Optimizer):
         g_full = P(g)
         g_free = g − P⁻¹(g_full)
         u      = P⁻¹(state_full(g_full)) + state_free_lr_scale · state_free(g_free)
-        x      ← (1 − lr · weight_decay) x − lr · u
+        x      ← (1 − lr · weight_decay) x − lr · split_lr_scale · u
 
     Args:
-        params: parameters, ``(name, parameter)`` pairs (``model.named_parameters()``) or dicts of groups. Names enter
-            the selection: with names, a run draws the subspaces that the NumPy engine draws.
+        params: parameters, ``(name, parameter)`` pairs (``model.named_parameters()``), dicts of groups, or a model. Names
+            enter the selection (those of wrappers do not): with names, a run draws the subspaces that the NumPy engine draws.
+            They say what is split, too (see ``split``); of parameters without names nothing is known, and all are split.
         lr: α, a number or a tensor.
         density: ρ, the state-full fraction, 0 to 1. ρ = 1 is the state-full rule alone, ρ = 0 the state-free rule.
         update_gap: T, the steps of a period.
-        subspace: "blocks" (a block is a parameter), "columns", "rows", "randk", "coordinates", "random", "svd" or
-            "eigen". A vector under "columns", "rows" and "svd" is state-full as a whole; a parameter with more than
-            two dimensions is treated as the matrix ``(shape[0], -1)``.
+        subspace: "blocks" (a block is a parameter; one that is larger than ρ of all of them is divided by rows),
+            "columns", "rows", "randk", "coordinates", "random", "svd", "gaussian" or "eigen". A vector under "columns",
+            "rows", "svd" and "gaussian" is state-full as a whole; a parameter with more than two dimensions is treated as
+            the matrix ``(shape[0], -1)``.
         state_full: "adamw", "lion" or "sgdm", or a table such as ``{"rule": "lion", "betas": (0.9, 0.99)}``.
         state_free: "signsgd", "sgd" or "none".
         betas: (β₁, β₂); by default (0.9, 0.999) for AdamW and (0.9, 0.99) for Lion.
         eps: ε of AdamW.
-        beta: β of SGDM.
+        beta: β of SGDM; in the groups it is the first of ``betas``, which learning-rate schedulers move.
         weight_decay: decoupled weight decay of the whole parameter.
         state_free_lr_scale: factor of the state-free update.
         on_update: what a new basis ("random", "svd") does with statistics: "reset", "keep" or "project".
@@ -49,17 +60,42 @@ class Frugal(torch.optim.Optimizer):
         seed: of the selection, a pure function of (seed, parameter name, period).
         set: coordinates that are always state-full, instead of a draw (subspace "coordinates").
         sampling: "independent" or "fixed_size" (subspace "coordinates").
-        order: "random", "ascending", "descending" or "mirror" (subspace "blocks").
+        order: "random", "ascending", "descending", "mirror" (there and back) or "inward" (both ends in turn; "blocks").
+        blocks: what a block is: "tensor" or "layer" (a name up to and including its first number).
+        rank: instead of the density, for a basis: how many directions.
+        side: where a basis acts on an m×n matrix: "std" (left if m < n, right if m ≥ n), "reverse", "left" or "right".
+        split_lr_scale: factor on the learning rate of what is split, and not on its decay.
+        projector: "exact", or "randomised" for singular vectors by subspace iteration (subspace "svd"): a refresh then costs
+            a few ordinary steps.
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
-        split: True (split by the subspace), "state_full" or "state_free" (as a whole); meant to be set by group.
+        split: True (split by the subspace), "state_full" or "state_free" (as a whole). By default a named parameter is
+            treated as ``from_config`` treats it: matrices are split but for those below a module named like embed, head,
+            lm_head, classifier or score; these, biases, norms and other vectors of modules are state-full.
+        norms, biases, embeddings, output: how these are treated instead: "state_full", "split", "state_free", or a
+            state-full rule of their own.
+        rules: pairs (regular expression, options of a group): the first whose expression is found in a parameter's name
+            gives it its options; ``lr_scale`` is a factor of lr. One that speaks of no parameter is refused.
+        unmatched: "default", or "error" to refuse a trainable parameter that no rule matches.
+        maximize: step along the gradient instead of against it.
+        foreach, fused: ask for a way to step, as with torch's optimizers; None leaves the choice.
+        capturable, differentiable: torch's flags; only False is allowed.
+        state_dtype: dtype of the statistics, by default the parameter's, but float32 for bfloat16 and float16.
+        stochastic_rounding: round bfloat16 parameters up or down by chance, so that steps smaller than their
+            precision count on average; the chance is a pure function of (seed, name, step, coordinate).
+        check_finite: name gradients that are not finite before anything is touched (RuntimeError): True, False or
+            "auto", which is True on the CPU; elsewhere the host would wait for the device in every step.
+        backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers),
+            "foreach" (lists of tensors) or "formula" (the rules' own text). All follow the formula up to rounding.
+        update_in_backward: step a parameter as its gradient arrives and free the gradient, in one backward pass a step;
+            ``step()`` then ends the step. Gradients cannot be accumulated, nor clipped by their global norm.
 
-    Every option but ``params`` may be set by group. Raises ValueError for values that cannot be run, RuntimeError for
-    complex parameters and sparse gradients.
+    Every option from ``lr`` to ``split`` may be set by group. Raises ValueError for values that cannot be run, RuntimeError
+    for complex parameters and sparse gradients.
 
-    State: tensors and plain numbers only, so ``torch.load(weights_only=True)`` reads it. With "reset", statistics exist
-    only for what is in the set; which units those are is recomputed, never saved. Statistics have the parameter's
-    dtype; step counts (key "step") and bases are at least float32. The period follows ``group["step"]``, the number
-    of steps in which any parameter had a gradient.
+    State: tensors and plain values only, so ``torch.load(weights_only=True)`` reads it. With "reset", statistics exist
+    only for what is in the set; which units those are is recomputed, never saved. Statistics have ``state_dtype``; step
+    counts (key "step") and bases are at least float32, and so is the arithmetic. A group counts the steps in which any
+    parameter had a gradient ("step") and its periods ("period", and "began": the step with which the present one began).
 
     >>> weight = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
     >>> optimizer = Frugal([("weight", weight)], lr=0.25, density=0.0, state_free="signsgd")
@@ -71,7 +107,7 @@ class Frugal(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Iterable[Any] | nn.Module,
         lr: float | Tensor = 1e-3,
         density: float = 0.25,
         update_gap: int = 200,
@@ -85,22 +121,48 @@ class Frugal(torch.optim.Optimizer):
         on_update: str = "reset",
         seed: int = 0,
         *,
-        beta: float = 0.9,
+        beta: float | None = None,
         off_set_momentum: str = "reset",
         set: Iterable[int] | None = None,
         sampling: str = "independent",
         order: str = "random",
+        projector: str = "exact",
         bases: Mapping[str, Any] | None = None,
-        split: bool | str = True,
+        split: bool | str | None = None,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        state_dtype: str | torch.dtype | None = None,
+        stochastic_rounding: bool = False,
+        check_finite: bool | str = "auto",
+        backend: str = "auto",
+        update_in_backward: bool = False,
+        blocks: str = "tensor",
+        rank: int | None = None,
+        side: str = "std",
+        split_lr_scale: float = 1.0,
+        norms: Any = "state_full",
+        biases: Any = "state_full",
+        embeddings: Any = "state_full",
+        output: Any = "state_full",
+        rules: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        unmatched: str = "default",
     ) -> None:
+        self._arrangement = Arrangement(rules, split, norms, biases, embeddings, output, unmatched)
         defaults = {
             "lr": lr,
             "density": density,
+            "rank": rank,
             "update_gap": update_gap,
             "subspace": subspace,
+            "side": side,
             "set": None if set is None else tuple(set),
             "sampling": sampling,
             "order": order,
+            "projector": projector,
+            "blocks": blocks,
             "state_full": state_full,
             "state_free": state_free,
             "state_free_lr_scale": state_free_lr_scale,
@@ -108,19 +170,50 @@ class Frugal(torch.optim.Optimizer):
             "eps": eps,
             "beta": beta,
             "weight_decay": weight_decay,
+            "split_lr_scale": split_lr_scale,
             "on_update": on_update,
             "off_set_momentum": off_set_momentum,
             "seed": seed,
-            "split": split,
-            "step": 0,
+            "split": True if split is None else split,
+            "backend": backend,
+            "maximize": maximize,
+            "foreach": foreach,
+            "fused": fused,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "state_dtype": state_dtype,
+            "stochastic_rounding": stochastic_rounding,
+            "check_finite": check_finite,
+            **UNBEGUN,
         }
         defaults = param_groups.flat(defaults)
         if defaults["betas"] is None:
             defaults["betas"] = param_groups.rule_defaults(defaults["state_full"]).get("betas", (0.9, 0.999))
         self._periods = Periods()
-        self._bases = dict(bases or {})
-        super().__init__(params, defaults)
+        self._bases = {canonical(name): basis for name, basis in (bases or {}).items()}
+        self._loading: Loading | None = None
+        if not isinstance(update_in_backward, bool):
+            raise ValueError(f"Frugal: update_in_backward = {update_in_backward!r}: allowed: True, False")
+        self._in_backward = InBackward(self._step_as_it_arrives) if update_in_backward else None
+        super().__init__(model_groups(params, self._arrangement) if isinstance(params, nn.Module) else params, defaults)
+        self._arrangement.check_all_used()
         self._bases = {}  # what is needed of them is now in the state
+        warn_of_many(self)
+
+    @classmethod
+    def plan(cls, params: Iterable[Any] | nn.Module, **options: Any) -> Plan:
+        """What makes optimizers of shares of these parameters that together are this one: ``plan([parameter])``.
+
+        For updates in backward, CPU offload and whatever makes an optimizer of its own for every parameter.
+        """
+        return Plan(cls(params, **options))
+
+    @classmethod
+    def per_parameter(cls, params: Iterable[Any] | nn.Module, **options: Any) -> dict[Tensor, Frugal]:
+        """One optimizer a trainable parameter; together they are ``Frugal(params, **options)``, with its density."""
+        whole = cls(params, **options)
+        plan = Plan(whole)
+        return {x: plan([x]) for group in whole.param_groups for x in group["params"] if x.requires_grad}
 
     @classmethod
     def from_config(
@@ -132,7 +225,7 @@ class Frugal(torch.optim.Optimizer):
     ) -> Frugal:
         """The optimizer that an experiment's ``[algorithm]`` table describes, for all trainable parameters of a model.
 
-        Which parameters are split is said in :func:`frugal_gpu.optim.groups.model_groups`. ``lr`` replaces the
+        Which parameters are split is said in :func:`frugal_gpu.optim.arranging.model_groups`. ``lr`` replaces the
         algorithm's learning rate. Raises ValueError if that is a fraction of the admissible step and ``lr`` is None.
         """
         if lr is None:
@@ -142,7 +235,7 @@ class Frugal(torch.optim.Optimizer):
                     "a number; pass it as Frugal.from_config(model, algorithm, lr=α) or write a number in the experiment"
                 )
             lr = algorithm.learning_rate
-        groups = param_groups.model_groups(model, algorithm)
+        groups = model_groups(model, arrangement_of(algorithm))
         return cls(groups, lr=lr, bases=bases, **param_groups.options(algorithm))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -150,36 +243,87 @@ class Frugal(torch.optim.Optimizer):
 
         A group that changes the state-full rule starts from that rule's own hyperparameters.
         """
-        group = param_groups.flat(param_group)
-        bases = group.pop("bases", None) or self._bases
+        if not isinstance(param_group, dict):
+            super().add_param_group(param_group)  # torch's words for what is none
+        if isinstance(param_group["params"], Iterator):
+            param_group = {**param_group, "params": list(param_group["params"])}
+        added = len(self.param_groups)
+        try:
+            for group in self._arrangement.groups(param_group):
+                self._add(group)
+        except Exception:
+            for group in self.param_groups[added:]:
+                for parameter in group["params"]:
+                    self.state.pop(parameter, None)
+            del self.param_groups[added:]
+            self._periods = Periods()
+            raise
+
+    def _add(self, given: dict[str, Any]) -> None:
+        group = {**param_groups.flat(given), **UNBEGUN}
+        bases = {canonical(name): basis for name, basis in (group.pop("bases", None) or {}).items()} or self._bases
         if group.get("state_full", self.defaults["state_full"]) != self.defaults["state_full"]:
             group = {**param_groups.rule_defaults(group["state_full"]), **group}
         if group.get("set") is not None:
             group["set"] = tuple(group["set"])
+        if group.get("rank") is not None:
+            group.setdefault("density", config.Algorithm.model_fields["density"].default)
+        elif "density" in group:
+            group.setdefault("rank", None)
+        if (scale := group.pop("lr_scale", None)) is not None:
+            group["lr"] = group.get("lr", self.defaults["lr"]) * scale
+        group["step"] = 0
         super().add_param_group(group)
         index = len(self.param_groups) - 1
-        try:
-            param_groups.checked(group)
-            self._check_parameters(index)
-            if group["subspace"] == "eigen":
-                given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index, 0), self.state)
-        except Exception:
-            self.param_groups.pop()
-            raise
+        param_groups.checked(group)
+        check_flags(group)
+        if group["check_finite"] not in CHECK_FINITE:
+            allowed = ", ".join(map(repr, CHECK_FINITE))
+            raise ValueError(f"Frugal: check_finite = {group['check_finite']!r}: allowed: {allowed}")
+        group["state_dtype"] = as_dtype(group["state_dtype"])
+        self._check_parameters(index)
+        if group["subspace"] == "eigen":
+            given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index), self.state)
+        if self._in_backward is not None:
+            self._in_backward.watch(index, group["params"], param_groups.names_of(self.param_groups, index))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, as in torch. What distributed checkpoints ask for, and what belongs to sharded parameters, is the whole
+        form of it (:mod:`frugal_gpu.optim.saving`), in which shapes depend neither on the period nor on the number of ranks.
+        """
+        result = super().state_dict()
+        if asked_by_a_checkpoint() or any(is_sharded(x) for group in self.param_groups for x in group["params"]):
+            result["state"] = whole_states(self.param_groups, self._periods, self.state)
+            result["param_groups"] = [whole_group(group) for group in result["param_groups"]]
+        return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, as in torch; step counts and bases keep their precision, and nothing is shared with the source."""
-        loaded: dict[str, Any] = {}
-        hook = self.register_load_state_dict_pre_hook(lambda _, given: loaded.update(given))
+        """Load a state, as in torch: the options of the state replace the present ones, and statistics go where they belong.
+
+        With names on both sides they decide which state is whose, otherwise positions do. Options that the state lacks (of an
+        older version) stay as they are. Step counts and bases keep their precision, and nothing is shared with the source.
+        Raises ValueError, before anything is changed, for a state that does not belong here, naming the group or parameter.
+        """
+
+        def prepare(_: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:
+            self._loading = prepared(self.param_groups, given)
+            return {**given, "state": {}, "param_groups": self._loading.groups}
+
+        hook = self.register_load_state_dict_pre_hook(prepare)
         try:
             super().load_state_dict(state_dict)
         finally:
             hook.remove()
-        own(self.param_groups, self.state, loaded)
+            self._loading = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._periods, self._bases = Periods(), {}
+        self._periods, self._bases, self._arrangement = Periods(), {}, Arrangement()
+        for group in self.param_groups:
+            complete(group, self.defaults)
+        if (loading := self.__dict__.setdefault("_loading", None)) is not None:
+            self.state.update(loading.states)
+        self._in_backward = self.__dict__.get("_in_backward")
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -198,15 +342,30 @@ class Frugal(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if any(self._has_something_to_do(group) for group in self.param_groups):
+        stepped = self._in_backward is not None and self._in_backward.end()
+        if self._has_something_to_do() or stepped:
+            check_finite(self.param_groups)
             for index, group in enumerate(self.param_groups):
-                step_group(self.param_groups, index, self._periods, self.state)
+                self._step_group(index)
                 group["step"] += 1
         return loss
 
-    def _has_something_to_do(self, group: dict[str, Any]) -> bool:
-        gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
-        return bool(gradients) and (float(group["lr"]) != 0 or any(bool(gradient.any()) for gradient in gradients))
+    @_disable_dynamo  # under torch.compile it runs as it is: a set that changes would mean a compilation every period
+    def _step_group(self, index: int) -> None:
+        step_group(self.param_groups, index, self._periods, self.state)
+
+    def _step_as_it_arrives(self, index: int) -> None:
+        check_finite(self.param_groups)
+        self._step_group(index)
+
+    def _has_something_to_do(self) -> bool:
+        """Whether there is a gradient and, with lr = 0, one that is not zero on any rank."""
+        parameters = [x for group in self.param_groups for x in group["params"] if x.grad is not None]
+        rates = [rate(group["lr"]) for group in self.param_groups if any(x.grad is not None for x in group["params"])]
+        if any(isinstance(lr, Tensor) or lr != 0 for lr in rates):  # on a device it is not read: a probe's is on the host
+            return True
+        nonzero = any(bool(local(x.grad).any()) for x in parameters)
+        return agreed(nonzero, parameters)
 
     def _check_parameters(self, index: int) -> None:
         for name, parameter in zip(
@@ -214,3 +373,4 @@ class Frugal(torch.optim.Optimizer):
         ):
             if parameter.is_complex():
                 raise RuntimeError(f"Frugal: parameter {name} is complex; only real parameters are supported")
+            check_placed(name, parameter)

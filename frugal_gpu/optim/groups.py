@@ -1,4 +1,4 @@
-"""Parameter groups: the options of a group, checked, and the groups that an ``[algorithm]`` table asks of a model.
+"""Parameter groups: the options of a group, checked.
 
 Options are plain values under flat names (``state_full="lion", betas=(0.9, 0.99)``), so that they can be saved with
 the state and changed by learning-rate schedulers, as with the optimizers of torch.
@@ -7,35 +7,59 @@ the state and changed by learning-rate schedulers, as with the optimizers of tor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
-from torch import nn
+from torch import Tensor
 
+from frugal_gpu.optim.backends import checked_backend
+from frugal_gpu.optim.names import canonical
 from frugal_theory import config
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.config.registry import RULES as FORMULAS
 from frugal_theory.config.registry import Kind
 
-__all__ = ["FLAT", "SPLIT", "checked", "flat", "model_groups", "names_of", "options", "rule_defaults", "rules_of", "tables_of"]
+__all__ = ["FLAT", "OPTIONS", "SPLIT", "checked", "flat", "names_of", "options", "rule_defaults", "rules_of", "tables_of"]
 
 SPLIT = (True, "state_full", "state_free")
 """What a group's ``split`` may be: split by the subspace, or state-full or state-free as a whole."""
 
 _ALGORITHM_KEYS = (
     "density",
+    "rank",
     "update_gap",
     "subspace",
+    "side",
     "set",
     "sampling",
     "order",
+    "projector",
+    "blocks",
     "on_update",
     "off_set_momentum",
     "weight_decay",
+    "split_lr_scale",
     "seed",
 )
+
+
+OPTIONS = (
+    "lr",
+    "lr_scale",
+    "split",
+    *_ALGORITHM_KEYS,
+    "state_full",
+    "state_free",
+    "state_free_lr_scale",
+    "betas",
+    "beta",
+    "eps",
+    "bases",
+)
+"""What a group may set, and so a rule by name. ``lr_scale`` is a factor of the learning rate."""
 
 
 def options(algorithm: config.Algorithm) -> dict[str, Any]:
@@ -51,9 +75,10 @@ FLAT = {"state_full": ("sgdm", "adamw", "lion"), "state_free": ("sgd", "signsgd"
 def flat(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options with rules given as tables or config objects spelled flat: ``state_full={"rule": "lion"}``.
 
+    Numbers of NumPy become Python's, which torch saves. The β of SGDM is the first of ``betas``, which schedulers move.
     Raises ValueError for a table that is not a rule.
     """
-    result = dict(given)
+    result = {key: _plain(value) for key, value in given.items()}
     for side, prefix in (("state_full", ""), ("state_free", "state_free_")):
         rule = result.get(side)
         if isinstance(rule, str) and rule in FORMULAS and rule not in FLAT[side]:
@@ -68,7 +93,16 @@ def flat(given: Mapping[str, Any]) -> dict[str, Any]:
             result.pop(f"{side}_table", None)
         else:
             result[f"{side}_table"] = settings
+            result.update({key: value for key, value in settings.items() if key == "betas"})
+    if (beta := result.pop("beta", None)) is not None:
+        result["betas"] = (beta, *tuple(result.get("betas") or (beta, 0.999))[1:])
     return result
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(map(_plain, value)) if type(value) is tuple else value
 
 
 def _of_the_rule(rule: str, side: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,19 +113,22 @@ def _of_the_rule(rule: str, side: str, given: Mapping[str, Any]) -> dict[str, An
 
 def rule_defaults(rule: Any) -> dict[str, Any]:
     """The options that a state-full rule has when none are given; nothing for a rule that keeps its table."""
-    return FORMULAS[rule].table().model_dump(exclude={"rule"}) if rule in FLAT["state_full"] else {}
+    return flat(FORMULAS[rule].table().model_dump(exclude={"rule"})) if rule in FLAT["state_full"] else {}
 
 
 def tables_of(group: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The tables of a group's two rules, as an experiment file has them."""
     options = {
-        "state_full": {key: group[key] for key in _options(group["state_full"])},
+        "state_full": {key: group["betas"][0] if key == "beta" else group[key] for key in _options(group["state_full"])},
         "state_free": {"lr_scale": group["state_free_lr_scale"]},
     }
-    return {
+    tables = {
         side: {"rule": group[side], **(flat if group[side] in FLAT[side] else group.get(f"{side}_table", flat))}
         for side, flat in options.items()
     }
+    if "betas" in tables["state_full"]:
+        tables["state_full"]["betas"] = tuple(group["betas"])
+    return tables
 
 
 def _options(rule: str) -> list[str]:
@@ -121,14 +158,19 @@ def _made(kind: Kind[Rule], settings: tuple[tuple[str, Any], ...]) -> Rule:
 
 def checked(group: Mapping[str, Any]) -> None:
     """Raise ValueError, in one line with the value and what is allowed, unless the group's options can be run."""
-    lr = float(group["lr"])
-    if not (math.isfinite(lr) and lr >= 0):
-        raise ValueError(f"Frugal: lr = {lr}: allowed: a finite number >= 0")
-    if group["split"] not in SPLIT:
+    checked_backend(group["backend"])
+    lr = group["lr"]
+    number = isinstance(lr, (int, float)) or (isinstance(lr, Tensor) and lr.numel() == 1)
+    if not number or not (math.isfinite(float(lr)) and float(lr) >= 0):
+        raise ValueError(f"Frugal: lr = {lr if number else repr(lr)}: allowed: a finite number >= 0")
+    if group["split"] is not True and group["split"] not in SPLIT[1:]:
         raise ValueError(f'Frugal: split = {group["split"]!r}: allowed: True, "state_full", "state_free"')
     if isinstance(group["seed"], int) and group["seed"] < 0:
         raise ValueError(f"Frugal: seed = {group['seed']}: allowed: a whole number >= 0")
-    _algorithm({key: group[key] for key in _ALGORITHM_KEYS} | tables_of(group))
+    given = {key: group[key] for key in _ALGORITHM_KEYS} | tables_of(group)
+    if group["rank"] is not None and given.pop("density") != config.Algorithm.model_fields["density"].default:
+        raise ValueError(f"Frugal: rank = {group['rank']} and density = {group['density']} are both given; one is allowed")
+    _algorithm(given)
     if group["set"] is not None and group["split"] not in ("state_full", "state_free"):
         total = sum(parameter.numel() for parameter in group["params"])
         outside = [j for j in group["set"] if j >= total]
@@ -139,10 +181,9 @@ def checked(group: Mapping[str, Any]) -> None:
 
 
 def names_of(groups: Sequence[Mapping[str, Any]], index: int) -> list[str]:
-    """The names of a group's parameters; without names, their positions in the optimizer."""
+    """The names of a group's parameters, :func:`canonical`; without names, their positions in the optimizer."""
     if "param_names" in groups[index]:
-        names: list[str] = groups[index]["param_names"]
-        return names
+        return [canonical(name) for name in groups[index]["param_names"]]
     start = sum(len(other["params"]) for other in groups[:index])
     return [str(start + i) for i in range(len(groups[index]["params"]))]
 
@@ -156,42 +197,3 @@ def _algorithm(table: Mapping[str, Any]) -> config.Algorithm:
     if not where:  # the message of a check across several options says it all
         raise ValueError(f"Frugal: {first['msg'].removeprefix('Value error, ')}")
     raise ValueError(f"Frugal: {where} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
-
-
-def model_groups(model: nn.Module, algorithm: config.Algorithm) -> list[dict[str, Any]]:
-    """The trainable parameters of a model in up to three groups: split, state-full, state-free.
-
-    Split are the weights of ``nn.Linear`` and the parameters that other modules own directly; biases are state-full;
-    norms, embeddings and the output head are what ``algorithm.norms``, ``.embeddings`` and ``.output`` say. All that
-    is split is in the first group, in the model's order: blocks and ``set`` count over it. A parameter that several
-    modules share appears once; tied to the head it is treated as the head.
-    """
-    groups: dict[object, list[tuple[str, nn.Parameter]]] = {choice: [] for choice in SPLIT}
-    treatments = {"norm": algorithm.norms, "embedding": algorithm.embeddings, "output": algorithm.output}
-    for name, parameter, kind in _kinds(model):
-        if parameter.requires_grad:
-            treatment = "state_full" if kind == "bias" else treatments.get(kind, "split")
-            groups[True if treatment == "split" else treatment].append((name, parameter))
-    return [{"params": parameters, "split": choice} for choice, parameters in groups.items() if parameters]
-
-
-def _kinds(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, str]]:
-    """(name, parameter, "norm", "embedding", "output", "bias" or "weight") of every parameter, shared ones once."""
-    heads = getattr(model, "get_output_embeddings", lambda: None)()
-    head = None if heads is None else heads.weight
-    seen: set[nn.Parameter] = set()
-    for path, module in model.named_modules():
-        for own, parameter in module.named_parameters(recurse=False):
-            if parameter in seen:
-                continue
-            seen.add(parameter)
-            kind = "output" if parameter is head else _kind(module, own)
-            yield f"{path}.{own}" if path else own, parameter, kind
-
-
-def _kind(module: nn.Module, own: str) -> str:
-    if "Norm" in type(module).__name__:
-        return "norm"
-    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-        return "embedding"
-    return "bias" if own.endswith("bias") else "weight"

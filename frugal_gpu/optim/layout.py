@@ -10,6 +10,7 @@ import numpy as np
 
 from frugal_theory.algorithm.kinds import Drawn
 from frugal_theory.algorithm.selection import budget
+from frugal_theory.algorithm.subspaces import turned
 from frugal_theory.config.registry import SUBSPACES
 
 __all__ = ["Turning", "UnitLayout", "layout_of"]
@@ -32,25 +33,31 @@ class UnitLayout:
 
 @dataclass(frozen=True)
 class Turning:
-    """A part whose basis changes with the period: ``rank`` directions out of ``length``, acting from ``side``."""
+    """A part whose basis changes with the period: ``rank`` directions out of ``length``, acting from ``side``.
+
+    ``sketch``: whether its update is not lifted back, and the residual is the whole gradient.
+    """
 
     side: str
     length: int
     rank: int
     shape: tuple[int, ...]
+    sketch: bool = False
+    projector: str = "exact"
 
 
-def layout_of(subspace: str, sampling: str, shape: tuple[int, ...], density: float) -> UnitLayout | Turning | None:
+def layout_of(
+    subspace: str, sampling: str, shape: tuple[int, ...], density: float, side: str = "std", rank: int | None = None
+) -> UnitLayout | Turning | None:
     """The layout of a parameter, a vector or a matrix, under a subspace that every parameter chooses by itself; None where
     it is state-full as a whole."""
     kind: Any = SUBSPACES[subspace]
     if len(shape) == 1 and kind.matrix:
         return None
     if kind.basis:
-        length = min(shape)
-        rank = budget(density, length)
-        side = "vector" if len(shape) == 1 else "left" if shape[0] <= shape[1] else "right"
-        return None if rank == length else Turning(side, length, rank, shape)
+        where, length, many = turned(shape, side, density, rank)
+        sketch = bool(getattr(kind, "sketch", False))
+        return None if many == length and not sketch else Turning(where, length, many, shape, sketch)
     if subspace in ("columns", "rows"):
         dim = 1 if subspace == "columns" else 0
         return UnitLayout(shape, dim, budget(density, shape[dim]))

@@ -9,35 +9,70 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frugal_gpu.optim import formula
 from frugal_gpu.optim.backends import InPlace
-from frugal_gpu.optim.groups import names_of
-from frugal_gpu.optim.subspaces import Basis, Free, Part, Turning, Units, at_least_float32, choose_basis, choose_parts
+from frugal_gpu.optim.following import follow, follow_by_formula, forget
+from frugal_gpu.optim.groups import checked, names_of
+from frugal_gpu.optim.placement import like_of, local_part
+from frugal_gpu.optim.subspaces import Basis, Part, Turning, at_least_float32, choose_basis, choose_parts
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
+from frugal_theory.config.registry import RULES
 
-__all__ = ["Periods", "given_bases"]
+__all__ = ["UNBEGUN", "Drawn", "Periods", "drawn_parts", "given_bases", "selecting"]
 
 Group = dict[str, Any]
 States = MutableMapping[Tensor, dict[str, Any]]
 
 
+SELECTING = (
+    *("split", "subspace", "density", "rank", "side", "set", "sampling", "order", "blocks", "seed"),
+    *("off_set_momentum", "state_full", "state_free"),
+)
+"""The options that say what is in the set and what is kept of it: parts are a pure function of these, names and the period."""
+
+UNBEGUN: dict[str, Any] = {"step": 0, "period": 0, "began": 0, "drawn": None}
+"""What a group counts and remembers of its run, before its first step."""
+
+Drawn = tuple[tuple[str, Any], ...]
+"""The selecting options with their values at the time of a draw: plain values, as they are saved with the group ("drawn")."""
+
+
+def selecting(group: Mapping[str, Any]) -> Drawn:
+    """The options that select, as they are in a group now; with the table of a rule whose state has parts of its own."""
+    table = () if getattr(RULES[group["state_full"]].table, "by_unit", True) else ("state_full_table",)
+    return tuple((key, group[key]) for key in (*SELECTING, *table) if key in group)
+
+
+def drawn_parts(groups: Sequence[Group], index: int, period: int, drawn: Drawn) -> list[Part]:
+    """The parts of a group in a period under the options of a draw, in the group's order; what of them is on this rank."""
+    blocks_key = "blocks" if index == 0 else f"blocks.{index}"
+    group = {**groups[index], **dict(drawn)}
+    parts = choose_parts(group, names_of(groups, index), blocks_key, period)
+    return [local_part(group, part, x) for part, x in zip(parts, group["params"], strict=True)]
+
+
 class Periods:
-    """The parts of every group in the period that was asked for last; they are a pure function of it."""
+    """The parts of every group, kept until another period or other options ask for others.
+
+    A group counts its own periods: "period" is the present one, "began" the step with which it began, and "drawn" has the
+    options under which its parts were drawn. So options may change at any time: the next step draws anew, in the same period,
+    and statistics follow from the parts that were. A change of ``update_gap`` moves the end of the present period, no more.
+    """
 
     def __init__(self) -> None:
-        self._parts: dict[int, tuple[int, list[Part]]] = {}
+        self._parts: dict[int, tuple[tuple[int, Drawn], list[Part]]] = {}
 
-    def parts(self, groups: Sequence[Group], index: int, period: int) -> list[Part]:
-        """The parts of a group in a period, in the group's order; kept until another period is asked for."""
-        if self._parts.get(index, (None, []))[0] != period:
-            blocks_key = "blocks" if index == 0 else f"blocks.{index}"
-            self._parts[index] = period, choose_parts(groups[index], names_of(groups, index), blocks_key, period)
+    def parts(self, groups: Sequence[Group], index: int) -> list[Part]:
+        """The parts of a group in its present period, in the group's order."""
+        group = groups[index]
+        asked = group["period"], group["drawn"] or selecting(group)
+        if index not in self._parts or self._parts[index][0] != asked:
+            self._parts[index] = asked, drawn_parts(groups, index, *asked)
         return self._parts[index][1]
 
-    def with_gradients(self, groups: Sequence[Group], index: int, period: int) -> Iterator[tuple[Tensor, str, Part]]:
+    def with_gradients(self, groups: Sequence[Group], index: int) -> Iterator[tuple[Tensor, str, Part]]:
         """The parameters of a group that have a gradient, each with its name and part. RuntimeError for a sparse gradient."""
-        parts = self.parts(groups, index, period)
+        parts = self.parts(groups, index)
         for parameter, name, part in zip(groups[index]["params"], names_of(groups, index), parts, strict=True):
             if parameter.grad is None:
                 continue
@@ -45,26 +80,33 @@ class Periods:
                 raise RuntimeError(f"Frugal: the gradient of {name} is sparse; only dense gradients are supported")
             yield parameter, name, part
 
-    def follow_units(self, groups: Sequence[Group], index: int, period: int, states: States) -> None:
-        """At a new period, under "reset": units that stay keep their statistics, those that leave lose them."""
-        before, after = self.parts(groups, index, period - 1), self.parts(groups, index, period)
-        for parameter, old, new in zip(groups[index]["params"], before, after, strict=True):
-            if parameter not in states:
-                continue
-            if isinstance(new, Free):
-                del states[parameter]
-            elif isinstance(new, Units) and isinstance(old, Units):
-                state = states[parameter]
-                state.update({name: new.select(old.lift(value)) for name, value in state.items()})
+    def enter(self, groups: Sequence[Group], index: int, rule: Rule, by_formula: bool, states: States) -> int:
+        """Begin a new period if it is time, follow options that were changed, and return the period.
 
-    def carry_units(self, groups: Sequence[Group], index: int, rule: Rule, period: int, states: States) -> None:
-        """Carry the states of units into a new period, those of parameters that have no gradient in this step, too."""
+        Statistics go along, those of parameters that have no gradient in this step, too. Raises ValueError for options that
+        were changed to what cannot be run, before anything is touched.
+        """
         group = groups[index]
-        before, after = self.parts(groups, index, period - 1), self.parts(groups, index, period)
-        for parameter, *parts in zip(group["params"], before, after, strict=True):
-            if "full" in states.get(parameter, {}) and not isinstance(parts[0], Turning):
-                old, new = (formula.part_of(part, parameter, group["off_set_momentum"]) for part in parts)
-                formula.carry(rule, group, states[parameter], parameter, old, new)
+        now, was = selecting(group), group["drawn"] or selecting(group)
+        due = group["step"] - group["began"] >= group["update_gap"]
+        if now != was:
+            checked(group)
+            _check_eigen(dict(was), dict(now))
+        if due or now != was:
+            before, period = self.parts(groups, index), group["period"] + int(due)
+            after = drawn_parts(groups, index, period, now)
+            for parameter, *parts in zip(group["params"], before, after, strict=True):
+                if parameter in states:
+                    _follow(group, rule, states[parameter], like_of(group, parts[1], parameter), parts, dict(was))
+                    if not states[parameter]:
+                        del states[parameter]
+            self._parts[index] = (period, now), after
+            group["period"], group["began"] = period, group["step"] if due else group["began"]
+        group["drawn"] = now
+        for parameter in group["params"]:
+            if parameter in states and ("full" in states[parameter]) != by_formula:  # another backend's
+                forget(states[parameter], group["subspace"] == "eigen")
+        return int(group["period"])
 
     def basis(
         self, group: Group, rule: InPlace, state: dict[str, Any], gradient: Tensor, name: str, part: Turning, period: int
@@ -83,6 +125,34 @@ class Periods:
                 state[key] = new.turn(old, state[key], square=key in rule.squares)
         state["basis"], state["period"] = new.columns, period
         return new
+
+
+def _follow(
+    group: Group, rule: Rule, state: dict[str, Any], parameter: Tensor, parts: Sequence[Part], was: Mapping[str, Any]
+) -> None:
+    """Carry one parameter's state from the first of two parts to the second; ``was``: the options of the first."""
+    old, new = parts
+    redrawn = dict(selecting(group)) != was
+    nested, eigen = "full" in state, group["subspace"] == was["subspace"] == "eigen"
+    if any(group.get(key) != was[key] for key in was if key.startswith("state_full" if not nested else "state_")):
+        forget(state, eigen)
+    elif eigen:
+        return
+    elif nested and group["off_set_momentum"] != was["off_set_momentum"]:  # another reading covers other units
+        state.clear()
+    elif nested:
+        follow_by_formula(old, new, state, parameter, group, rule, redrawn)
+    elif redrawn or group["off_set_momentum"] == "reset":  # the others' statistics cover every unit
+        follow(old, new, state, parameter, group, redrawn)
+
+
+def _check_eigen(was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ValueError for a change that asks for eigenvectors that were not given."""
+    if now["subspace"] == "eigen" and (was["subspace"], was["density"]) != ("eigen", now["density"]):
+        raise ValueError(
+            f'Frugal: subspace "eigen" keeps the bases it was given: density = {now["density"]} cannot follow '
+            f"subspace = {was['subspace']!r}, density = {was['density']} during a run"
+        )
 
 
 def given_bases(groups: Sequence[Group], index: int, bases: Mapping[str, Any], parts: Sequence[Part], states: States) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from frugal_gpu.optim import formula
-from frugal_gpu.optim.backends import InPlace, accelerated
-from frugal_gpu.optim.groups import FLAT, rules_of
+from frugal_gpu.optim.backends import Job, Law, whole_steps
+from frugal_gpu.optim.backends.backend import Chosen
+from frugal_gpu.optim.flags import accelerator_of, chosen_backend
+from frugal_gpu.optim.groups import rules_of
 from frugal_gpu.optim.periods import Periods, States
-from frugal_gpu.optim.step import Chosen, Share, apply, take_share
-from frugal_gpu.optim.subspaces import Turning, choose_basis
+from frugal_gpu.optim.placement import Stand, stand_for
+from frugal_gpu.optim.step import is_frozen, job_of, move_scale, step_in_stretches
+from frugal_gpu.optim.subspaces import Free, Turning, choose_basis
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
 
@@ -19,46 +23,79 @@ __all__ = ["step_group"]
 
 Group = dict[str, Any]
 
+MOST = 2**22
+"""Numbers that are copied for stand-ins before their steps are taken: a step's temporaries stay small."""
+
 
 def step_group(groups: Sequence[Group], index: int, periods: Periods, states: States) -> None:
     """Enter a new period if it is time, and take the step of group ``index``; its step count is the caller's to move."""
     group = groups[index]
     full, free = rules_of(group)
-    rule = accelerated(full) if group["state_free"] in FLAT["state_free"] else None
+    rule = accelerator_of(group)
     if rule is None:
         _by_formula(groups, index, (full, free), periods, states)
     else:
-        _accelerated(groups, index, rule, periods, states)
+        law = Law(
+            full,
+            rule,
+            group["state_free"],
+            group["state_free_lr_scale"],
+            rate(group["lr"]),
+            group["weight_decay"],
+            move_scale(group),
+        )
+        _accelerated(groups, index, law, periods, states)
 
 
-def _accelerated(groups: Sequence[Group], index: int, rule: InPlace, periods: Periods, states: States) -> None:
+def rate(lr: float | Tensor) -> float | Tensor:
+    """α; a tensor stays one unless it is the host's own, for the host must not wait for a device."""
+    return lr if isinstance(lr, Tensor) and lr.device.type != "cpu" else float(lr)
+
+
+def _accelerated(groups: Sequence[Group], index: int, law: Law, periods: Periods, states: States) -> None:
     group = groups[index]
-    period, within = divmod(group["step"], group["update_gap"])
-    if within == 0 and period > 0 and group["off_set_momentum"] == "reset":
-        periods.follow_units(groups, index, period, states)
-    shares: dict[Any, list[Share]] = defaultdict(list)
-    for parameter, name, part in periods.with_gradients(groups, index, period):
-        gradient = parameter.grad
-        assert gradient is not None
+    period = periods.enter(groups, index, law.full, False, states)
+    jobs: list[Job] = []
+    stands: list[Stand] = []
+    for parameter, name, part in periods.with_gradients(groups, index):
+        if isinstance(part, Free) and is_frozen(law.free, part):
+            continue
+        stand = stand_for(group, parameter, name, part, states)
+        x, held = (parameter, states) if stand is None else (stand.tensor, {stand.tensor: stand.state})
+        chosen: Chosen
         if isinstance(part, Turning):
-            chosen: Chosen = periods.basis(group, rule, states[parameter], gradient, name, part, period)
+            assert x.grad is not None
+            chosen = periods.basis(group, law.rule, held[x], x.grad, name, part, period)
         else:
             chosen = part
-        share = take_share(rule, parameter, chosen, states)
-        shares[share.kind].append(share)
-    for alike in shares.values():
-        apply(group, rule, alike)
+        jobs.append(job_of(law.rule, x, chosen, held, counted=isinstance(law.alpha, Tensor)))
+        stands += [] if stand is None else [stand]
+        if sum(stand.numbers for stand in stands) > MOST:
+            _take(groups, index, law, jobs, stands, states)
+            jobs, stands = [], []
+    _take(groups, index, law, jobs, stands, states)
+
+
+def _take(groups: Sequence[Group], index: int, law: Law, jobs: list[Job], stands: Sequence[Stand], states: States) -> None:
+    """Take the steps of these jobs, and put back what stood in."""
+    group = groups[index]
+    numbers = sum(parameter.numel() for each in groups for parameter in each["params"])
+    for whole in whole_steps(chosen_backend(group), numbers):
+        jobs = whole.step_(law, jobs)
+    step_in_stretches(law, jobs)
+    for stand in stands:
+        stand.put_back(states)
 
 
 def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], periods: Periods, states: States) -> None:
     """The same, parameter by parameter."""
     group = groups[index]
-    period, within = divmod(group["step"], group["update_gap"])
-    if within == 0 and period > 0:
-        periods.carry_units(groups, index, rules[0], period, states)
-    alpha, reading = float(group["lr"]), group["off_set_momentum"]
-    for parameter, name, turning in periods.with_gradients(groups, index, period):
-        gradient, state = parameter.grad, states[parameter]
+    period = periods.enter(groups, index, rules[0], True, states)
+    alpha, reading = rate(group["lr"]), group["off_set_momentum"]
+    for parameter, name, turning in periods.with_gradients(groups, index):
+        stand = stand_for(group, parameter, name, turning, states)
+        x, state = (parameter, states[parameter]) if stand is None else (stand.tensor, stand.state)
+        gradient = x.grad
         assert gradient is not None
         columns = state.get("basis")
         if isinstance(turning, Turning) and group["subspace"] != "eigen" and state.get("period") != period:
@@ -68,6 +105,9 @@ def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], p
             if columns is not None:
                 old, new = (formula.part_of(turning, parameter, reading, basis) for basis in (columns, state["basis"]))
                 formula.carry(rules[0], group, state, gradient, old, new)
-        part = formula.part_of(turning, parameter, reading, state.get("basis"))
+        part = formula.part_of(turning, x, reading, state.get("basis"))
         u = formula.update(rules, group, state, gradient, part)
-        parameter.mul_(1 - alpha * group["weight_decay"]).sub_(u.to(parameter.dtype), alpha=alpha)
+        if not is_frozen(group["state_free"], turning):
+            x.mul_(1 - alpha * group["weight_decay"]).sub_(u * (alpha * move_scale(group)))
+        if stand is not None:
+            stand.put_back(states)

@@ -11,23 +11,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from frugal_gpu.optim.layout import Turning, layout_of
-from frugal_theory.algorithm.kinds import Drawn, Scheduled
+from frugal_theory.algorithm.kinds import Blocks, Drawn, Scheduled
 from frugal_theory.algorithm.parts import ROUNDING
 from frugal_theory.algorithm.selection import (
     budget,
     independent_units,
+    layers,
     selection_key,
     subset,
     uniform_bits,
 )
+from frugal_theory.algorithm.sketching import iterated, sketch_size
 from frugal_theory.algorithm.subspaces import blocks_of, members
 from frugal_theory.config.registry import SUBSPACES
 
@@ -98,6 +101,11 @@ class Units:
     dim: int
     shape: tuple[int, ...]
 
+    @property
+    def covered(self) -> tuple[int, ...]:
+        """The shape of the units in the set."""
+        return (*self.shape[: self.dim], len(self.index), *self.shape[self.dim + 1 :])
+
     def split(self, gradient: Tensor) -> Split:
         """(g on the set, g). The residual still has the set's entries; ``join`` overwrites them."""
         gradient = gradient.reshape(self.shape)
@@ -146,6 +154,11 @@ class HeldUnits(Units):
 class DecayingUnits(Units):
     """Units under the reading "decay": statistics cover every unit and see a zero gradient off the set."""
 
+    @property
+    def covered(self) -> tuple[int, ...]:
+        """Every unit."""
+        return self.shape
+
     def split(self, gradient: Tensor) -> Split:
         """(g with zeros off the set, g)."""
         compact, rest = super().split(gradient)
@@ -176,8 +189,8 @@ class Basis:
     def split(self, gradient: Tensor) -> Split:
         """(P g, g − PᵀP g), the residual without rounding noise (see ``frugal_theory.algorithm.parts.ROUNDING``)."""
         exact = gradient.reshape(self.shape).to(self.columns.dtype)
-        full = exact @ self.columns if self.side == "right" else self.columns.mT @ exact
-        rest = exact - self._lift(full)
+        full = self.project(exact)
+        rest = exact - self.lift(full)
         floor = ROUNDING * torch.finfo(rest.dtype).eps * exact.abs().max()
         rest.masked_fill_(rest.abs() <= floor, 0.0)
         return full.to(gradient.dtype), rest.to(gradient.dtype)
@@ -185,7 +198,7 @@ class Basis:
     def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:
         """Pᵀu plus the state-free update."""
         assert update is not None
-        lifted = self._lift(update.to(self.columns.dtype)).to(update.dtype)
+        lifted = self.lift(update.to(self.columns.dtype)).to(update.dtype)
         return lifted if free is None else lifted.add_(free)
 
     def turn(self, old: Basis, statistic: Tensor, square: bool) -> Tensor:
@@ -197,8 +210,21 @@ class Basis:
         turned = exact @ rotation.mT if self.side == "right" else rotation @ exact
         return turned.to(statistic.dtype)
 
-    def _lift(self, update: Tensor) -> Tensor:
-        return update @ self.columns.mT if self.side == "right" else self.columns @ update
+    @property
+    def projected(self) -> tuple[int, ...]:
+        """The shape of P g."""
+        rank = self.columns.shape[1]
+        return {"left": (rank, *self.shape[1:]), "right": (*self.shape[:1], rank)}.get(self.side, (rank,))
+
+    def project(self, exact: Tensor, out: Tensor | None = None) -> Tensor:
+        """P g of a gradient in the dtype of the columns."""
+        pair = (exact, self.columns) if self.side == "right" else (self.columns.mT, exact)
+        return torch.matmul(*pair, out=out)
+
+    def lift(self, update: Tensor, out: Tensor | None = None) -> Tensor:
+        """Pᵀu."""
+        pair = (update, self.columns.mT) if self.side == "right" else (self.columns, update)
+        return torch.matmul(*pair, out=out)
 
 
 Part = Full | Free | OffBlock | Units | Turning | Basis
@@ -220,15 +246,45 @@ def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str
     if group["density"] in (0, 1):
         return [Full() if group["density"] == 1 else Free()] * len(parameters)
     if (blocks := blocks_of(group["subspace"], group["order"])) is not None:
-        sizes = np.array([parameter.numel() for parameter in parameters], dtype=np.int64)
-        key = selection_key(group["seed"], blocks_key, period)
-        active = np.asarray(blocks.active(key, period, sizes, group["density"]))
-        off: Part = OffBlock() if group["off_set_momentum"] == "decay" else Free()
-        return [Full() if inside else off for inside in active]
+        return _of_blocks(blocks, names, blocks_key, group, period)
     return [
         _choose_part(group, selection_key(group["seed"], name, period), period, parameter)
         for name, parameter in zip(names, parameters, strict=True)
     ]
+
+
+def _of_blocks(blocks: Blocks, names: Sequence[str], own_key: str, group: Mapping[str, Any], period: int) -> list[Part]:
+    """Whole parameters, and units of those that a subspace of blocks divides. What is frozen is no block.
+
+    The window walks over the group's parameters, or over the ``whole`` that they are a share of (see ``plan``).
+    """
+    trained = [(name, tuple(x.shape)) for name, x in zip(names, group["params"], strict=True) if x.requires_grad]
+    whole = group.get("whole") or {"key": own_key, "blocks": trained}
+    shapes = [tuple(shape) for _, shape in whole["blocks"]]
+    if not shapes:
+        return [Free()] * len(names)
+    key = selection_key(group["seed"], whole["key"], period)
+    block_of = layers([name for name, _ in whole["blocks"]]) if group["blocks"] == "layer" else None
+    members = blocks.members(key, period, shapes, group["density"], block_of)
+    inside = dict(zip((name for name, _ in whole["blocks"]), members, strict=True))
+    reading = group["off_set_momentum"]
+    return [
+        _of_block(inside[name], x, reading) if x.requires_grad else Free()
+        for name, x in zip(names, group["params"], strict=True)
+    ]
+
+
+def _of_block(inside: NDArray[np.bool_], parameter: Tensor, reading: str) -> Part:
+    """What of a block is in the set: all or nothing, or the units of the axis along which it is divided."""
+    if inside.size == 1:
+        off: Part = OffBlock() if reading == "decay" else Free()
+        return Full() if inside.any() else off
+    if reading == "reset" and not inside.any():
+        return Free()
+    cut = [axis for axis, count in enumerate(inside.shape) if count > 1]
+    rows, columns = cut == [0], cut == [1] and parameter.dim() == 2
+    index = _short(torch.from_numpy(np.flatnonzero(inside)).to(parameter.device), inside.size)
+    return _UNITS[reading](index, int(columns), matrix_shape(parameter) if rows or columns else (parameter.numel(),))
 
 
 def matrix_shape(parameter: Tensor) -> tuple[int, ...]:
@@ -250,11 +306,11 @@ def _choose_part(group: Mapping[str, Any], key: int, period: int, parameter: Ten
         inside = np.broadcast_to(members(SUBSPACES[kind], key, period, tuple(parameter.shape), density), parameter.shape)
         index = torch.from_numpy(np.flatnonzero(inside)).to(parameter.device)
         return units(_short(index, parameter.numel()), 0, (parameter.numel(),))
-    layout = layout_of(kind, group["sampling"], shape, density)
+    layout = layout_of(kind, group["sampling"], shape, density, group["side"], group["rank"])
     if layout is None:
         return Full()
     if isinstance(layout, Turning):
-        return layout
+        return replace(layout, projector=group["projector"])
     if kind == "coordinates" and group["sampling"] == "independent":
         every = torch.arange(layout.units, device=parameter.device)
         drawn: Tensor = independent_units(key, every, density)
@@ -291,16 +347,20 @@ def _short(index: Tensor, count: int) -> Tensor:
 
 
 def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
-    """The basis of a new period: "random" from the key, "svd" from the gradient."""
+    """The basis of a new period: "random" and "gaussian" from the key, "svd" from the gradient."""
     gradient = gradient.reshape(part.shape).to(at_least_float32(gradient.dtype))
     if SUBSPACES.is_added(kind):  # its NumPy code, once a period
         made = SUBSPACES[kind].columns(key, gradient.cpu().numpy(), part.side, part.rank)
         columns = torch.as_tensor(made, dtype=gradient.dtype, device=gradient.device)
+    elif kind == "svd" and part.projector == "randomised":
+        matrix, width = gradient if part.side == "left" else gradient.mT, sketch_size(part.length, part.rank)
+        start = normals(key, part.length * width, gradient.device).to(gradient.dtype).reshape(part.length, width)
+        columns = iterated(matrix, start, part.rank).contiguous()
     elif kind == "svd":
         columns = principal(gradient, part)
     else:
-        numbers = normals(key, part.length * part.rank, gradient.device).to(gradient.dtype)
-        columns = orthonormal(numbers.reshape(part.length, part.rank))
+        numbers = normals(key, part.length * part.rank, gradient.device).to(gradient.dtype).reshape(part.length, part.rank)
+        columns = numbers / math.sqrt(part.rank) if kind == "gaussian" else orthonormal(numbers)
     return Basis(columns, part.side, part.shape)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.config import Algorithm
 
-__all__ = ["law_of"]
+__all__ = ["law_of", "off_the_law"]
 
 
 def law_of(algorithm: Algorithm, groups: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -36,3 +36,16 @@ def law_of(algorithm: Algorithm, groups: Iterable[Mapping[str, Any]]) -> dict[st
     if any(len(share) != 1 for share in shares.values()):
         return None
     return {"law": runs.law, "share": {**{name: float(share[0]) for name, share in shares.items()}, **whole}}
+
+
+def off_the_law(algorithm: Algorithm) -> str | None:
+    """Why the run is not that of one algorithm with one learning rate, as the theorems have it; None if it is."""
+    if algorithm.groups:
+        return "algorithm.groups gives some parameters settings of their own, and theorems speak of one algorithm"
+    if algorithm.split_lr_scale != 1:
+        return f"split parameters have another learning rate than the others (split_lr_scale = {algorithm.split_lr_scale:g})"
+    roles = ("embeddings", "norms", "biases", "output")
+    own = [role for role in roles if getattr(algorithm, role) not in ("state_full", "split", "state_free")]
+    if own:
+        return f"algorithm.{own[0]} has a rule of its own, and theorems speak of one algorithm"
+    return None

@@ -1,4 +1,4 @@
-"""How long an optimizer step takes: FRUGAL's variants against ``torch.optim.AdamW``, interleaved in one run."""
+"""How long an optimizer step takes, and what it needs beside the state: FRUGAL's variants against torch's fused AdamW."""
 
 from __future__ import annotations
 
@@ -19,30 +19,38 @@ from frugal_theory.studies.study import Answer, Run
 if TYPE_CHECKING:
     import pandas as pd
 
-REFERENCE = "torch.optim.AdamW"
+REFERENCE = "torch.optim.AdamW, fused"
+
+UPDATE_GAP = 10
+"""Short, so that every run sees new subspaces."""
 
 __all__ = ["Bench", "Timing", "bench", "variants"]
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One optimizer: median seconds a step, its ratio to AdamW's, and the slowest step (a new subspace) over the median."""
+    """One optimizer: median seconds of an ordinary step, its ratio to AdamW's in the same rounds, the median step into a new
+    subspace over the ordinary one (NaN if none was timed), and the temporaries of a step over the bytes of the parameters."""
 
     name: str
     seconds: float
     ratio: float
-    slowest: float
+    refresh: float
+    temporaries: float
 
 
 def variants(density: float) -> dict[str, Algorithm]:
-    """The algorithms that are timed. The update gap is short so that every run sees new subspaces."""
-    common: dict[str, object] = {"density": density, "update_gap": 10}
+    """The algorithms that are timed. Embeddings, norms and the output layer are AdamW's in all of them, as in the paper."""
+    common: dict[str, object] = {"density": density, "update_gap": UPDATE_GAP}
     table: dict[str, dict[str, object]] = {
         "FRUGAL blocks, signsgd": {"subspace": "blocks"},
+        "FRUGAL density 0, signsgd": {"density": 0.0},
         "FRUGAL columns, signsgd": {"subspace": "columns"},
+        "FRUGAL randk, signsgd": {"subspace": "randk"},
         "FRUGAL coordinates, signsgd": {"subspace": "coordinates"},
         "FRUGAL random, signsgd": {"subspace": "random"},
         "FRUGAL svd, signsgd": {"subspace": "svd"},
+        "FRUGAL svd, randomised": {"subspace": "svd", "projector": "randomised"},
         "GaLore (svd, none)": {"subspace": "svd", "state_free": "none", "on_update": "keep"},
         "BAdam (blocks, none)": {"subspace": "blocks", "state_free": "none", "order": "descending"},
         "SGDM on coordinates, sgd": {"subspace": "coordinates", "state_full": "sgdm", "state_free": "sgd"},
@@ -54,33 +62,59 @@ def variants(density: float) -> dict[str, Algorithm]:
 def bench(
     preset: str, density: float, rounds: int, device: torch.device, progress: Callable[[int, int], None] | None = None
 ) -> list[Timing]:
-    """Time ``rounds`` steps of each optimizer, in turn within each round, on gradients drawn once.
+    """Time ``rounds`` steps of each optimizer, in turn within each round, on the same parameters and gradients.
 
-    Every optimizer has a model of its own, so memory is that of all of them together. Two rounds warm up.
-    ``progress(done, total)`` is called after every round.
+    Two rounds warm up. ``progress(done, total)`` is called after every round.
     """
-    optimizers = {REFERENCE: _prepared(preset, device, lambda m: torch.optim.AdamW(m.parameters(), lr=1e-4))}
+    model = _model(preset, device)
+    optimizers: dict[str, torch.optim.Optimizer] = {REFERENCE: torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)}
     for name, algorithm in variants(density).items():
-        optimizers[name] = _prepared(preset, device, lambda m, a=algorithm: Frugal.from_config(m, a, lr=1e-4))  # type: ignore[misc]
+        optimizers[name] = Frugal.from_config(model, algorithm, lr=RATE)
     seconds: dict[str, list[float]] = {name: [] for name in optimizers}
-    for done in range(rounds + 2):
+    for done in range(rounds + WARM_UP):
         for name, optimizer in optimizers.items():
             seconds[name].append(_timed(optimizer.step, device))
         if progress is not None:
-            progress(done + 1, rounds + 2)
-    medians = {name: float(np.median(times[2:])) for name, times in seconds.items()}
-    reference = medians[REFERENCE]
-    return [Timing(n, medians[n], medians[n] / reference, max(seconds[n][2:]) / medians[n]) for n in optimizers]
+            progress(done + 1, rounds + WARM_UP)
+    size = sum(x.numel() * x.element_size() for x in model.parameters())
+    rows = []
+    for name, optimizer in optimizers.items():
+        times, kinds = np.array(seconds[name][WARM_UP:]), np.arange(WARM_UP, rounds + WARM_UP) % UPDATE_GAP == 0
+        ordinary, reference = np.median(times[~kinds]), np.median(np.array(seconds[REFERENCE][WARM_UP:])[~kinds])
+        refresh = float(np.median(times[kinds]) / ordinary) if kinds.any() else float("nan")
+        rows.append(
+            Timing(name, float(ordinary), float(ordinary / reference), refresh, peak_bytes(optimizer.step, device) / size)
+        )
+    return rows
 
 
-def _prepared(
-    preset: str, device: torch.device, make: Callable[[torch.nn.Module], torch.optim.Optimizer]
-) -> torch.optim.Optimizer:
+RATE = 1e-6
+WARM_UP = 2
+
+
+def _model(preset: str, device: torch.device) -> torch.nn.Module:
+    """A LLaMA whose parameters have gradients, the same in every call."""
     model = build_model(SHAPES[preset], sequence_length=256).to(device)
     generator = torch.Generator(device).manual_seed(0)
     for parameter in model.parameters():
         parameter.grad = 1e-3 * torch.randn(parameter.shape, generator=generator, device=device)
-    return make(model)
+    return model
+
+
+def peak_bytes(step: Callable[[], object], device: torch.device) -> float:
+    """By how many bytes torch's memory rises during a step: its allocator's peak on a GPU, its allocations in turn on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = float(torch.cuda.memory_allocated(device))
+        step()
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiled:
+        step()
+    assert profiled.profiler is not None
+    results = profiled.profiler.kineto_results
+    assert results is not None
+    events = sorted((event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]")
+    return float(max(np.cumsum([0, *(size for _, size in events)])))
 
 
 def _timed(step: Callable[[], object], device: torch.device) -> float:
@@ -107,11 +141,11 @@ class Bench:
     device: torch.device
 
     name = "bench"
-    question = "Is a step of FRUGAL, on blocks with signSGD off them, as quick as a step of AdamW?"
+    question = "Is a step of FRUGAL, on blocks with signSGD off them, as quick as a step of torch's fused AdamW?"
     by_cell = False
 
     def measure(self, _: None, run: Run) -> pd.DataFrame:
-        """``name``, ``seconds``, ``ratio`` and ``slowest`` of every optimizer."""
+        """``name``, ``seconds``, ``ratio``, ``refresh`` and ``temporaries`` of every optimizer."""
         import pandas as pd
 
         rows = bench(self.preset, self.density, self.rounds, self.device, run.progress)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frugal_gpu.probes.constants import Facts, constants, evidence
-from frugal_gpu.probes.law import law_of
+from frugal_gpu.probes.law import law_of, off_the_law
 from frugal_gpu.probes.objective import parameters_of
 from frugal_gpu.train.log import training_evidence
 from frugal_theory.results.files import write_table, write_text
@@ -54,7 +54,7 @@ def finish(run: Run, experiment: Experiment, folder: Path, lines: list[dict[str,
 def _facts(run: Run, experiment: Experiment) -> Facts:
     training, watch = run.training, run.watch
     assert watch is not None
-    obstacle = None
+    obstacle = off_the_law(experiment.algorithm)
     if training.max_gradient_norm is not None:
         obstacle = (
             f"gradients are clipped, which no theorem covers (training.max_gradient_norm = {training.max_gradient_norm:g})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from frugal_theory.algorithm.parts import Part, Reading
+from frugal_theory.algorithm.parts import Basis, Part, Reading
 from frugal_theory.algorithm.rules.rule import Array, Rule, Seen, namespace
 from frugal_theory.algorithm.storages import STORAGES
 
@@ -49,8 +49,16 @@ class Split:
             return update, {**state, "free": free}
         inside, kept = part.project(g), state["full"]
         full_update, new = self.full.update(part.see(kept, reading), inside)
-        free_update, free = self.free.update(state["free"], residual, Seen(part.shown(inside), part.shown(full_update)))
+        shown = Seen(part.shown(inside), part.shown(full_update), self._correction(new, inside))
+        free_update, free = self.free.update(state["free"], residual, shown)
         return part.lift(full_update) + free_update, {"full": part.keep(kept, new, reading), "free": free}
+
+    def _correction(self, new: State, inside: Array) -> Array | float:
+        """The bias correction in the state-full update, where that is one number: on a basis."""
+        found = getattr(self.full, "correction", None)
+        if found is None or not isinstance(self.part, Basis) or getattr(self.free, "elementwise", True):
+            return 1.0
+        return found(new, inside)[(slice(0, 1),) * inside.ndim]
 
 
 @dataclass(frozen=True)

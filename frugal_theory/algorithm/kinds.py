@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -47,25 +48,43 @@ class Scheduled:
 
 @dataclass(frozen=True)
 class Blocks:
-    """A subspace that takes parameters whole, chosen among all of them.
+    """A subspace that takes parameters whole, chosen among all of them, unless it says how it divides one.
 
     ``active(key, period, sizes, density)`` gives booleans, one a parameter in the order of ``sizes`` (numbers of coordinates),
     with the trials' axis of the key if it has one. What ``scheduled`` follows the period and nothing random. A drawn one is
     independent of the period but through its key; ``share(sizes, density)`` is the probability of each parameter to be in the
     set, without which the law is unknown, and no theorem applies (premise P6).
+
+    ``divided(key, period, shapes, density, block_of)``, if there is one, is asked instead of ``active``: booleans for every
+    parameter that broadcast against its shape; ``block_of`` is the number of the block that each is in.
     """
 
     active: Callable[[Any, int, NDArray[np.int64], float], NDArray[np.bool_]]
     share: Callable[[NDArray[np.int64], float], ArrayLike] | None = None
     scheduled: bool = False
+    divided: Callable[[Any, int, Sequence[tuple[int, ...]], float, NDArray[np.intp]], list[NDArray[np.bool_]]] | None = None
     matrix: ClassVar[bool] = False
     basis: ClassVar[bool] = False
     whole: ClassVar[bool] = True
 
+    def members(
+        self, key: Any, period: int, shapes: Sequence[tuple[int, ...]], density: float, block_of: NDArray[np.intp] | None = None
+    ) -> list[NDArray[np.bool_]]:
+        """What of every parameter is in the set: booleans that broadcast against (trials, *shape), or ``shape``.
+
+        ``block_of``: the number of the block that each parameter is in; by default each is one by itself.
+        """
+        block_of = np.arange(len(shapes)) if block_of is None else block_of
+        if self.divided is not None:
+            return self.divided(key, period, shapes, density, block_of)
+        sizes = np.bincount(block_of, weights=[math.prod(shape) for shape in shapes]).astype(np.int64)
+        active = np.asarray(self.active(key, period, sizes, density))[..., block_of]
+        return [active[..., i].reshape(active.shape[:-1] + (1,) * len(shape)) for i, shape in enumerate(shapes)]
+
 
 @dataclass(frozen=True)
 class Turned:
-    """A subspace spanned by orthonormal directions on the shorter side of a parameter, new ones every period.
+    """A subspace spanned by directions on one side of a parameter, new ones every period; orthonormal unless a ``sketch``.
 
     ``columns(key, gradient, side, rank)`` gives them, shape (n, rank) or (trials, n, rank), n the length of that side (all of a
     vector). ``gradient`` is read by a basis of the gradient only, which has no ``share``: its set depends on the noise. Of one
@@ -75,6 +94,8 @@ class Turned:
     columns: Callable[[Any, Array, str, int], Array]
     share: Callable[[int, int], float] | None = None
     matrix: bool = False
+    sketch: bool = False
+    """Whether the state-full rule's update is not lifted back, and the residual is the whole gradient."""
     basis: ClassVar[bool] = True
     whole: ClassVar[bool] = False
 

@@ -7,14 +7,14 @@ that stay in the set keep their state. A basis resets it, keeps it as it is, or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from frugal_theory.algorithm.combine import Split
-from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Units, compact
+from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Sketch, Units, compact
 from frugal_theory.algorithm.rules.rule import Array, Rule, RuleState, Seen, namespace, rule_of
 from frugal_theory.algorithm.subspaces import choose_parts, side
 from frugal_theory.config import Algorithm
@@ -82,7 +82,8 @@ class Alternating:
         updates: dict[str, Array] = {}
         new: dict[str, State] = {}
         for name, gradient in gradients.items():
-            updates[name], new[name] = self._split(parts[name]).update(rules[name], gradient)
+            u, new[name] = self._split(parts[name]).update(rules[name], gradient)
+            updates[name] = u if self.algorithm.split_lr_scale == 1 else self.algorithm.split_lr_scale * u
         result = updates if isinstance(g, Mapping) else updates[NAME]
         return result, {"step": state["step"] + 1, "rules": new, "columns": columns}
 
@@ -93,12 +94,14 @@ class Alternating:
         """The parts of a period, with the bases in ``columns`` where there are any, and new ones elsewhere."""
         shapes = {name: tuple(g.shape) for name, g in gradients.items()}
         if not SUBSPACES[self.algorithm.subspace].basis:
-            ruleless = self.algorithm.model_copy(update={"state_full": None, "state_free": None})  # a table may not be hashable
+            nothing = {"state_full": None, "state_free": None, "groups": ()}  # a table may not be hashable
+            ruleless = self.algorithm.model_copy(update=nothing)
             kind = SUBSPACES[self.algorithm.subspace]
             chosen: Mapping[str, Mask | Basis] = _drawn(ruleless, kind, tuple(shapes.items()), period)
         elif columns:
+            kind = Sketch if getattr(SUBSPACES[self.algorithm.subspace], "sketch", False) else Basis
             chosen = {
-                name: Basis(columns[name], side(shape)) if name in columns else Mask(np.asarray(True))
+                name: kind(columns[name], side(shape, self.algorithm.side)) if name in columns else Mask(np.asarray(True))
                 for name, shape in shapes.items()
             }
         else:
@@ -145,7 +148,7 @@ def _followed(rule: Rule, old: Units, new: Units, state: RuleState, gradient: Ar
         return state
     whole = rule.init(gradient.reshape(new.view))
     stays = (old.axis, old.view) == (new.axis, new.view) and len(np.intersect1d(old.index, new.index)) > 0
-    if not stays or not all(hasattr(value, "ndim") for value in whole.values()):
+    if not stays or not getattr(rule, "by_unit", True) or not all(hasattr(value, "ndim") for value in whole.values()):
         return rule.init(new.project(gradient))
     return {
         key: new.select(old.spread(value, whole[key])) if new.by_unit(whole[key]) else value for key, value in state.items()
@@ -155,7 +158,7 @@ def _followed(rule: Rule, old: Units, new: Units, state: RuleState, gradient: Ar
 def placed(part: Mask | Basis, shape: tuple[int, ...], reading: Reading, like: Array) -> Part:
     """The part beside an array: on its device, and without what is off the set unless the rule is to see zeros there."""
     if isinstance(part, Basis):
-        return Basis(_beside(part.columns, like, like.dtype), part.side)
+        return replace(part, columns=_beside(part.columns, like, like.dtype))
     units = compact(part, shape)
     return Mask(_beside(part.inside, like, None), units) if reading == "decay" else units
 

@@ -18,7 +18,17 @@ from numpy.typing import ArrayLike, NDArray
 from frugal_theory.algorithm.kinds import Blocks, Drawn, Known, Scheduled, Turned
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.selection import budget, selection_key, trial_keys
-from frugal_theory.algorithm.subspaces import Basis, Mask, Shapes, blocks_of, choose_parts, members, side, unit_subspace
+from frugal_theory.algorithm.subspaces import (
+    Basis,
+    Mask,
+    Shapes,
+    block_sizes,
+    blocks_of,
+    choose_parts,
+    directions,
+    members,
+    unit_subspace,
+)
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
 
@@ -164,8 +174,9 @@ class RunLengths:
 
     @property
     def off_set_weight(self) -> float:
-        """W off the set: what of the gradient the state-free rule applies."""
-        return 0.0 if self.algorithm.state_free.rule == "none" else self.algorithm.state_free.lr_scale
+        """W off the set: what of the gradient the state-free rule applies; 0 for a rule that has no ``lr_scale``."""
+        free = self.algorithm.state_free
+        return 0.0 if free.rule == "none" else float(getattr(free, "lr_scale", 0.0))
 
 
 def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None = None) -> RunLengths | None:
@@ -195,14 +206,12 @@ def _law(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None
         share = {name: _checked_share(kind, subspace.share(shape, density), shape) for name, shape in shapes.items()}
         return RunLengths(algorithm, shapes, "redrawn", share)
     if isinstance(subspace, Blocks):
-        shares = subspace.share(np.array([math.prod(shape) for shape in shapes.values()]), density)
+        sizes, block_of = block_sizes(algorithm, shapes)
+        shares = np.broadcast_to(subspace.share(sizes, density), sizes.shape)[block_of]
         share = {name: _checked_share(kind, s, ()) for name, s in zip(shapes, np.asarray(shares), strict=True)}
         return RunLengths(algorithm, shapes, "redrawn", share)
-    lengths = {name: min(shape, default=1) for name, shape in shapes.items()}  # of a basis
-    ranks = {name: budget(density, length) for name, length in lengths.items()}
-    share = {
-        name: np.asarray(subspace.share(lengths[name], rank) if rank < lengths[name] else 1.0) for name, rank in ranks.items()
-    }
+    sides = {name: directions(algorithm, shape)[1:] for name, shape in shapes.items()}  # (length, rank) of each basis
+    share = {name: np.asarray(subspace.share(n, rank) if rank < n else 1.0) for name, (n, rank) in sides.items()}
     return RunLengths(algorithm, shapes, "turning", share)
 
 
@@ -221,7 +230,7 @@ def contradiction(algorithm: Algorithm, shapes: Shapes) -> str | None:
         if units is not None:
             said = _against_units(units, key, shape, algorithm.density)
         elif isinstance(turned, Turned):
-            said = _against_basis(turned, key, shape, algorithm.density)
+            said = _against_basis(turned, key, shape, *directions(algorithm, shape))
         else:
             return None
         if said is not None:
@@ -246,14 +255,12 @@ def _against_units(units: Drawn | Scheduled, key: int, shape: tuple[int, ...], d
     return _against_share(share, drawn.mean(axis=0), len(trials))
 
 
-def _against_basis(turned: Turned, key: int, shape: tuple[int, ...], density: float) -> str | None:
-    length = min(shape, default=1)
-    rank = budget(density, length)
+def _against_basis(turned: Turned, key: int, shape: tuple[int, ...], side: str, length: int, rank: int) -> str | None:
     if turned.share is None or rank == length or (turned.matrix and len(shape) < 2):
         return None
     trials = np.arange(min(MOST_DRAWS, max(LEAST_DRAWS, DRAWN_COORDINATES // (length * rank))))
     zeros = np.zeros((len(trials), *shape))
-    columns = np.asarray(turned.columns(trial_keys(key, trials), zeros, side(shape), rank))
+    columns = np.asarray(turned.columns(trial_keys(key, trials), zeros, side, rank))
     if columns.shape != (len(trials), length, rank):
         return f"gives columns of shape {columns.shape}; {(len(trials), length, rank)} is allowed"
     if not np.abs(np.swapaxes(columns, -1, -2) @ columns - np.eye(rank)).max() < ORTHONORMALITY:
@@ -278,9 +285,10 @@ def _round(algorithm: Algorithm, shapes: Shapes) -> int | None:
     scheduled = algorithm.subspace == "blocks" and algorithm.order != "random" and algorithm.set is None
     if not scheduled or SUBSPACES.is_added(algorithm.subspace):
         return None
-    total = sum(math.prod(shape) for shape in shapes.values())
+    sizes, _ = block_sizes(algorithm, shapes)
+    total = int(sizes.sum())
     window = budget(algorithm.density, total)
-    if window in (0, total) or len(shapes) == 1:
+    if window in (0, total):
         return 1
     return 2 * -(-total // window) if algorithm.order == "mirror" else total // math.gcd(window, total)
 

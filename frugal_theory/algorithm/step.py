@@ -18,8 +18,9 @@ from frugal_theory.algorithm.periods import carried, placed, readings
 from frugal_theory.algorithm.rules import Rule, RuleState, rule_of
 from frugal_theory.algorithm.subspaces import choose_parts
 from frugal_theory.config import Algorithm
+from frugal_theory.config.registry import SUBSPACES
 
-__all__ = ["State", "init", "step"]
+__all__ = ["State", "freezes", "init", "step"]
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
@@ -66,7 +67,9 @@ def step(
         g_full = P(g)
         g_free = g − P⁻¹(g_full)
         u      = P⁻¹(state_full_rule(g_full)) + state_free_rule(g_free)
-        x      ← (1 − α · weight_decay) x − α u
+        x      ← (1 − α · weight_decay) x − α · split_lr_scale · u
+
+    A block that is off the set as a whole is not touched under state-free rule "none": what is frozen does not decay.
 
     ``learning_rate`` (α) defaults to the algorithm's. Raises ValueError if that is a fraction of the admissible step,
     which only a theorem can turn into a number, and for gradients that do not match the parameters.
@@ -83,6 +86,7 @@ def step(
     full, free = rule_of(algorithm.state_full), rule_of(algorithm.state_free)
     if state.step % algorithm.update_gap == 0:
         state = _select(algorithm, full, free, gradients, state)
+    frozen = freezes(algorithm) and algorithm.weight_decay > 0
     new_parameters: Arrays = {}
     new_statistics: dict[str, Any] = {}
     new_free: dict[str, Any] = {}
@@ -93,8 +97,15 @@ def step(
             new_statistics[name], new_free[name] = new["full"], new["free"]
         else:
             u, new_statistics[name], new_free[name] = _one_by_one(split, state, name, gradient)
-        new_parameters[name] = (1 - alpha * algorithm.weight_decay) * parameters[name] - alpha * u
+        moved = (1 - alpha * algorithm.weight_decay) * parameters[name] - alpha * algorithm.split_lr_scale * u
+        new_parameters[name] = np.where(state.parts[name].inside, moved, parameters[name]) if frozen else moved  # type: ignore[union-attr]
     return new_parameters, State(state.step + 1, state.parts, new_statistics, state.trials, state.bases, new_free)
+
+
+def freezes(algorithm: Algorithm) -> bool:
+    """Whether parameters can be off the set as a whole with nothing to move them: they do not decay then."""
+    whole = SUBSPACES[algorithm.subspace].whole or algorithm.density == 0
+    return bool(algorithm.state_free.rule == "none" and whole and algorithm.set is None)
 
 
 def _side_by_side(full: Rule, free: Rule) -> bool:
@@ -119,7 +130,7 @@ def _one_by_one(split: Split, state: State, name: str, gradient: Array) -> tuple
 def _of_trial(part: Mask | Basis, trial: int, own: Array) -> Mask | Basis:
     """The part of one trial."""
     if isinstance(part, Basis):
-        return Basis(part.columns[trial], part.side) if part.columns.ndim > 2 else part
+        return replace(part, columns=part.columns[trial]) if part.columns.ndim > 2 else part
     return Mask(part.inside[trial]) if part.inside.ndim > own.ndim else part
 
 

@@ -8,7 +8,8 @@ eigen); its state-full part is QᵀG or GQ, on the shorter side of the matrix. E
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,17 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.kinds import Blocks, Drawn, Known, Scheduled, Turned
-from frugal_theory.algorithm.parts import Basis, Mask
+from frugal_theory.algorithm.parts import Basis, Mask, Sketch
 from frugal_theory.algorithm.selection import (
     budget,
     circle,
+    divided,
     independent_units,
-    leading,
+    layers,
     normals,
     selection_key,
     subset,
     trial_keys,
 )
+from frugal_theory.algorithm.sketching import iterated, sketch_size
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
 
@@ -39,12 +42,16 @@ __all__ = [
     "Part",
     "Scheduled",
     "Turned",
+    "block_sizes",
     "blocks_of",
+    "check_groups",
     "choose_parts",
+    "directions",
     "members",
     "orthonormal",
     "principal",
     "side",
+    "turned",
     "unit_subspace",
 ]
 
@@ -73,16 +80,14 @@ def choose_parts(
         return value if trials is None else trial_keys(value, trials)
 
     density, kind = algorithm.density, algorithm.subspace
+    check_groups(algorithm, shapes)
     if algorithm.set is not None:
         return _fixed_set(algorithm.set, shapes)
     if density in (0.0, 1.0):
         return {name: Mask(np.asarray(density == 1.0)) for name in shapes}
     if (blocks := blocks_of(kind, algorithm.order)) is not None:
-        sizes = np.array([math.prod(shape) for shape in shapes.values()], dtype=np.int64)
-        active = np.asarray(blocks.active(key("blocks"), period, sizes, density))
-        return {
-            name: Mask(_shaped(active[..., i : i + 1], (1,) * len(shape))) for i, (name, shape) in enumerate(shapes.items())
-        }
+        inside = blocks.members(key("blocks"), period, list(shapes.values()), density, block_sizes(algorithm, shapes)[1])
+        return {name: Mask(member) for name, member in zip(shapes, inside, strict=True)}
     units = unit_subspace(algorithm)
     parts: dict[str, Part] = {}
     for name, shape in shapes.items():
@@ -91,8 +96,30 @@ def choose_parts(
         elif len(shape) < 2 and SUBSPACES[kind].matrix:
             parts[name] = Mask(np.asarray(True))
         else:
-            parts[name] = _basis(SUBSPACES[kind], key(name), shape, density, gradients[name], (bases or {}).get(name))
+            parts[name] = _basis(algorithm, key(name), shape, gradients[name], (bases or {}).get(name))
     return parts
+
+
+def check_groups(algorithm: Algorithm, names: Iterable[str]) -> None:
+    """Raise ValueError if a group of ``[[algorithm.groups]]`` speaks of one of these parameters: all have the same options.
+
+    Groups are for the layers of a model, which only the PyTorch engine knows.
+    """
+    for i, group in enumerate(algorithm.groups):
+        if (name := next((name for name in names if re.search(group.pattern, name)), None)) is not None:
+            raise ValueError(
+                f'algorithm.groups[{i}].pattern = "{group.pattern}" matches the parameter "{name}" of a problem; '
+                "groups are for the parameters of a model: a pattern that matches those alone is allowed"
+            )
+
+
+def block_sizes(algorithm: Algorithm, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The numbers of elements of the blocks, and the block that each parameter is in: its own, or its layer's."""
+    sizes = np.array([math.prod(shape) for shape in shapes.values()], dtype=np.int64)
+    if algorithm.blocks == "tensor":
+        return sizes, np.arange(len(sizes))
+    block_of = layers(list(shapes))
+    return np.bincount(block_of, weights=sizes).astype(np.int64), block_of
 
 
 def unit_subspace(algorithm: Algorithm) -> Drawn | Scheduled | None:
@@ -107,7 +134,8 @@ def blocks_of(subspace: str, order: str) -> Blocks | None:
     found = SUBSPACES[subspace]
     if found is not BLOCKS:
         return found if isinstance(found, Blocks) else None
-    return Blocks(partial(circle, order=order), _window if order == "random" else None, scheduled=order != "random")
+    share = _window if order == "random" else None
+    return Blocks(partial(circle, order=order), share, order != "random", partial(divided, order=order))
 
 
 def members(units: Drawn | Scheduled, key: Any, period: int, shape: tuple[int, ...], density: float) -> NDArray[np.bool_]:
@@ -186,9 +214,9 @@ ROWS = Drawn(_rows, lambda shape, density: 1.0 if len(shape) < 2 else _share(den
 
 
 def _window(sizes: NDArray[np.int64], density: float) -> Array:
-    """The probability of each block on the circle; one larger than the window is taken by windows inside it."""
+    """The probability of each block on the circle, or of each piece of one: the window's share of it."""
     total = int(sizes.sum())
-    return np.minimum(1.0, np.maximum(budget(density, total), sizes) / total)
+    return np.full(len(sizes), min(1.0, budget(density, total) / total))
 
 
 def _random(key: Any, gradient: Array, side: str, rank: int) -> Array:
@@ -202,22 +230,62 @@ def _svd(key: Any, gradient: Array, side: str, rank: int) -> Array:  # noqa: ARG
     return principal(gradient, side, rank)
 
 
-BLOCKS = Blocks(partial(circle, order="random"), _window)
+def _randomised(key: Any, gradient: Array, side: str, rank: int) -> Array:
+    """Nearly the same, by subspace iteration from a start that the key draws."""
+    matrix = gradient if side == "left" else np.swapaxes(gradient, -1, -2)
+    length = matrix.shape[-2]
+    width = sketch_size(length, rank)
+    numbers = normals(key, length * width)
+    columns: Array = iterated(matrix, numbers.reshape(*numbers.shape[:-1], length, width), rank)
+    return columns
+
+
+BLOCKS = Blocks(partial(circle, order="random"), _window, divided=partial(divided, order="random"))
 RANDOM = Turned(_random, lambda length, rank: rank / length)
 SVD = Turned(_svd, matrix=True)
+RANDOMISED = Turned(_randomised, matrix=True)
+"""SVD under ``projector = "randomised"``."""
 EIGEN = Known()
 
 
-def _basis(kind: Any, key: Any, shape: tuple[int, ...], density: float, gradient: Array, eigenvectors: Array | None) -> Part:
-    length = min(shape)
-    rank = budget(density, length)
+def _gaussian(key: Any, gradient: Array, side: str, rank: int) -> Array:
+    """Independent normal entries of variance 1/r, whatever the gradient (APOLLO, arXiv 2412.05270)."""
+    length = side_length(gradient, side)
+    numbers = normals(key, length * rank) / math.sqrt(rank)
+    return numbers.reshape(*numbers.shape[:-1], length, rank)
+
+
+GAUSSIAN = Turned(_gaussian, matrix=True, sketch=True)
+
+
+def _basis(algorithm: Algorithm, key: Any, shape: tuple[int, ...], gradient: Array, eigenvectors: Array | None) -> Part:
+    kind = RANDOMISED if algorithm.projector == "randomised" else SUBSPACES[algorithm.subspace]
+    where, length, rank = directions(algorithm, shape)
+    if isinstance(kind, Turned) and kind.sketch:
+        return Sketch(kind.columns(key, gradient, where, rank), where)
     if rank == length:  # the whole space: the state-full rule alone, no residual
         return Mask(np.asarray(True))
     if isinstance(kind, Turned):
-        return Basis(kind.columns(key, gradient, side(shape), rank), side(shape))
+        return Basis(kind.columns(key, gradient, where, rank), where)
     if eigenvectors is None:
         raise ValueError('subspace "eigen" needs the Hessian\'s eigenvectors: only problem.kind = "quadratic" has them')
-    return Basis(eigenvectors[:, leading(density, length)], side(shape))
+    return Basis(eigenvectors[:, :rank], where)
+
+
+def directions(algorithm: Algorithm, shape: tuple[int, ...]) -> tuple[str, int, int]:
+    """From where a basis acts on a parameter, the length of that side, and how many directions the basis has.
+
+    That is ``rank``, or the share ``density`` of the length; never more than the shorter side, of which there are no more.
+    """
+    return turned(shape, algorithm.side, algorithm.density, algorithm.rank)
+
+
+def turned(shape: tuple[int, ...], which: str, density: float, given: int | None) -> tuple[str, int, int]:
+    """:func:`directions` by the keys that it reads: ``side``, ``density`` and ``rank``."""
+    where = side(shape, which)
+    length = shape[0 if where != "right" else 1] if shape else 1
+    rank = budget(density, length) if given is None else given
+    return where, length, min(rank, *shape) if shape else rank
 
 
 def side_length(gradient: Array, side: str) -> int:
@@ -225,9 +293,16 @@ def side_length(gradient: Array, side: str) -> int:
     return int(gradient.shape[-2 if side == "left" else -1])
 
 
-def side(shape: tuple[int, ...]) -> str:
-    """From where a basis acts on a parameter: on the shorter side of a matrix."""
-    return "vector" if len(shape) == 1 else "left" if shape[0] <= shape[1] else "right"
+def side(shape: tuple[int, ...], which: str = "std") -> str:
+    """From where a basis acts on a parameter.
+
+    "std" is the authors' choice: from the left on a matrix with fewer rows than columns, from the right on the others.
+    "reverse" is the other side; "left" and "right" are themselves.
+    """
+    if len(shape) < 2:
+        return "vector"
+    wide = "left" if which in ("std", "left") else "right"
+    return wide if shape[0] < shape[1] or which in ("left", "right") else "right" if wide == "left" else "left"
 
 
 def orthonormal(numbers: Array, length: int, rank: int) -> Array:

@@ -11,8 +11,7 @@ at z = x − κm (which may be absent), and multipliers ≥ 0 of what every 1-sm
 
 For each coordinate and branch of the draw V − V' − g² + nξ² + (terms of mean zero) − Σ multiplier·inequality must be free of
 values of f, and a positive semidefinite form in m, g, h, ξ, g', h'. Then E‖g‖² ≤ E V − E V' + Σ nσ², to be summed from
-V ≤ C(f(x¹) − f*) on. Of kind "level", V − V' + nξ² and V − g² are such. All is rational. Exit status 0: all proved; 1: not so.
-"""
+V ≤ C(f(x¹) − f*) on. Of kind "level", V − V' + nξ² and V − g² are such. Exit status 0: all proved; 1: not so."""
 
 import hashlib
 import json
@@ -108,7 +107,7 @@ def check(c: Any) -> str:
         then = {} if last else {point: -value for point, value in values(following, "X", "Z").items()}
         forms = settled(values(state, "x", "z") | then, table["multipliers"], where)
         noise = {key: exact(text) for key, text in table["noise"].items()}  # all are equal where only Σσ² is known, in a basis
-        known = basis is None or (basis == "turning" and (gap == 1 or c["uncorrelated"]))
+        known = basis is None or (basis == "turning" and (gap == 1 or c["uncorrelated"] is True))
         need(min(noise.values()) >= 0 and (known or len({*noise.values(), *map(exact, c["noise"][k])}) == 1), f"{where}: noise")
         positive = None if horizon else settled(values(state, "x", "z"), c["positive"][k], f"V ≥ 0, {where}")
         for i, p in enumerate(shares):
@@ -137,7 +136,8 @@ def check(c: Any) -> str:
     claim = " + ".join([f"{float(C):.8g} LΔ", *(f"{n:.5g} σ²[{i}]" for i, n in enumerate(means))])
     claim = f"E‖∇f‖² ≤ {claim}·(k−1) at step k" if level else f"avg E‖∇f‖² ≤ {claim.replace('LΔ', 'LΔ/K')} up to K"
     runs = f"K = {horizon}" if horizon else "all steps" if count == 1 else f"multiples of {count}, and as in the file for all"
-    return f"{claim}   for {runs}, αL = {float(a):.6g}, β = {float(b):.6g}"
+    noise_is = ", if noise coordinates are uncorrelated" if basis == "turning" and c["uncorrelated"] is True else ""
+    return f"{claim}   for {runs}, αL = {float(a):.6g}, β = {float(b):.6g}{noise_is}"
 
 
 if __name__ == "__main__":

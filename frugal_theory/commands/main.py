@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from frugal_theory.commands.attack import attack
 from frugal_theory.commands.certify import certify
+from frugal_theory.commands.init import init
 from frugal_theory.commands.ladder import ladder
 from frugal_theory.commands.listing import proofs, theorems
 from frugal_theory.commands.options import application, in_one_line
@@ -15,7 +16,7 @@ from frugal_theory.commands.verify import simulate, verify
 
 __all__ = ["app", "main"]
 
-app = application("Simulate the FRUGAL algorithm family and judge convergence theorems.")
+app = application("Simulate the FRUGAL algorithm family and judge convergence theorems.", several=True)
 
 app.command()(verify)
 app.command()(simulate)
@@ -28,6 +29,7 @@ app.command()(ladder)
 app.command()(rates)
 app.command()(certify)
 app.command()(report)
+app.command()(init)
 
 
 def main() -> None:

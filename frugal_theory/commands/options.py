@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.one_line import printable
+from frugal_theory.config.version import installed
 from frugal_theory.studies.interruption import INTERRUPTED
 
 __all__ = [
@@ -19,11 +22,14 @@ __all__ = [
     "Cluster",
     "ExperimentFile",
     "Jobs",
+    "Json",
     "Out",
     "Settings",
     "application",
     "in_one_line",
 ]
+
+NOTHING_KEPT = "interrupted: nothing is kept; the same command begins again"
 
 UsageError: type[Any] = typer.BadParameter.__bases__[0]
 """What typer raises for a command line that it cannot read; it has no public name there."""
@@ -37,6 +43,7 @@ Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Results 
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Processes that share the work (default: one per core).", show_default=False)
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, for scripts, and nothing else.")]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="ADDRESS", help="Use this Dask cluster, e.g. tcp://127.0.0.1:8786.")
 ]
@@ -44,9 +51,20 @@ Cluster = Annotated[
 CORES = os.cpu_count() or 1
 
 
-def application(purpose: str) -> typer.Typer:
-    """An empty command line with plain help texts and plain errors."""
-    return typer.Typer(
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"frugal-lab {installed()}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and do nothing else.")
+]
+
+
+def application(purpose: str, *, several: bool = False) -> typer.Typer:
+    """An empty command line with plain help texts and plain errors. One of ``several`` commands has --version, too."""
+    app = typer.Typer(
         help=purpose,
         no_args_is_help=True,
         add_completion=False,
@@ -54,10 +72,18 @@ def application(purpose: str) -> typer.Typer:
         rich_markup_mode=None,
     )
 
+    def everything(version: Version = False) -> None:
+        pass
+
+    if several:
+        app.callback(help=purpose)(everything)
+    return app
+
 
 def in_one_line(command: Callable[[], Any]) -> NoReturn:
     """Run a command that returns its exit status, and exit with it; what the user got wrong, or the disk, is one line on
     stderr and exit status 2, Ctrl-C is 130."""
+    _every_character_somehow()
     try:
         status = command()
     except (UsageError, ExperimentError) as error:
@@ -66,10 +92,19 @@ def in_one_line(command: Callable[[], Any]) -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         _stop(f"{where}{error.strerror or error}", 2)
     except (KeyboardInterrupt, typer.Abort):
-        _stop("interrupted", INTERRUPTED)
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # whatever keeps something says so itself, and exits
+        _stop(NOTHING_KEPT, INTERRUPTED)
     raise SystemExit(status if isinstance(status, int) else 0)
 
 
+def _every_character_somehow() -> None:
+    """Let no locale turn a sign of ours into an error: what an encoding lacks is spelled out."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _stop(line: str, status: int) -> NoReturn:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
     raise SystemExit(status) from None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
+from frugal_theory.config.one_line import printable
 from frugal_theory.verdicts.status import PRACTICE, STATUSES, counted
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def print_verdicts(console: Console, ready: Sequence[Claims], verdicts: Sequence
     """The verdicts, a small table a cell; what is not applicable is one quiet line with its reason."""
     for study in ready:
         if study.cell.label:
-            console.print(f"\n[bold]{study.cell.label}[/bold]", highlight=False)
+            console.print("\n" + printable(study.cell.label), style="bold", highlight=False, markup=False)
         table = Table(box=None, pad_edge=False, show_header=study is ready[0], header_style="dim")
         for name, width in (("theorem", 14), ("verdict", 16)):
             table.add_column(name, min_width=width, no_wrap=True)
@@ -32,19 +34,19 @@ def print_verdicts(console: Console, ready: Sequence[Claims], verdicts: Sequence
         for verdict in (v for v in verdicts if v.cell is study.cell.settings):
             sign = STATUSES[verdict.status]
             if verdict.bound is None or verdict.measured is None or verdict.tightness is None:
-                quiet.append(
-                    f"  {sign.mark} {verdict.theorem} not applicable: {verdict.reason[0].lower()}{verdict.reason[1:-1]}"
-                )
+                why = f"{verdict.reason[0].lower()}{verdict.reason[1:-1]}"
+                quiet.append(printable(f"  {sign.mark} {verdict.theorem} not applicable: {why}"))
                 continue
             numbers = (f"{verdict.measured:.4g}", f"{verdict.bound:.4g}", f"{100 * verdict.tightness:.0f} %")
-            table.add_row(f"  {verdict.theorem}", f"[{sign.style}]{sign.mark} {verdict.status}[/]", *numbers)
+            table.add_row("  " + escape(verdict.theorem), f"[{sign.style}]{sign.mark} {verdict.status}[/]", *numbers)
         if table.row_count:
             console.print(table)
         for line in quiet:
             console.print(line, style="dim", highlight=False, markup=False)
         for verdict in verdicts:
             if verdict.cell is study.cell.settings and verdict.status in ("violated", "inconclusive"):
-                console.print(f"  {verdict.theorem}: {verdict.reason}", style=STATUSES[verdict.status].style, highlight=False)
+                said = printable(f"  {verdict.theorem}: {verdict.reason}")
+                console.print(said, style=STATUSES[verdict.status].style, highlight=False, markup=False)
 
 
 def print_summary(console: Console, records: Sequence[dict[str, Any]]) -> None:
@@ -53,7 +55,7 @@ def print_summary(console: Console, records: Sequence[dict[str, Any]]) -> None:
     table = Table("", *names, box=None, pad_edge=False, header_style="bold")
     for label in dict.fromkeys(record.get("label", "") for record in records):
         row = {record["theorem"]: record for record in records if record.get("label", "") == label}
-        table.add_row(label, *(_mark(row[name]) for name in names))
+        table.add_row(escape(printable(label)), *(_mark(row[name]) for name in names))
     console.print(table)
     shown = [status for status in STATUSES if status not in PRACTICE or status in ("inconclusive", "not applicable")]
     console.print("  ".join(f"[{STATUSES[s].style}]{STATUSES[s].mark}[/] {s}" for s in shown), highlight=False)
@@ -64,8 +66,6 @@ def print_practice(console: Console, records: Sequence[dict[str, Any]]) -> None:
 
     Of theorems that speak of the algorithm and are not applicable for another reason, the reason is said.
     """
-    from rich.markup import escape
-
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("theorem", "in practice"):
         table.add_column(name, no_wrap=True)

@@ -17,7 +17,6 @@ from frugal_theory.config.parts import (
     quoted,
 )
 from frugal_theory.config.problem import (
-    DIMENSIONS,
     GaussianNoise,
     Logistic,
     Matrix,
@@ -40,7 +39,6 @@ from frugal_theory.config.training import (
 )
 
 __all__ = [
-    "DIMENSIONS",
     "Algorithm",
     "Case",
     "Data",

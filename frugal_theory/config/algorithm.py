@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_serializer, model_validator
 
 from frugal_theory.config.fields import NameOf, TableOf
+from frugal_theory.config.groups import Group, rule_table
 from frugal_theory.config.parts import Count, NonNegative, Part, Positive, Probability, quoted
-from frugal_theory.config.registry import RULES, SUBSPACES
+from frugal_theory.config.registry import RULES, SUBSPACES, SYSTEMS
+from frugal_theory.config.systems import with_defaults
 
-__all__ = ["Algorithm", "FractionOfAdmissible", "StateFree", "StateFull", "default_rule", "rule_table"]
+__all__ = ["Algorithm", "FractionOfAdmissible", "StateFree", "StateFull", "Treatment", "default_rule", "rule_table"]
 
 StateFull = Annotated[Any, TableOf(RULES, "rule", side="state_full")]
 """A rule of the subspace, as its table: ``{ rule = "adamw", betas = [0.9, 0.999] }``."""
 
 StateFree = Annotated[Any, TableOf(RULES, "rule", side="state_free", default="signsgd")]
 """A rule of the residual, as its table: ``{ rule = "signsgd", lr_scale = 1.0 }``."""
+
+
+Treatment = Annotated[Any, TableOf(RULES, "rule", side="state_full", words=("state_full", "split", "state_free"))]
+"""What becomes of parameters of one role: split, state-full or state-free as a whole, or the table of a rule of their own."""
 
 
 class FractionOfAdmissible(Part):
@@ -35,32 +41,64 @@ def default_rule(rule: str) -> Callable[[], Part]:
     return made
 
 
-def rule_table(value: object) -> object:
-    """``"adamw"`` is short for ``{ rule = "adamw" }``."""
-    return {"rule": value} if isinstance(value, str) else value
-
-
 class Algorithm(Part):
-    """Algorithm 1 of FRUGAL (arXiv 2411.07837): everything both engines need to run it."""
+    """Algorithm 1 of FRUGAL (arXiv 2411.07837): everything both engines need to run it.
 
+    ``system`` names a setting of the other keys (:mod:`frugal_theory.algorithm.systems`); a key given beside it overrides the
+    system's, if the system accepts it. ``rank``, for bases, stands instead of the density. ``side``: where a basis acts on an
+    m×n matrix: "std" from the left if m < n and from the right if m ≥ n, "reverse" the other way round. ``split_lr_scale``: a
+    factor on the learning rate of the split parameters, and not on their decay. ``blocks``: a block is a tensor, or a layer
+    (what the name says up to and including its first number). ``biases``, ``norms``, ``embeddings`` and ``output`` say what
+    becomes of these parameters of a model: "state_full", "split", "state_free", or a state-full rule of their own.
+    """
+
+    system: Annotated[str, NameOf(SYSTEMS)] | None = None
     learning_rate: Positive | FractionOfAdmissible = 1e-3
     density: Probability = 0.25
+    rank: Count | None = None
     update_gap: Count = 200
     subspace: Annotated[str, NameOf(SUBSPACES)] = "blocks"
+    side: Literal["std", "reverse", "left", "right"] = "std"
     set: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = None
     sampling: Literal["independent", "fixed_size"] = "independent"
-    order: Literal["random", "ascending", "descending", "mirror"] = "random"
+    order: Literal["random", "ascending", "descending", "mirror", "inward"] = "random"
+    blocks: Literal["tensor", "layer"] = "tensor"
+    projector: Literal["exact", "randomised"] = "exact"
     state_full: StateFull = Field(default_factory=default_rule("adamw"))
     state_free: StateFree = Field(default_factory=default_rule("signsgd"))
     on_update: Literal["reset", "keep", "project"] = "reset"
     off_set_momentum: Literal["reset", "decay", "hold"] = "reset"
     weight_decay: NonNegative = 0.0
-    embeddings: Literal["state_full", "split", "state_free"] = "state_full"
-    norms: Literal["state_full", "split", "state_free"] = "state_full"
-    output: Literal["state_full", "split", "state_free"] = "state_full"
+    split_lr_scale: Positive = 1.0
+    embeddings: Treatment = "state_full"
+    norms: Treatment = "state_full"
+    biases: Treatment = "state_full"
+    output: Treatment = "state_full"
+    groups: Annotated[tuple[Group, ...], Field(strict=False)] = ()
+    unmatched: Literal["default", "error"] = "default"
     seed: Annotated[int, Field(ge=0)] | None = None
 
     _tables = field_validator("state_full", "state_free", mode="before")(rule_table)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _system(cls, given: Any, made: Any) -> Algorithm:
+        """The system's keys below those that are given; what counts as set, in a sweep, are the latter."""
+        if not isinstance(given, Mapping):
+            return cast(Algorithm, made(given))
+        if given.get("rank") is not None and given.get("density") is not None:
+            raise ValueError(f"rank = {given['rank']} and density = {given['density']} are both given; one of them is allowed")
+        if not isinstance(given.get("system"), str) or given["system"] not in SYSTEMS:
+            return cast(Algorithm, made(given))
+        algorithm: Algorithm = made(with_defaults(SYSTEMS[given["system"]], given))
+        object.__setattr__(algorithm, "__pydantic_fields_set__", {key for key in given if key in cls.model_fields})
+        return algorithm
+
+    @model_serializer(mode="wrap")
+    def _without_density(self, dumped: Any) -> dict[str, Any]:
+        """A rank stands instead of the density."""
+        table: dict[str, Any] = dumped(self)
+        return table if self.rank is None else {key: value for key, value in table.items() if key != "density"}
 
     @model_validator(mode="after")
     def _combinations(self) -> Algorithm:
@@ -71,6 +109,20 @@ class Algorithm(Part):
                 )
             if len(set(self.set)) != len(self.set):
                 raise ValueError("set names a coordinate twice")
+        if self.projector != "exact" and self.subspace != "svd":
+            raise ValueError(
+                f'projector = "{self.projector}" is a way to singular vectors: subspace is "{self.subspace}", "svd" is allowed'
+            )
+        if self.rank is not None and not SUBSPACES[self.subspace].basis:
+            raise ValueError(
+                f'rank = {self.rank} counts the directions of a basis; subspace is "{self.subspace}", '
+                f"{quoted(s for s, kind in SUBSPACES.items() if kind.basis)} are allowed; others have a density"
+            )
+        if self.on_update == "project" and getattr(SUBSPACES[self.subspace], "sketch", False):
+            raise ValueError(
+                f'on_update = "project" needs orthonormal directions; those of subspace "{self.subspace}" are not; '
+                '"reset", "keep" are allowed'
+            )
         if self.off_set_momentum != "reset" and SUBSPACES[self.subspace].basis:
             raise ValueError(
                 f'off_set_momentum = "{self.off_set_momentum}" needs units that leave and enter: '
@@ -81,4 +133,14 @@ class Algorithm(Part):
                 f'off_set_momentum = "hold" needs a state by unit; that of state_full.rule = "{self.state_full.rule}" is none; '
                 '"reset", "decay" are allowed'
             )
+        whole = ("system", "groups", "unmatched", "rank" if self.rank is None else "density")
+        own = {name: getattr(self, name) for name in type(self).model_fields if name not in whole}
+        for i, group in enumerate(self.groups):
+            settings = {key: value for key, value in group.settings.items() if key in type(self).model_fields}
+            instead = {"rank", "density"} & settings.keys()
+            kept = {key: value for key, value in own.items() if not (instead and key in ("rank", "density"))}
+            try:
+                Algorithm.model_validate({**kept, **settings})
+            except ValidationError as error:
+                raise ValueError(f"groups[{i}]: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
         return self

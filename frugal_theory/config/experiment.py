@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -70,6 +71,21 @@ class Experiment(Part):
     probes: Probes | None = None
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     cases: list[Case] = Field(default_factory=list)
+
+    def __repr__(self) -> str:
+        rule = self.algorithm
+        full, free = (getattr(table, "rule", "?") for table in (rule.state_full, rule.state_free))
+        parts = [f"{full} on {rule.subspace} of density {rule.density:g}, {free} off them, T = {rule.update_gap}"]
+        parts += [] if self.problem is None else [f"problem {getattr(self.problem, 'kind', '?')}, noise {self.noise.kind}"]
+        parts += [] if self.training is None else [f"a LLaMA trained for {self.training.steps} steps"]
+        parts += ["a sweep"] if self.sweep or self.cases else []
+        return f"<experiment {self.name}: {'; '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        from frugal_theory.config.tables import dump
+
+        changed = dump(self)
+        return f"<details><summary>{html.escape(repr(self))}</summary><pre>{html.escape(changed)}</pre></details>"
 
     @model_validator(mode="after")
     def _algorithm_seed(self) -> Experiment:

@@ -42,13 +42,15 @@ class NameOf:
 class TableOf:
     """``Annotated[Part, TableOf(REGISTRY, tag)]``: a table whose ``tag`` names its kind in the registry.
 
-    ``side``: only those kinds whose table may stand there. ``default``: the kind of a table that does not say.
+    ``side``: only those kinds whose table may stand there. ``default``: the kind of a table that does not say. ``words``: texts
+    that may stand in a table's place.
     """
 
     registry: Registry[Kind[Any]]
     tag: str
     side: str | None = None
     default: str | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def tables(self) -> dict[str, type[Part]]:
@@ -64,7 +66,11 @@ class TableOf:
     def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"type": "object", "properties": {self.tag: {"type": "string", "enum": list(self.tables)}}}
 
-    def _validated(self, value: Any) -> Part:
+    def _validated(self, value: Any) -> Part | str:
+        if self.words and isinstance(value, str):
+            if value not in self.words:
+                raise PydanticKnownError("literal_error", {"expected": _one_of(list(self.words))})
+            return value
         if isinstance(value, Part) and type(value) in self.tables.values():
             return value
         if not isinstance(value, Mapping):

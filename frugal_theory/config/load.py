@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from frugal_theory.config.cells import Cell, cells
 from frugal_theory.config.experiment import Experiment
 from frugal_theory.config.one_line import ExperimentError, validate
 from frugal_theory.config.tables import dump, plain, set_key
 
-__all__ = ["Cell", "ExperimentError", "cells", "dump", "load", "parse", "parse_overrides"]
+__all__ = ["Cell", "ExperimentError", "cells", "dump", "load", "parse", "parse_overrides", "takes_a_file"]
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
@@ -68,3 +73,15 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             overrides[key] = text.strip()
     return overrides
+
+
+def takes_a_file(
+    function: Callable[Concatenate[Experiment, Parameters], Result],
+) -> Callable[Concatenate[Experiment | str | PathLike[str], Parameters], Result]:
+    """A function of an experiment that takes the path of one, too: what is a text or a path is loaded first."""
+
+    @wraps(function)
+    def taking(experiment: Experiment | str | PathLike[str], /, *rest: Parameters.args, **keys: Parameters.kwargs) -> Result:
+        return function(load(Path(experiment)) if isinstance(experiment, str | PathLike) else experiment, *rest, **keys)
+
+    return taking

@@ -16,7 +16,10 @@ from frugal_theory.config.experiment import Experiment
 from frugal_theory.config.fields import TableOf
 from frugal_theory.config.parts import quoted
 
-__all__ = ["ExperimentError", "validate"]
+__all__ = ["ExperimentError", "printable", "validate"]
+
+LONGEST = 2000
+"""Characters of a line on stderr, at most: a key or a path that somebody made absurd stays one line."""
 
 
 class ExperimentError(ValueError):
@@ -81,7 +84,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     for item in getattr(annotation, "__metadata__", ()):
         if isinstance(item, TableOf):
             return list(item.tables.values())
-    if typing.get_origin(annotation) in (Annotated, typing.Union, types.UnionType, list):
+    if typing.get_origin(annotation) in (Annotated, typing.Union, types.UnionType, list, tuple):
         return [model for part in typing.get_args(annotation) for model in _models(part)]
     return []
 
@@ -215,3 +218,10 @@ def _annotation_at(loc: tuple[int | str, ...]) -> Any:
 def annotation_of(field: FieldInfo) -> Any:
     """The annotation of a field with what stands beside it, which pydantic keeps apart."""
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: control characters and line ends spelled out, and cut in the middle where it is very long."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    half = LONGEST // 2
+    return plain if len(plain) <= LONGEST else f"{plain[:half]} … {plain[-half:]}"

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from frugal_theory.config.dataset import features_of, is_file
 from frugal_theory.config.fields import TableOf
 from frugal_theory.config.parts import Count, NonNegative, NonNegatives, Numbers, Part, Positive
 from frugal_theory.config.registry import NOISES, PROBLEMS
 
 __all__ = [
-    "DIMENSIONS",
     "GaussianNoise",
     "Logistic",
     "Matrix",
@@ -26,9 +26,6 @@ __all__ = [
     "Vector",
     "coordinates",
 ]
-
-DIMENSIONS = {"breast-cancer": 30, "digits": 64}
-"""Number of features of the bundled data sets that logistic regression runs on."""
 
 Start = Literal["normal", "ones"] | Numbers
 
@@ -81,16 +78,30 @@ class Quadratic(Vector):
 
 
 class Logistic(Vector):
-    """ℓ2-regularised logistic regression on data that scikit-learn ships."""
+    """ℓ2-regularised logistic regression on data that scikit-learn ships, or on a CSV or libsvm file.
+
+    ``dataset``: "breast-cancer", "digits" or the path of a file that ends in .csv, .tsv, .svm or .libsvm. ``label``: the column
+    of the labels in a table, by default its last; they have two values.
+    """
 
     kind: Literal["logistic"] = "logistic"
-    dataset: Literal["breast-cancer", "digits"] = "breast-cancer"
+    dataset: Annotated[str, Field(min_length=1)] = "breast-cancer"
+    label: str | None = None
     l2: NonNegative = 0.01
+
+    @model_validator(mode="before")
+    @classmethod
+    def _readable(cls, table: Any) -> Any:
+        if isinstance(table, dict) and isinstance(name := table.get("dataset"), str) and is_file(name):
+            features_of(name, table.get("label"))
+        elif isinstance(table, dict) and table.get("label") is not None:
+            raise ValueError("label names a column of a file; the bundled data sets have none")
+        return table
 
     @property
     def dimension(self) -> int:
         """Number of features."""
-        return DIMENSIONS[self.dataset]
+        return features_of(self.dataset, self.label)
 
 
 class Nonconvex(Vector):

@@ -24,6 +24,7 @@ __all__ = [
     "SCHEDULES",
     "SOURCES",
     "SUBSPACES",
+    "SYSTEMS",
     "Kind",
     "Registry",
     "carry",
@@ -196,6 +197,13 @@ RULES: Registry[Any] = Registry(
             "adalayer": "adalayer",
             "adafactor": "adafactor",
             "like_full": "like_full",
+            "one_sided": "one_sided",
+            "late_sign": "late_sign",
+            "adamw_early_eps": "adamw_early_eps",
+            "nesterov": "nesterov",
+            "signum": "signum",
+            "muon": "muon",
+            "ldadam": "ldadam",
             "split": "split",
         }.items()
     },
@@ -207,10 +215,40 @@ SUBSPACES: Registry[Any] = Registry(
     f"{_HERE}:SUBSPACES",
     {
         name: f"frugal_theory.algorithm.subspaces:{name.upper()}"
-        for name in ("coordinates", "blocks", "columns", "rows", "randk", "random", "svd", "eigen")
+        for name in ("coordinates", "blocks", "columns", "rows", "randk", "random", "svd", "eigen", "gaussian")
     },
 )
 """What ``algorithm.subspace`` may be."""
+
+SYSTEMS: Registry[Any] = Registry(
+    "system",
+    f"{_HERE}:SYSTEMS",
+    {
+        name: f"frugal_theory.algorithm.systems:{name.upper().replace('-', '_')}"
+        for name in (
+            "frugal",
+            "galore",
+            "badam",
+            "fira",
+            "adamem",
+            "adalayer",
+            "adalayer-sgdm",
+            "adalayer-signsgd",
+            "apollo",
+            "apollo-mini",
+            "ldadam",
+            "muon",
+            "adamw",
+            "adamw-first",
+            "adamw-last",
+            "lion",
+            "sgdm",
+            "sgd",
+            "signsgd",
+        )
+    },
+)
+"""What ``algorithm.system`` may name."""
 
 PROBLEMS: Registry[Any] = Registry(
     "problem",

@@ -14,10 +14,20 @@ __all__ = ["dump", "merge", "plain", "set_key"]
 
 
 def dump(experiment: Experiment) -> str:
-    """The experiment as TOML, every default spelled out: ``parse(dump(e)) == e``."""
+    """The experiment as TOML, every default spelled out: ``parse(dump(e)) == e``. The keys of a swept system are not."""
     import tomli_w
 
-    return tomli_w.dumps(_without_none(plain(experiment.model_dump())))
+    table = experiment.model_dump()
+    swept = [*experiment.sweep, *(f"algorithm.{key}" for case in experiment.cases for key in _algorithm_keys(case))]
+    if "algorithm.system" in swept:  # what one system sets, another may not take
+        table["algorithm"] = experiment.algorithm.model_dump(exclude_unset=True)
+    return tomli_w.dumps(_without_none(plain(table)))
+
+
+def _algorithm_keys(case: Any) -> list[str]:
+    """The keys of ``[algorithm]`` that a case replaces."""
+    table = (case.model_extra or {}).get("algorithm", {})
+    return list(table) if isinstance(table, Mapping) else []
 
 
 def set_key(table: dict[str, Any], key: str, value: Any, source: str) -> None:

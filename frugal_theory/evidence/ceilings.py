@@ -25,7 +25,7 @@ def reach(instance: Instance, name: str, metric: Metric) -> tuple[Array, bool]:
     """The largest average of any trial, from how far bounded steps can come: ‖gᵏ‖ ≤ ‖g¹‖ + L‖xᵏ − x¹‖; inf without a bound."""
     setting, nothing = instance.setting, np.full(instance.setting.steps, np.inf)
     sizes = _sizes(setting)
-    if sizes is None or (name == WEIGHTED and setting.algorithm.state_free.lr_scale > 1):
+    if sizes is None or (name == WEIGHTED and setting.runs is not None and setting.runs.off_set_weight > 1):
         return nothing, False
     count = flat(setting, setting.variance).size
     way = np.concatenate([[0.0], np.cumsum(sizes)[:-1]]) * setting.alpha * math.sqrt(count)

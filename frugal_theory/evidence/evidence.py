@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -48,6 +49,15 @@ class Evidence:
     skewness: Array | None = None
     notes: tuple[str, ...] = field(default=())
     values: Array | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        last, ends = self.mean[-1], (self.lower[-1], self.upper[-1])
+        within = "exactly" if ends[0] == ends[1] == last else f"in [{ends[0]:.4g}, {ends[1]:.4g}] with {self.confidence:g}"
+        trials = f", {self.trials} trials" if self.trials > 1 else ""
+        return f"<evidence {self.source}{trials}: {self.metric} {last:.4g} at k = {self.steps[-1]}, {within}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"
 
     def interval(self, confidence: float) -> tuple[Array, Array]:
         """Lower and upper end, shape (K,), of the interval that covers E at each single step with ``confidence``."""

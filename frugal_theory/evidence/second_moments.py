@@ -269,7 +269,7 @@ def _growth(instance: Instance, name: str, metric: Metric, noise: _Noise) -> Arr
     free, signs = setting.algorithm.state_free, THEOREMS["hybrid"].covers(setting) is None
     if not signs and (off_the_family(setting) or (free.rule == "sgd" and free.lr_scale > 1)):
         return None
-    if name == WEIGHTED and free.lr_scale > 1:
+    if name == WEIGHTED and setting.runs is not None and setting.runs.off_set_weight > 1:
         return None
     first, count = first_norm(instance), noise.variance.size
     spread = 1.0 if noise.averaged else max(4.0, 3 * noise.kurtosis)

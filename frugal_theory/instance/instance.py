@@ -13,6 +13,8 @@ from frugal_theory.algorithm.selection import stream
 from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible
 from frugal_theory.config.cells import Cell
 from frugal_theory.config.experiment import Simulation, Verify
+from frugal_theory.config.load import takes_a_file
+from frugal_theory.instance.sizes import check_sizes
 from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.problems.problem import Noise, Problem
 from frugal_theory.theorems.resolve import resolve
@@ -21,6 +23,9 @@ from frugal_theory.theorems.setting import Constant, Constants, Law, ProblemSett
 __all__ = ["Instance", "instance_of", "resolved", "setting_of", "starting_point"]
 
 Array = NDArray[np.float64]
+
+EPSILON, ROUNDINGS = float(np.finfo(float).eps), 4
+"""A rounding, relative, and how many of them f(x¹) and f* may each be off."""
 
 
 @dataclass(frozen=True)
@@ -103,18 +108,21 @@ def instance_of(source: Experiment | Cell, *, learning_rate: float | None = None
     return replace(made, setting=resolve(made.setting, cell.experiment))
 
 
+@takes_a_file
 def setting_of(experiment: Experiment) -> ProblemSetting:
     """The experiment in the symbols of the theorems, its learning rate left as it is in the file (None if a fraction)."""
     return _unresolved(Cell({}, experiment)).setting
 
 
+@takes_a_file
 def resolved(experiment: Experiment) -> Experiment:
     """The experiment with its learning rate as a number.
 
     A fraction is one of the smallest "largest admissible step" among the experiment's theorems that speak of its
     algorithm, or among all theorems if none of those does. Raises ExperimentError if there is no such theorem at all.
     """
-    algorithm = experiment.algorithm.model_copy(update={"learning_rate": instance_of(experiment).setting.alpha})
+    alpha = instance_of(experiment).setting.alpha / experiment.algorithm.split_lr_scale
+    algorithm = experiment.algorithm.model_copy(update={"learning_rate": alpha})
     return experiment.model_copy(update={"algorithm": algorithm})
 
 
@@ -130,7 +138,17 @@ def _unresolved(cell: Cell) -> Instance:
 
 def _built(cell: Cell, learning_rate: float | None) -> Instance:
     experiment = cell.experiment
+    check_sizes(experiment)
     return _made(cell, build_problem(experiment), build_noise(experiment), experiment.algorithm, learning_rate)
+
+
+def _gap(value: float, infimum: float) -> float:
+    """Δ, and what rounding may have taken from it: f(x¹) and f* are each off by some roundings, all that is left if f is large.
+
+    >>> _gap(1e10 + 0.605, 1e10) >= 0.605, _gap(0.605, 0.0)
+    (True, 0.605)
+    """
+    return value - infimum + (ROUNDINGS * EPSILON * (abs(value) + abs(infimum)) if infimum else 0.0)
 
 
 def _positive(value: float | None) -> Constant[float] | None:
@@ -144,12 +162,24 @@ def _by_noise(noise: Noise, name: str, problem: Problem) -> Constant[Mapping[str
     return None if found is None else declared(found, "declared by the noise")
 
 
+def _unscaled(algorithm: Algorithm, learning_rate: float | None) -> tuple[Algorithm, float | None]:
+    """The same method without a factor s on the step: (1 − αλ)x − αs·u is α ← αs, λ ← λ/s. All that follows sees it so."""
+    scale = algorithm.split_lr_scale
+    if scale == 1:
+        return algorithm, learning_rate
+    own = {"split_lr_scale": 1.0, "weight_decay": algorithm.weight_decay / scale}
+    if learning_rate is None:
+        return algorithm.model_copy(update=own), None
+    return algorithm.model_copy(update={**own, "learning_rate": learning_rate * scale}), learning_rate * scale
+
+
 def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float | None) -> Instance:
     """Where x¹, the bases, the run lengths and the constants of an instance come from."""
+    algorithm, learning_rate = _unscaled(algorithm, learning_rate)
     start = starting_point(problem, cell.experiment.seed)
     bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
     with np.errstate(over="ignore", invalid="ignore"):  # a start that is too far away is refused where it is judged
-        gap = float(problem.value(start)) - problem.infimum
+        gap = _gap(float(problem.value(start)), problem.infimum)
         squared_start = float(sum(np.sum(value**2) for value in start.values()))
     constants = Constants(
         smoothness=declared(problem.smoothness),

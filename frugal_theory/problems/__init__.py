@@ -8,6 +8,8 @@ import numpy as np
 
 from frugal_theory import config
 from frugal_theory.algorithm.selection import stream
+from frugal_theory.algorithm.subspaces import check_groups
+from frugal_theory.config.load import takes_a_file
 from frugal_theory.config.one_line import ExperimentError
 from frugal_theory.config.registry import NOISES, PROBLEMS, SUBSPACES
 from frugal_theory.problems.logistic import Logistic
@@ -45,6 +47,7 @@ LAYERS = 4
 """How many matrices subspace "blocks" is given, unless ``problem.layers`` says otherwise."""
 
 
+@takes_a_file
 def build_problem(experiment: config.Experiment) -> Problem:
     """The problem of the experiment's ``[problem]`` table; its random parts come from the seed's "problem" stream.
 
@@ -63,6 +66,10 @@ def build_problem(experiment: config.Experiment) -> Problem:
             f'{experiment.name}: problem.blocks = {parts}: algorithm.subspace = "eigen" needs x as one parameter; 1 is allowed'
         )
     problem = PROBLEMS[table.kind].make(table, parts, np.random.default_rng(stream(experiment.seed, "problem")))
+    try:
+        check_groups(experiment.algorithm, problem.shapes)
+    except ValueError as error:
+        raise ExperimentError(f"{experiment.name}: {error}") from None
     if isinstance(experiment.noise, config.MinibatchNoise) and not isinstance(problem, FiniteSum):
         raise ExperimentError(
             f'{experiment.name}: noise.kind = "minibatch" needs a problem made of samples; '

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory import config
+from frugal_theory.config.dataset import is_file, read
 from frugal_theory.config.registry import Kind
 from frugal_theory.problems.coordinates import dominating_diagonal
 from frugal_theory.problems.partition import Partition, starting_vector
@@ -180,15 +181,23 @@ def largest_variance(ends: Array) -> Array:
     return bound
 
 
-@lru_cache
-def signed_features(dataset: str) -> Array:
-    """Z, shape (n, d): the features of a bundled data set times its labels ±1; read-only, as it is kept.
+def signed_features(dataset: str, label: str | None = None) -> Array:
+    """Z, shape (n, d): the features of a data set times its labels ±1; read-only, as it is kept.
 
-    Features are shifted to mean 0 and scaled to variance 1; one that is constant becomes 0. "breast-cancer": 569
-    samples, 30 features, benign is +1 (Wolberg, Street & Mangasarian 1995). "digits": 1797 samples, 64 pixels, odd is
-    +1, even is −1 (Alpaydin & Kaynak 1998).
+    ``dataset``: a bundled one, or the path of a file of the user's (:func:`frugal_theory.config.dataset.read`). Features are
+    shifted to mean 0 and scaled to variance 1; one that is constant becomes 0. "breast-cancer": 569 samples, 30 features,
+    benign is +1 (Wolberg, Street & Mangasarian 1995). "digits": 1797 samples, 64 pixels, odd is +1, even is −1 (Alpaydin &
+    Kaynak 1998).
     """
-    features, target = _bundled(dataset)
+    return _signed(*read(dataset, label)) if is_file(dataset) else _bundled_signed(dataset)
+
+
+@lru_cache
+def _bundled_signed(dataset: str) -> Array:
+    return _signed(*_bundled(dataset))
+
+
+def _signed(features: Array, target: Array) -> Array:
     deviation = features.std(axis=0)
     standard = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
     signed: Array = standard * (2.0 * target - 1.0)[:, None]
@@ -215,7 +224,7 @@ def _bundled(dataset: str) -> tuple[Array, Array]:
 
 def from_config(problem: config.Logistic, blocks: int) -> Logistic:
     """The regression of a ``[problem]`` table."""
-    return Logistic(signed_features(problem.dataset), problem.l2, problem.start, blocks)
+    return Logistic(signed_features(problem.dataset, problem.label), problem.l2, problem.start, blocks)
 
 
 KIND = Kind(config.Logistic, lambda table, blocks, _: from_config(table, blocks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.report.drawing import COLOURS, Plot, canvas, log_ticks, plot, shorten, style
@@ -13,22 +14,23 @@ from frugal_theory.verdicts.status import sign
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["overview"]
+__all__ = ["dots", "overview"]
 
 OVERVIEW_ROWS = 24
 """Verdicts that the overview shows, at most: the most urgent, then the tightest."""
 
 
-def overview_data(results: Results) -> pd.DataFrame:
+def overview_data(verdicts: Sequence[Mapping[str, Any]], cells: Sequence[str] = ()) -> pd.DataFrame:
     """One row a verdict that has a tightness: columns theorem, cell, status, tightness, lower, upper, constant.
 
     ``lower`` and ``upper`` are the interval as a share of the bound, ``constant`` the one that a shape implies.
+    ``cells``: labels, in their order.
     """
     import pandas as pd
 
     rows = []
-    places = {cell: place for place, cell in enumerate(results.cells())}
-    for verdict in sorted(results.verdicts, key=lambda v: places.get(v["label"], len(places))):
+    places = {cell: place for place, cell in enumerate(cells)}
+    for verdict in sorted(verdicts, key=lambda v: places.get(v["label"], len(places))):
         bound = to_number(verdict.get("bound"))
         tightness = to_number(verdict.get("tightness"))
         if math.isnan(tightness):
@@ -42,14 +44,19 @@ def overview_data(results: Results) -> pd.DataFrame:
     urgent = table["status"].isin(["violated", "inconclusive"])
     ranked = table.assign(urgent=urgent).sort_values(["urgent", "tightness"], ascending=False, kind="stable")
     chosen = ranked.head(OVERVIEW_ROWS).sort_index()
-    order = {theorem: place for place, theorem in enumerate(dict.fromkeys(v["theorem"] for v in results.verdicts))}
+    order = {theorem: place for place, theorem in enumerate(dict.fromkeys(v["theorem"] for v in verdicts))}
     chosen = chosen.sort_values("theorem", key=lambda names: names.map(order), kind="stable")
     return chosen.drop(columns="urgent").reset_index(drop=True)
 
 
 def overview(results: Results) -> Plot | None:
     """Measured / bound of every verdict with its interval; right of the line at 100 % a bound is violated."""
-    data = overview_data(results)
+    return dots(results.verdicts, results.cells())
+
+
+def dots(verdicts: Sequence[Mapping[str, Any]], cells: Sequence[str] = ()) -> Plot | None:
+    """The same of verdicts as ``verdicts.json`` has them; None if none of them has a number."""
+    data = overview_data(verdicts, cells)
     if data.empty:
         return None
     with style():
@@ -78,8 +85,11 @@ def _dots(data: pd.DataFrame) -> Plot:
     height = 50 + 42 + rows * spacing
     cells = bool(headings)
     axes: Any
-    longest = max(len(name) for name in [*data["cell"], *map(theorem_name, data["theorem"])])
-    left = 12 + min(180.0, max(110.0, 6.2 * min(longest, 29)))
+    bold = 7.6 if headings else 6.2
+    widths = [6.2 * min(len(cell), 29) for cell in data["cell"]] + [
+        bold * min(len(theorem_name(t)), 29) for t in data["theorem"]
+    ]
+    left = 12 + min(220.0, max(110.0, *widths))
     figure, axes = canvas(
         "How tight each bound is", "measured / bound, at the horizon where it is largest", left=left, right=78, height=height
     )

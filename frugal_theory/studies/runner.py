@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config.load import cells, dump
+from frugal_theory.config.one_line import printable
+from frugal_theory.config.version import installed
 from frugal_theory.evidence.workers import in_order
 from frugal_theory.results.files import finished, make_folder, write_text
 from frugal_theory.studies.figures import picture
@@ -127,15 +128,8 @@ def _write(
             with finished(folder / "figures" / f"{name}.{ending}") as temporary:
                 temporary.write_bytes(content)
     facts = {"name": study.name, "question": study.question, "answer": answer.sentence, "status": answer.status}
-    record = {**facts, "failed": answer.failed, "version": _version(), "experiment": said}
+    record = {**facts, "failed": answer.failed, "version": installed(), "experiment": said}
     write_text(folder / "study.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-
-def _version() -> str:
-    try:
-        return version("frugal-lab")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _missing(folder: Path) -> list[Path]:
@@ -216,8 +210,9 @@ class _Kept:
     def watched(self) -> Iterator[None]:
         """A line on a terminal's stderr that says how far it is; nothing elsewhere."""
         from rich.console import Console
+        from rich.markup import escape
 
-        with Console(stderr=True).status(self.name) as status:
+        with Console(stderr=True).status(escape(self.name)) as status:
             self._show = status.update
             try:
                 yield
@@ -225,4 +220,6 @@ class _Kept:
                 self._show = lambda _: None
 
     def _update(self) -> None:
-        self._show(f"{self.name}{self._count}{': ' if self._text else ''}{self._text}")
+        from rich.markup import escape
+
+        self._show(escape(printable(f"{self.name}{self._count}{': ' if self._text else ''}{self._text}")))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config import Experiment
+from frugal_theory.config.one_line import printable
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.results.files import make_folder
 from frugal_theory.results.interrupted import drop_cells, load_cell, save_cell
@@ -113,6 +114,7 @@ def _last(claims: Claims, found: Evidence) -> dict[str, Any]:
 def _progress(ready: Sequence[Claims], name: str, more: str = "") -> Iterator[Callable[[Claims, int, int], None]]:
     """A progress bar a cell on a terminal, a line a cell elsewhere; both on stderr."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -125,14 +127,16 @@ def _progress(ready: Sequence[Claims], name: str, more: str = "") -> Iterator[Ca
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
-    labels = {id(claims): f"[{i}/{len(ready)}] {claims.cell.label or name}" for i, claims in enumerate(ready, start=1)}
+    labels = {
+        id(claims): f"[{i}/{len(ready)}] {printable(claims.cell.label or name)}" for i, claims in enumerate(ready, start=1)
+    }
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
         tasks: dict[int, TaskID] = {}
 
         def update(claims: Claims, done: int, trials: int) -> None:
             label = labels[id(claims)]
             if id(claims) not in tasks:
-                tasks[id(claims)] = bars.add_task(label, total=trials)
+                tasks[id(claims)] = bars.add_task(escape(label), total=trials)
             bars.update(tasks[id(claims)], completed=done, total=trials)
             if done >= trials and not console.is_terminal:
                 print(f"{label}: {trials} trials{more}", file=sys.stderr, flush=True)

@@ -10,11 +10,12 @@ from frugal_theory.algorithm.rules.adagrad import Adagrad as Rule
 from frugal_theory.theorems.adam_hybrid import no_bound, off_the_sets
 from frugal_theory.theorems.adaptive import flat, largest_mixed
 from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["Adagrad"]
 
 
-class Adagrad:
+class Adagrad(Shown):
     """avg E‖gᵏ‖² ≤ (max_j R_j √K + ε) H/K for every α > 0 and |g̃_j| ≤ R_j almost surely, H the largest with::
 
         H ≤ A + √(N·HS/(H+S)),  A = Δ/α + (α/2) Σ L_j Y_j,  N = Σ R_j Y_j,  S = K Σ σ_j²/R_j

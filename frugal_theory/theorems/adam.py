@@ -8,11 +8,12 @@ from frugal_theory.algorithm.rules import AdamW
 from frugal_theory.theorems.adam_hybrid import AdamHybrid, adam_bound, adam_rule, no_bound, off_the_sets
 from frugal_theory.theorems.adaptive import flat
 from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["Adam"]
 
 
-class Adam:
+class Adam(Shown):
     """avg E‖gᵏ‖² ≤ (max_j R_j + ε) times the bound of :class:`AdamHybrid`, where everything is always in the set.
 
     After Défossez, Bottou, Bach & Usunier 2022, Theorems 2 and 4 (their bias correction is another), with our own constants:

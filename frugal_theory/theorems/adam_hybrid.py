@@ -10,10 +10,11 @@ import numpy as np
 from frugal_theory.algorithm.rules import AdamW, Sgdm
 from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.metrics import AdaptiveNorm, Metric
-from frugal_theory.theorems.adaptive import adam_sums, harmonic, largest_below
+from frugal_theory.theorems.adaptive import adam_sums, flat, harmonic, largest_below
 from frugal_theory.theorems.averages import known_law, off_set
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.signsgd_sharp import needs_shape, sign_loss
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["AdamHybrid", "adam_bound", "adam_rule", "no_bound", "off_the_sets"]
 
@@ -21,7 +22,7 @@ LEAST_MISSED, EXTENSIONS = 1e-3, 12
 """Horizons beyond K at which the last gradients of K are applied but for this share, and how many are tried."""
 
 
-class AdamHybrid:
+class AdamHybrid(Shown):
     """The bound of ``docs/theory/adaptive.md``, section "Adam on the set", proved there.
 
     Adam with β₁ < β₂ (or β₁ = 0), its bias corrections and its ε, on any oblivious sets of coordinates whose state is thrown
@@ -32,9 +33,10 @@ class AdamHybrid:
 
     for the largest H with H ≤ A + √(N·HS/(H+S)), where A, N and S are sums up to K' (signSGD off the set)::
 
-        A = Δ/α + (α/2)(Σ L_j u_j² + Lκ²Σd_k) + αL √( β₁/(1−β₁) (Σ u² + κ²Σd_k) Q ) + cκ Σ_k Σ_{j∉J_k} σ_j
+        A = Δ/α + (α/2) min(Σ L_j u_j², LΣ u_j²) + αL √( β₁/(1−β₁) (Σ u² + κ²Σd_k) Q ) + cκ Σ_k Σ_{j∉J_k} σ_j
 
-    with the bounds of Σu², Q, N and S that the page derives: by coordinate about (1−β₂) steps + ln(R²/ε²) an entry, each
+    where the second sum is over all coordinates, u_j² = κ² off the set, and with the bounds of Σu², Q, N and S that the page
+    derives: by coordinate about (1−β₂) steps + ln(R²/ε²) an entry, each
     times its R_j for N. W = 1 − E β₁^r as in the run-length theorem. Upper bound; S is what noise there is.
 
     >>> from frugal_theory.testing import measured_and_bound
@@ -51,7 +53,7 @@ class AdamHybrid:
     source = "proved here (docs/theory/adaptive.md), after Défossez et al. 2022"
     statement = (
         "avg E[Σ_J W g²/(R+ε) + κΣ_{∉J}|g|] ≤ H/(K(1−β₁^{m+1}))   for the largest H ≤ A + √(N·HS/(H+S)), any α > 0, |g̃| ≤ R;"
-        " A = Δ/α + (α/2)(ΣLu² + Lκ²Σd_k) + αL√(β₁/(1−β₁)(Σu² + κ²Σd_k)Q) + cκΣσ"
+        " A = Δ/α + (α/2)min(ΣL_ju², LΣu²) + αL√(β₁/(1−β₁)(Σu² + κ²Σd_k)Q) + cκΣσ, u² = κ² off the set"
     )
     explicit = True
     premises = "P1 for every coordinate, with L_j; P2–P6; bounded stochastic gradients (premise “bounded”)"
@@ -103,12 +105,17 @@ def _total(setting: Setting) -> Array:
     sums, alpha, smooth, kappa = adam_sums(setting, setting.steps), setting.alpha, setting.smoothness, _scale(setting)
     first, k, signs = rule.betas[0], setting.horizons, _signs(setting)
     outside = {name: np.asarray(variance) for name, variance in setting.variance.items()}
+    diagonal = setting.coordinate_smoothness
+    curved = sums.curved
     if signs:
+        curved = curved + kappa**2 * k * off_set(setting, {name: np.asarray(value) for name, value in diagonal.items()})
         moved = kappa**2 * k * off_set(setting, {name: np.ones(shape) for name, shape in setting.shapes.items()})
         floor = sign_loss(setting) * kappa * k * off_set(setting, {name: np.sqrt(v) for name, v in outside.items()})
     else:
         moved, floor = kappa**2 * k * off_set(setting, outside), np.zeros_like(k)
-    constant = setting.gap / alpha + alpha / 2 * (sums.curved + smooth * moved) + floor
+        curved = curved + smooth * moved if kappa == 0 or flat(diagonal).max() <= smooth else np.full_like(k, np.inf)
+    # of uᵀ∇²f u: all of it by the L_j, or all of it by L. The L_j on the set with L < L_j off it would bound nothing
+    constant = setting.gap / alpha + alpha / 2 * np.minimum(curved, smooth * (sums.updates + moved)) + floor
     lag = alpha * smooth * np.sqrt(first / (1 - first) * sums.lagged)
     of_squares = 0.0 if signs else kappa  # (u_j)² is κ²g_j² and noise under SGD: κ times what the metric counts
     divisor = 1 - alpha * smooth * of_squares / 2

@@ -58,7 +58,6 @@ def adam_sums(setting: Setting, steps: int) -> Sums:
     if limits is None:
         raise ValueError("this bound needs a bound of the gradients")
     limit, variance = flat(limits), flat(setting.variance)
-    # Σ L_j u_j² with the problem's L_j, or L Σ u_j² where that is less: both are above the curvature along u
     curvature = flat(setting.coordinate_smoothness)
     share = scheduled_ages(runs, steps) if runs.law == "scheduled" else flat_share(runs)[:, None]
     found = {name: np.zeros(steps) for name in ("updates", "curved", "lagged", "noise", "spread")}
@@ -82,7 +81,6 @@ def adam_sums(setting: Setting, steps: int) -> Sums:
         found["lagged"] += count * total(run.lagged)
         found["noise"] += count * float(limit[j]) * total(run.noise)
         found["spread"] += float(variance[alike].sum()) / float(limit[j]) * total(run.spread)
-    found["curved"] = np.minimum(found["curved"], setting.smoothness * found["updates"])
     return Sums(**found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.run_lengths import RunLengths
-from frugal_theory.certificates import TRADES, Certificate, Group, NotCertified, Plan, certificate
+from frugal_theory.certificates import TRADES, Certificate, Group, NotCertified, Plan, certificate, check
 from frugal_theory.certificates.program import available
 from frugal_theory.config.registry import SUBSPACES
 from frugal_theory.theorems.setting import Array, Setting
@@ -101,10 +102,15 @@ class Certified:
 
 
 class CertifiedFor(Certified):
-    """The bound of given certificates: of what ``ft.certify`` returns. It covers the configuration that they are for alone."""
+    """The bound of given certificates: of what ``ft.certify`` returns. It covers the configuration that they are for alone.
+
+    They are checked again, wherever they are from: raises ValueError or LookupError for one that proves nothing.
+    """
 
     def __init__(self, certificates: Sequence[Certificate]) -> None:
-        self._certificates = tuple(certificates)
+        for one in certificates:
+            check(one)
+        self._certificates = tuple(copy.deepcopy(one) for one in certificates)
 
     def certificates(self, setting: Setting) -> list[Certificate]:
         """The certificates. Raises NotCovered if they are for another configuration."""

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from frugal_theory.problems.quadratic import Quadratic
 from frugal_theory.theorems.averages import known_law
 from frugal_theory.theorems.setting import Array, ProblemSetting, Setting
-from frugal_theory.theorems.theorem import off_the_family
+from frugal_theory.theorems.theorem import Shown, off_the_family
 
 __all__ = ["EigenAligned"]
 
 
-class EigenAligned:
+class EigenAligned(Shown):
     """f(x) = f* + ½(x−x*)ᵀA(x−x*), no noise, J a fixed set of A's eigen-directions, SGD with lr_scale s off it. For all α::
 
         avg ‖gᵏ‖² ≤ (2Δ/K) max_i λ_i Σ_{k≤K} c_i(k)²
@@ -49,7 +49,7 @@ class EigenAligned:
         if not isinstance(setting, ProblemSetting):
             return "it needs the eigenvalues of a quadratic, and constants are all that is known of the problem"
         problem = setting.problem
-        if not isinstance(problem, Quadratic):
+        if type(problem) is not Quadratic:  # what derives from it may have another gradient
             return "the problem is not a quadratic"
         if any(np.any(variance) for variance in setting.variance.values()):
             return "there is noise"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from frugal_theory.theorems.run_length import RunLength
 from frugal_theory.theorems.setting import Setting
+from frugal_theory.theorems.theorem import named_free
 
 __all__ = ["FixedSet"]
 
@@ -39,5 +40,5 @@ class FixedSet(RunLength):
         if runs is not None and runs.law != "fixed":
             return "the momentum set changes"
         if runs is not None and not runs.full and (free.rule != "sgd" or free.lr_scale != 1):
-            return f'the state-free rule is "{free.rule}" with lr_scale {free.lr_scale:g}, not "sgd" with 1'
+            return f'the state-free rule is {named_free(setting)}, not "sgd" with 1'
         return super().covers(setting)

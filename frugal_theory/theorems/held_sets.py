@@ -7,6 +7,7 @@ import numpy as np
 from frugal_theory.theorems.averages import known_law
 from frugal_theory.theorems.run_length import RunLength
 from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import named_free
 
 __all__ = ["HeldSets"]
 
@@ -41,7 +42,7 @@ class HeldSets(RunLength):
         if runs is not None and runs.law == "fixed":
             return "the momentum set never changes"
         if free.rule != "sgd" or free.lr_scale == 0:
-            return f'the state-free rule is "{free.rule}" with lr_scale {free.lr_scale:g}: nothing moves off the set by SGD'
+            return f"the state-free rule is {named_free(setting)}: nothing moves off the set by SGD"
         return super().covers(setting)
 
     def bound(self, setting: Setting) -> Array:

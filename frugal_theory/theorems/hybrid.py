@@ -8,11 +8,12 @@ from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.metrics import HybridNorm, Metric
 from frugal_theory.theorems.averages import known_law, off_set, running
 from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["Hybrid"]
 
 
-class Hybrid:
+class Hybrid(Shown):
     """The bound of ``docs/theory/signs.md``, section "The hybrid theorem", proved there.
 
     With W as in the run-length theorem, κ the state-free ``lr_scale``, d_k the number of coordinates off J_k and

@@ -14,11 +14,12 @@ from frugal_theory.theorems.ages import expected_over_ages, flat_share, schedule
 from frugal_theory.theorems.averages import known_law, running
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.signsgd_sharp import needs_shape, sign_loss
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["Lion"]
 
 
-class Lion:
+class Lion(Shown):
     """The bound of ``docs/theory/adaptive.md``, section "Lion on the set", proved there.
 
     For every α > 0 and any oblivious sets of coordinates whose momentum is thrown away when they leave, with the age a of a

@@ -45,7 +45,7 @@ def resolve(setting: AnySetting, experiment: Experiment) -> AnySetting:
             "algorithm; give a number"
         )
     alpha = rate.fraction_of_admissible * min(steps)
-    algorithm: Algorithm = experiment.algorithm.model_copy(update={"learning_rate": alpha})
+    algorithm: Algorithm = setting.algorithm.model_copy(update={"learning_rate": alpha})
     return setting.having(algorithm=algorithm, learning_rate=alpha)
 
 

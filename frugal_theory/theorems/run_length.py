@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from frugal_theory.theorems.setting import Array, Setting
-from frugal_theory.theorems.theorem import off_the_family
+from frugal_theory.theorems.theorem import Shown, off_the_family
 
 __all__ = ["RunLength", "largest_weight"]
 
 
-class RunLength:
+class RunLength(Shown):
     """The bound of ``docs/theory/run-length.md``, section "The run-length theorem", proved there.
 
     With r the number of steps from k on that the momentum of j survives, W = 1 − β^r on the set, W = s on the rest

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["Sgd", "named_set"]
 
 
-class Sgd:
+class Sgd(Shown):
     """avg E‖gᵏ‖² ≤ [Δ/(Kα) + Lασ²/2] / (1 − Lα/2) for α < 2/L.
 
     Standard descent lemma, summed (Ghadimi & Lan 2013, Theorem 2.1, for a constant step). Upper bound; the noise part

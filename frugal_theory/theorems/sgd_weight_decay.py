@@ -6,11 +6,12 @@ from frugal_theory.metrics.regularised_norm import RegularisedNorm
 from frugal_theory.theorems.lyapunov import largest_step
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.sgdm_sharp import SgdmSharp
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["SgdWeightDecay", "decay", "regularised"]
 
 
-class SgdWeightDecay:
+class SgdWeightDecay(Shown):
     """x⁺ = x − α(g̃ + λx) is SGD on F = f + (λ/2)‖x‖², which is (L+λ)-smooth: sgdm_sharp for β = 0, α < 2/(L+λ)::
 
         avg E‖∇f(xᵏ) + λxᵏ‖² ≤ [ Δ_F/(Kα) + (1 − 1/K)(L+λ)ασ²/2 ] / (1 − (L+λ)α/2),    Δ_F = Δ + (λ/2)‖x¹‖² ≥ F(x¹) − inf F

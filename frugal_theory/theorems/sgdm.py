@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.sgd import named_set
-from frugal_theory.theorems.theorem import published_step
+from frugal_theory.theorems.theorem import Shown, published_step
 
 __all__ = ["Sgdm"]
 
 
-class Sgdm:
+class Sgdm(Shown):
     """avg E‖gᵏ‖² ≤ 2Δ/(Kα) + ((β+3β²)/(2(1+β)) + 1) Lασ² for α ≤ (1−β)/(L(4−β+β²)).
 
     Liu, Gao & Yin 2020, "An improved analysis of SGD with momentum", Theorem 1, as remembered. Upper bound.

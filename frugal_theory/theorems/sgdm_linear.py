@@ -10,6 +10,7 @@ from frugal_theory.metrics.growing_norm import GrowingNorm
 from frugal_theory.theorems.lyapunov import Lyapunov, largest_step
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.sgdm_sharp import SgdmSharp
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["Contraction", "SgdmLinear", "contraction"]
 
@@ -29,7 +30,7 @@ class Contraction:
     kick: float
 
 
-class SgdmLinear:
+class SgdmLinear(Shown):
     """Proved in ``docs/theory/momentum.md``. ‖∇f‖² ≥ 2μ(f − f*), Lα ≤ 1 + β (< 2 where β = 0), w_k ≤ w_{k−1}/(1−τ), w_1 = 1::
 
         avg w_k E‖gᵏ‖² ≤ (2D/(αφ)) [ (1−τ)(1+θ)Δ/K + (Lα²/2)(1/D + θ(1−β)(2−β)/(Lα)) σ² avg w_k ]

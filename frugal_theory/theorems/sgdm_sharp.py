@@ -8,11 +8,12 @@ from frugal_theory.theorems.lyapunov import Lyapunov, largest_step
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.sgd import Sgd
 from frugal_theory.theorems.sgdm import Sgdm
+from frugal_theory.theorems.theorem import Shown
 
 __all__ = ["SgdmSharp"]
 
 
-class SgdmSharp:
+class SgdmSharp(Shown):
     """Proved in ``docs/theory/momentum.md``. For Lα ≤ 1 + β, and for Lα < 2 where β = 0::
 
         avg E‖gᵏ‖² ≤ [ (1 + 2βLα/(1−β²)) Δ/(Kα) + (1 − 1/K) Lασ²/2 ] / (1 − Lα(1−β)/(2(1+β)))

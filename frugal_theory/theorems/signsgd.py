@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import Shown, named_free
 
 __all__ = ["SignSgd", "total_deviation"]
 
 
-class SignSgd:
+class SignSgd(Shown):
     """avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2) Σ L_j + 2 Σσ_j for every α > 0.
 
     Bernstein, Wang, Azizzadenesheli & Anandkumar 2018, "signSGD", the one-step argument of Theorem 1 with a constant
@@ -40,7 +41,7 @@ class SignSgd:
             return f"the algorithm is not signSGD (state-full {algorithm.state_full.rule} with density {algorithm.density:g})"
         free = algorithm.state_free
         if free.rule != "signsgd" or free.lr_scale == 0:
-            return f'the state-free rule is "{free.rule}" with lr_scale {free.lr_scale:g}, not "signsgd"'
+            return f'the state-free rule is {named_free(setting)}, not "signsgd"'
         return None
 
     def needs(self, setting: Setting) -> tuple[str, ...]:  # noqa: ARG002

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from frugal_theory.algorithm.rules import Sgdm
-from frugal_theory.algorithm.selection import budget
+from frugal_theory.algorithm.subspaces import directions
 from frugal_theory.theorems.setting import Array, Setting
+from frugal_theory.theorems.theorem import Shown, named_free
 
 __all__ = ["SvdSelection"]
 
@@ -21,7 +22,7 @@ class Weights(NamedTuple):
     most: float
 
 
-class SvdSelection:
+class SvdSelection(Shown):
     """GaLore's selection with T = 1: Π_k projects onto the r leading singular vectors of each g̃ᵏ, w = 1 − β is the weight on
     the set, s = ``lr_scale`` that off it (0 for the rule "none"). With ρ = min r/min(m, n) over the parameters, M = max(w, s),
     c = min(w, s + (w − s)ρ) and φ₀ = 1 − LαM/2 > 0, for every 0 < η < 2φ₀::
@@ -69,7 +70,7 @@ class SvdSelection:
         if not isinstance(full, Sgdm):
             return f'the state-full rule is "{full.rule}", not "sgdm"'
         if free.rule not in ("sgd", "none") or (free.rule == "sgd" and free.lr_scale > 1):
-            return f'the state-free rule is "{free.rule}" with lr_scale {free.lr_scale:g}, not "sgd" with at most 1, or "none"'
+            return f'the state-free rule is {named_free(setting)}, not "sgd" with at most 1, or "none"'
         if full.beta > 0 and algorithm.on_update != "reset":
             return f'on_update = "{algorithm.on_update}" carries momentum into a new basis; only "reset" is covered'
         if full.beta > 0 and any(_share(setting, shape) == 1 for shape in setting.shapes.values()):
@@ -103,4 +104,4 @@ def _weights(setting: Setting) -> Weights:
 
 def _share(setting: Setting, shape: tuple[int, ...]) -> float:
     """r/min(m, n); 1 for a vector, which is in the set as a whole."""
-    return 1.0 if len(shape) < 2 else budget(setting.algorithm.density, min(shape)) / min(shape)
+    return 1.0 if len(shape) < 2 else directions(setting.algorithm, shape)[2] / min(shape)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from typing import Protocol
 
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.theorems.setting import Array, Setting
 
-__all__ = ["Theorem", "further_premises", "off_the_family", "published_step", "spared_premises"]
+__all__ = ["Shown", "Theorem", "further_premises", "named_free", "off_the_family", "published_step", "spared_premises"]
 
 
 class Theorem(Protocol):
@@ -48,6 +49,22 @@ class Theorem(Protocol):
         ...
 
 
+class Shown:
+    """How a theorem shows itself in Python; for yours to derive from, if it is to do so, too."""
+
+    title: str
+    name: str
+    source: str
+    statement: str
+
+    def __repr__(self) -> str:
+        return f"<theorem {self.name}: {self.title}>"
+
+    def _repr_html_(self) -> str:
+        title, statement, source = (html.escape(text) for text in (self.title, self.statement, self.source))
+        return f"<p><b>{title}</b> (<code>{html.escape(self.name)}</code>)<br>{statement}<br><small>{source}</small></p>"
+
+
 def further_premises(theorem: Theorem, setting: Setting) -> tuple[str, ...]:
     """The names of the premises beside P1–P6 that the theorem needs of a setting that it covers."""
     needs = getattr(theorem, "needs", None)
@@ -68,8 +85,8 @@ def off_the_family(setting: Setting) -> str | None:
         return f"weight_decay = {algorithm.weight_decay:g} changes the objective"
     if not isinstance(full, Sgdm) and not (runs is not None and runs.empty):
         return f'the state-full rule is "{full.rule}", not "sgdm"'
-    if free.rule == "signsgd" and not (runs is not None and runs.full):
-        return 'the state-free rule is "signsgd", not "sgd"'
+    if free.rule not in ("sgd", "none") and not (runs is not None and runs.full):
+        return f'the state-free rule is "{free.rule}", not "sgd"'
     if runs is None:
         return None  # premise P6 says so
     if runs.law != "fixed" and algorithm.off_set_momentum != "reset":
@@ -77,6 +94,13 @@ def off_the_family(setting: Setting) -> str | None:
     if runs.law == "turning" and algorithm.on_update != "reset":
         return f'on_update = "{algorithm.on_update}" carries momentum into a new basis; only "reset" is covered'
     return None
+
+
+def named_free(setting: Setting) -> str:
+    """The state-free rule in words, with its ``lr_scale`` if it has one (a rule of one's own need not)."""
+    free = setting.algorithm.state_free
+    scale = getattr(free, "lr_scale", None)
+    return f'"{free.rule}"' if scale is None else f'"{free.rule}" with lr_scale {scale:g}'
 
 
 def published_step(smoothness: float, beta: float) -> float:

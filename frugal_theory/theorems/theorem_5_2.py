@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from frugal_theory.theorems.setting import Array, Setting
-from frugal_theory.theorems.theorem import off_the_family, published_step
+from frugal_theory.theorems.theorem import Shown, named_free, off_the_family, published_step
 
 __all__ = ["Theorem52"]
 
 
-class Theorem52:
+class Theorem52(Shown):
     """avg E‖gᵏ‖² = O( Δ/(Kα) + Lασ²(1 + p̂_max(1 − p̄_min) β/(1−β)) ) for α ≤ (1−β)/(L(4−β+β²)).
 
     FRUGAL (arXiv 2411.07837), Theorem 5.2, as remembered; p_jᵏ = Pr[j ∈ J_k], p̄_min = min_j avg_k p_jᵏ and
@@ -34,7 +34,7 @@ class Theorem52:
         """Algorithm 2 on coordinates in the reading "reset", with the state-free rule sgd at scale 1."""
         free, runs = setting.algorithm.state_free, setting.runs
         if runs is not None and not runs.full and (free.rule != "sgd" or free.lr_scale != 1):
-            return f'the state-free rule is "{free.rule}" with lr_scale {free.lr_scale:g}, not "sgd" with 1'
+            return f'the state-free rule is {named_free(setting)}, not "sgd" with 1'
         if runs is not None and (runs.law == "turning" or setting.algorithm.subspace == "eigen"):
             return f'subspace "{setting.algorithm.subspace}" is not a set of coordinates'
         return off_the_family(setting)

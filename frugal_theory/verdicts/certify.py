@@ -10,7 +10,7 @@ import numpy as np
 from frugal_theory.certificates import certificate
 from frugal_theory.certificates.program import available
 from frugal_theory.config import Experiment
-from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.load import ExperimentError, takes_a_file
 from frugal_theory.instance import instance_of
 from frugal_theory.theorems import Setting
 from frugal_theory.theorems.certified import HORIZONS, CertifiedFor, plan_of, short_runs, variances
@@ -20,6 +20,7 @@ __all__ = ["certify"]
 LEAST_TRADE, LARGEST_TRADE = 1e-3, 1e3
 
 
+@takes_a_file
 def certify(experiment: Experiment, *, trade: float | None = None, horizons: Sequence[int] = HORIZONS) -> CertifiedFor:
     """A bound on avg E‖gᵏ‖², proved for the experiment's α, β, L and law of the momentum set, as a theorem.
 

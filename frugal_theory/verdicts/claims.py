@@ -96,12 +96,15 @@ class Claims:
     def key(self, theorem: Theorem) -> str:
         """Under which name evidence holds the theorem's metric.
 
-        That is the metric's name. But a theorem that brings its own under a name that is that of another is judged by its own.
+        That is the metric's name. But a theorem that brings its own under a name that is that of another is judged by its own,
+        be it that of a theorem of the same name.
         """
         name = theorem.metric
         if not hasattr(theorem, "measure") or (name not in METRICS and self._own[name] == 1):
             return name
-        return f"{name} ({theorem.name})"
+        alike = [t for t in self.theorems if t.metric == name and t.name == theorem.name]
+        place = next((i for i, one in enumerate(alike) if one is theorem), 0)
+        return f"{name} ({theorem.name})" if place == 0 else f"{name} ({theorem.name}, {place + 1})"
 
     def metric(self, theorem: Theorem) -> Metric:
         """The function that measures the theorem's metric."""

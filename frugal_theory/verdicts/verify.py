@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.config import Experiment
+from frugal_theory.config.load import takes_a_file
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.monte_carlo.simulation import run, simulation
 from frugal_theory.theorems import Theorem
 from frugal_theory.theorems.resolve import named
 from frugal_theory.verdicts.claims import Claims, claims_of
 from frugal_theory.verdicts.stopping import More, settle
-from frugal_theory.verdicts.verdict import Verdict
+from frugal_theory.verdicts.verdict import Verdict, Verdicts
 
 __all__ = ["bound", "gather", "gather_all", "settle_all", "verify"]
 
@@ -22,6 +23,7 @@ Array = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 
+@takes_a_file
 def verify(
     experiment: Experiment,
     *,
@@ -47,9 +49,10 @@ def verify(
     report = None if progress is None else (lambda claims, done, total: progress(claims.cell.label, done, total))
     more = _further(ready, jobs, cluster, report)
     begun = gather_all(ready, jobs=jobs, cluster=cluster, progress=report)
-    return settle(ready, begun, experiment.verify.confidence, more)[1]
+    return Verdicts(settle(ready, begun, experiment.verify.confidence, more)[1])
 
 
+@takes_a_file
 def bound(experiment: Experiment, theorem: str) -> Array:
     """The right-hand side of a theorem for the experiment itself, K = 1 … steps, shape (steps,).
 

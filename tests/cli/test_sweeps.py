@@ -14,8 +14,7 @@ import pytest
 from frugal_theory.results.interrupted import load_cell, save_cell
 from frugal_theory.verdicts.claims import claims_of
 from frugal_theory.verdicts.verify import gather
-
-COMMAND = [sys.executable, "-c", "from frugal_theory.commands.main import main; main()"]
+from tests.calling import COMMAND, in_a_process
 
 SWEEP = """
 name = "sweep"
@@ -60,9 +59,7 @@ def folder(experiment_file):
 
 def verify(folder, *arguments, program=None):
     command = [sys.executable, "-c", program] if program else COMMAND
-    return subprocess.run(
-        [*command, "verify", "sweep.toml", *map(str, arguments)], cwd=folder, capture_output=True, text=True, check=False
-    )
+    return in_a_process("verify", "sweep.toml", *arguments, cwd=folder, command=command)
 
 
 def results(folder, out):

@@ -13,45 +13,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import frugal_theory as ft
 from frugal_theory.config.load import load
-
-COMMAND = [sys.executable, "-c", "from frugal_theory.commands.main import main; main()"]
-
-EXPERIMENT = """
-name = "small"
-seed = 1
-[algorithm]
-learning_rate = { fraction_of_admissible = 0.5 }
-density = 0.5
-update_gap = 5
-subspace = "coordinates"
-state_full = { rule = "sgdm", beta = 0.9 }
-state_free = "sgd"
-[problem]
-kind = "quadratic"
-dimension = 8
-[noise]
-kind = "gaussian"
-sigma = 0.1
-[simulation]
-steps = 40
-trials = 40
-[sweep]
-"algorithm.density" = [0.0, 0.5]
-"""
-
-
-def frugal_theory(*arguments, cwd, **keys):
-    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, **keys)
+from frugal_theory.testing import scaled
+from tests.calling import COMMAND, SMALL, frugal_theory, in_a_process
 
 
 @pytest.fixture
 def folder(experiment_file):
-    return experiment_file(EXPERIMENT).parent
+    return experiment_file(SMALL).parent
 
 
 def test_verify_writes_the_results_that_the_contract_names(folder):
-    done = frugal_theory("verify", "small.toml", "--jobs", 1, cwd=folder)
+    done = in_a_process("verify", "small.toml", "--jobs", 1, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "run_length" in done.stdout
     assert "hold" in done.stdout
@@ -72,23 +46,16 @@ def test_verify_writes_the_results_that_the_contract_names(folder):
 def test_results_do_not_depend_on_the_number_of_jobs(folder):
     frames = []
     for jobs in (1, 2):
-        frugal_theory("verify", "small.toml", "--jobs", jobs, "--out", f"out{jobs}", cwd=folder)
+        in_a_process("verify", "small.toml", "--jobs", jobs, "--out", f"out{jobs}", cwd=folder)
         frames.append((folder / f"out{jobs}" / "theory" / "evidence.parquet").read_bytes())
     assert frames[0] == frames[1]
 
 
 def test_a_violated_theorem_is_exit_status_1(folder):
     """A theorem that is false: the SGD bound a thousand times too small."""
-    script = folder / "false.py"
-    script.write_text(
-        "import frugal_theory as ft\n"
-        "from frugal_theory.testing import scaled\n"
-        "ft.add_theorem(scaled(ft.THEOREMS['sgd'], 0.001, name='false'))\n"
-        "from frugal_theory.commands.main import main\n"
-        "main()\n"
-    )
-    command = [sys.executable, str(script), "verify", "small.toml", "--jobs", "1", "--set", 'verify.theorems=["false"]']
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    with ft.extended():
+        ft.add_theorem(scaled(ft.THEOREMS["sgd"], 0.001, name="false"))
+        done = frugal_theory("verify", "small.toml", "--jobs", 1, "--set", 'verify.theorems=["false"]', cwd=folder)
     assert done.returncode == 1, done.stderr
     assert "violated" in done.stdout
     reported = frugal_theory("report", "runs/small", cwd=folder)
@@ -110,6 +77,18 @@ BAD = {
     "command": (["veriffy", "small.toml"], ["veriffy", "verify"]),
     "option's range": (["verify", "small.toml", "--jobs", "0"], ["--jobs", "1"]),
     "one argument too many": (["verify", "small.toml", "other.toml"], ["other.toml"]),
+    "more dimensions than memory": (
+        ["verify", "small.toml", "--set", "problem.dimension=1000000000000"],
+        ["problem.dimension = 1000000000000", "GiB of memory"],
+    ),
+    "more trials than memory": (
+        ["simulate", "small.toml", "--set", "simulation.trials=1000000000000"],
+        ["simulation.trials = 1000000000000", "GiB of memory"],
+    ),
+    "more steps than memory": (
+        ["verify", "small.toml", "--set", "simulation.steps=1000000000000"],
+        ["simulation.steps = 1000000000000", "GiB of memory"],
+    ),
     "budget": (["verify", "small.toml", "--set", "simulation.max_trials=3"], ["max_trials = 3", "trials = 40"]),
 }
 
@@ -118,7 +97,7 @@ BAD = {
 def test_bad_input_is_one_line_and_exit_status_2(folder, case):
     arguments, words = BAD[case]
     before = set(folder.rglob("*"))
-    done = frugal_theory(*arguments, cwd=folder)
+    done = (in_a_process if case == "typo" else frugal_theory)(*arguments, cwd=folder)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     for word in words:
@@ -202,3 +181,74 @@ def test_importing_needs_neither_torch_nor_much_time(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_init_writes_experiments_that_load_and_overwrites_nothing(tmp_path):
+    done = frugal_theory("init", "mine", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    names = sorted(path.name for path in (tmp_path / "mine").iterdir())
+    assert "demo.toml" in names
+    assert all(load(tmp_path / "mine" / name).name for name in names)
+    (tmp_path / "mine" / "demo.toml").write_text("mine")
+    again = frugal_theory("init", "mine", cwd=tmp_path)
+    assert again.returncode == 2
+    assert again.stderr.count("\n") == 1
+    assert "exists already" in again.stderr
+    assert (tmp_path / "mine" / "demo.toml").read_text() == "mine"
+
+
+def test_json_is_all_that_is_printed(folder):
+    done = frugal_theory("verify", "small.toml", "--jobs", 1, "--json", cwd=folder)
+    assert json.loads(done.stdout) == json.loads((folder / "runs" / "small" / "theory" / "verdicts.json").read_text())
+    cells = json.loads(frugal_theory("simulate", "small.toml", "--jobs", 1, "--json", "--out", "s", cwd=folder).stdout)
+    assert [sorted(cell) for cell in cells] == [["cell", "learning_rate", "lower", "mean", "upper"]] * 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_no_encoding_is_an_error(folder, encoding):
+    done = in_a_process("theorems", cwd=folder, env={**os.environ, "PYTHONIOENCODING": encoding}, encoding="latin-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2264" in done.stdout
+
+
+def test_nothing_reaches_the_terminal_raw(folder):
+    """Escape sequences, markup and line ends in names, keys and values: one line, spelled out."""
+    escape = "\x1b[31m"
+    for line in (f"{escape}x = 1", '"a\\nb" = 2', f'name = "{"long" * 9000}"'):
+        (folder / "bad.toml").write_text(f'{line}\n[problem]\nkind = "[/nope]"\n')
+        done = frugal_theory("verify", "bad.toml", cwd=folder)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert escape not in done.stderr
+        assert len(done.stderr) < 2100
+    case = f'[[cases]]\nname = "[/nope] {escape.encode("unicode_escape").decode().replace("x1b", "u001b")}"\n'
+    (folder / "odd.toml").write_text((folder / "small.toml").read_text() + case)
+    done = frugal_theory("simulate", "odd.toml", "--jobs", 1, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "[/nope]" in done.stdout
+    assert escape not in done.stdout
+
+
+def test_an_interruption_that_keeps_nothing_says_so(folder, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("frugal_theory.commands.verify.load", interrupt)
+    done = frugal_theory("verify", "small.toml", cwd=folder)
+    assert done.returncode == 130
+    assert done.stderr == "interrupted: nothing is kept; the same command begins again\n"
+
+
+def test_an_interruption_of_the_imports_is_one_line():
+    script = "import sys; sys.modules['frugal_theory.config.load'] = None\n" + (
+        "import builtins; true = builtins.__import__\n"
+        "def stop(name, *rest):\n"
+        "    if name.startswith('frugal_theory.commands'): raise KeyboardInterrupt\n"
+        "    return true(name, *rest)\n"
+        "from frugal_theory.__main__ import main\n"
+        "builtins.__import__ = stop\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "interrupted: nothing is kept; the same command begins again\n"

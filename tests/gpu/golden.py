@@ -34,13 +34,23 @@ FULL: dict[str, dict[str, Any]] = {
     "adafactor": {"rule": "adafactor"},
     "split": {"rule": "split", "update_gap": 3, "density": 0.5, "state_full": "adamw"},
     "adagrad": {"rule": "adagrad"},
+    "adamw_early_eps": {"rule": "adamw_early_eps"},
+    "nesterov": {"rule": "nesterov"},
+    "signum": {"rule": "signum"},
+    "muon": {"rule": "muon"},
+    "ldadam": {"rule": "ldadam", "rank": 4},
 }
-FREE = ("sgd", "none", "like_full", "signsgd")
+FREE = ("sgd", "none", "like_full", "signsgd", "one_sided", {"rule": "late_sign", "after": 4})
 SUBSPACES = ("columns", "svd")
 PAIRS = [(full, subspace) for full in FULL for subspace in SUBSPACES]
+ROUND = [*(FREE[:4] * 4)[:14], *(FREE[4:] * 5)]
 RUNS: dict[str, dict[str, Any]] = {
-    f"{full}, {subspace}, {free}": {"state_full": FULL[full], "subspace": subspace, "state_free": free}
-    for (full, subspace), free in zip(PAIRS, FREE * len(PAIRS), strict=False)
+    f"{full}, {subspace}, {free if isinstance(free, str) else free['rule']}": {
+        "state_full": FULL[full],
+        "subspace": subspace,
+        "state_free": free,
+    }
+    for (full, subspace), free in zip(PAIRS, ROUND, strict=True)
 }
 """Every rule on one side and on the other; the state-free rules go round."""
 

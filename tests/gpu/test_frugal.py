@@ -13,7 +13,7 @@ from torch import nn
 from frugal_gpu import Frugal
 from tests.devices import on_every_device
 from tests.families import UNIT_SUBSPACES
-from tests.tolerances import BFLOAT16, FLOAT32
+from tests.tolerances import BFLOAT16, FLOAT32, ROUNDING
 
 SUBSPACES = (*UNIT_SUBSPACES, "random", "svd")
 RULES = ("sgdm", "adamw", "lion")
@@ -270,7 +270,7 @@ def test_a_group_overrides_every_option_and_mixes_with_others():
     ]
     for optimizer, param in zip(alone, others, strict=True):
         run(optimizer, [param], 6)
-    assert same(params, others)
+    torch.testing.assert_close(params, others, rtol=ROUNDING, atol=ROUNDING)  # κα is one factor here and two there
 
 
 def test_a_group_that_changes_the_rule_has_that_rules_betas():

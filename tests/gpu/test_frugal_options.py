@@ -32,7 +32,7 @@ def weights(*shapes: tuple[int, ...]) -> list[nn.Parameter]:
         ({"state_free": "lion"}, ["state_free", "lion", "'signsgd'"]),
         ({"state_free_lr_scale": -0.1}, ["lr_scale = -0.1"]),
         ({"betas": (0.9,)}, ["betas"]),
-        ({"eps": 0.0}, ["eps = 0.0"]),
+        ({"eps": -1e-8}, ["eps = -1e-08"]),
         ({"weight_decay": -0.1}, ["weight_decay = -0.1"]),
         ({"on_update": "rotate"}, ["on_update = 'rotate'", "'project'"]),
         ({"off_set_momentum": "keep"}, ["off_set_momentum = 'keep'", "'hold'"]),

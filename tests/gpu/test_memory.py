@@ -4,6 +4,7 @@ from dataclasses import asdict
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 import frugal_theory as ft
 from frugal_gpu import Frugal
@@ -12,6 +13,7 @@ from frugal_gpu.optim.state import state_bytes_held
 from frugal_gpu.studies.memory import MemoryStudy, memory_of, memory_table, unit_of
 from frugal_theory.config import Algorithm
 from frugal_theory.config.load import parse
+from tests.tolerances import PREDICTED_ON_AVERAGE
 
 REPORTED = {  # preset: GiB of state of AdamW, FRUGAL with density 0.25, FRUGAL with density 0
     "llama-60m": ("0.43", "0.29", "0.24"),
@@ -64,6 +66,58 @@ def test_drawn_blocks_are_the_expectation_within_one_block():
     algorithm = Algorithm(subspace="blocks", density=0.3)
     largest = 2 * 4 * 24 * 40
     assert abs(memory_of(build_model(TINY, 8), algorithm).state - held(algorithm)) <= largest
+
+
+@pytest.mark.parametrize("preset", SHAPES)
+@pytest.mark.parametrize(
+    "keys", [{}, {"embeddings": "split", "output": "split", "norms": "split", "state_full": "lion"}], ids=str
+)
+def test_blocks_hold_what_is_predicted_on_average(preset, keys):
+    """A round of four windows of a quarter: every element is in one of them. The widths of the presets over 64."""
+    shape = SHAPES[preset]
+    wide = {"hidden_size": shape.hidden_size // 64 * 2, "intermediate_size": max(4, shape.intermediate_size // 64)}
+    shape = Shape(**wide, layers=min(shape.layers, 4), heads=1, vocabulary=260)
+    predicted, measured = on_average({"subspace": "blocks", "order": "ascending", "density": 0.25, **keys}, shape, 4)
+    assert measured == pytest.approx(predicted, rel=PREDICTED_ON_AVERAGE)
+
+
+@pytest.mark.parametrize("rule", ["adamw", "adafactor", "adalayer"])
+@pytest.mark.parametrize("shapes", [[(60, 8), (16, 8), (4, 8)], [(400,), (10, 8)], [(1, 900), (3, 100)]], ids=str)
+def test_divided_blocks_hold_what_is_predicted_on_average(shapes, rule):
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            for i, shape in enumerate(shapes):
+                self.register_parameter(f"p{i}", nn.Parameter(torch.ones(shape)))
+
+    total = sum(math.prod(shape) for shape in shapes)
+    keys = {"subspace": "blocks", "order": "ascending", "density": 1 / total * (total // 10), "state_full": rule}
+    window = total // 10
+    predicted, measured = on_average(keys, Bare(), total // math.gcd(window, total))
+    assert measured == pytest.approx(predicted, rel=PREDICTED_ON_AVERAGE)
+
+
+def test_fixed_sets_and_groups_are_counted_to_the_byte():
+    groups = [
+        {"pattern": "q_proj", "density": 0.5, "subspace": "rows", "state_full": "lion"},
+        {"pattern": "k_proj", "split": "state_free"},
+    ]
+    for keys in ({"subspace": "coordinates", "set": (0, 3, 700, 5000)}, {"subspace": "columns", "groups": groups}):
+        algorithm = Algorithm.model_validate(keys)
+        assert memory_of(build_model(TINY, 8), algorithm).state == held(algorithm)
+
+
+def on_average(keys, model, periods):
+    """Predicted state, and the mean of what is held in so many periods of one step."""
+    algorithm = Algorithm.model_validate({**keys, "update_gap": 1, "learning_rate": 1e-3})
+    model = build_model(model, 8) if isinstance(model, Shape) else model
+    optimizer, found = Frugal.from_config(model, algorithm), []
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for _ in range(periods):
+        optimizer.step()
+        found.append(state_bytes_held(optimizer))
+    return memory_of(model, algorithm).state, sum(found) / periods
 
 
 def held(algorithm):

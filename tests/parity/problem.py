@@ -40,7 +40,7 @@ class Driven:
     def bases(self) -> Arrays:
         """Eigenvectors of the side on which a basis acts, as columns, leading ones first."""
         return {
-            name: np.linalg.eigh((self.left if len(x.shape) < 2 or x.shape[0] <= x.shape[1] else self.right)[name])[1][:, ::-1]
+            name: np.linalg.eigh((self.left if len(x.shape) < 2 or x.shape[0] < x.shape[1] else self.right)[name])[1][:, ::-1]
             for name, x in self.start.items()
         }
 

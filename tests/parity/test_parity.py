@@ -30,6 +30,7 @@ UNITS = {
     "blocks ascending": 'subspace = "blocks"\norder = "ascending"',
     "blocks descending": 'subspace = "blocks"\norder = "descending"',
     "blocks mirror": 'subspace = "blocks"\norder = "mirror"',
+    "blocks inward": 'subspace = "blocks"\norder = "inward"',
     "columns": 'subspace = "columns"',
     "rows": 'subspace = "rows"',
     "randk": 'subspace = "randk"',
@@ -59,7 +60,8 @@ def experiment(subspace: str, rule: str, free: str, **keys: object) -> ft.Experi
 
 def options(subspace: str) -> list[tuple[str, str]]:
     """Every on_update × reading that the subspace allows."""
-    return list(itertools.product(ON_UPDATE, READINGS if subspace in UNITS else ("reset",)))
+    on_update = ON_UPDATE[:2] if subspace == "gaussian" else ON_UPDATE  # a sketch has no orthonormal directions to turn
+    return list(itertools.product(on_update, READINGS if subspace in UNITS else ("reset",)))
 
 
 @on_every_device

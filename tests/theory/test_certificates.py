@@ -21,7 +21,7 @@ from frugal_theory.studies.ladder.ladder import _links
 from frugal_theory.studies.ladder.proved import bounds
 from frugal_theory.testing import check_theorem
 from frugal_theory.theorems import THEOREMS
-from frugal_theory.theorems.certified import Certified, plan_of
+from frugal_theory.theorems.certified import Certified, CertifiedFor, plan_of
 from frugal_theory.verdicts.claims import claims_of
 from tests.tolerances import SOLVERS_AGREE
 
@@ -295,6 +295,24 @@ def test_a_forged_configuration_is_refused(certificates):
     missing = copy.deepcopy(redrawn)
     del missing["steps"][0]["noise"]["0.out"]
     assert refused(sealed(missing))
+
+
+def test_a_word_that_is_true_for_python_does_not_make_noise_uncorrelated():
+    """ "no" passed for yes: unequal noise constants in a turning basis were accepted."""
+    found = certificate(plan(HALF, 0.3, 0.9, gap=2, basis="turning", uncorrelated=True))
+    assert "if noise coordinates are uncorrelated" in check(found)
+    assert "uncorrelated" not in check(certificate(PLANS["turning"]))
+    for said in (False, "no", "false", 1, None):
+        assert refused(sealed(found | {"uncorrelated": said}))
+
+
+def test_a_theorem_is_made_of_certificates_that_prove_something(certificates):
+    """A forged claim was judged as if it were proved."""
+    found = certificates["full"]
+    assert CertifiedFor([found]).text
+    for forged in (found | {"transient": "1"}, sealed(found | {"noise": [["0"]]})):
+        with pytest.raises(ValueError, match=r"altered|too small"):
+            CertifiedFor([forged])
 
 
 def test_a_form_that_is_negative_somewhere_is_refused():

@@ -121,15 +121,11 @@ def test_bernoulli_held(reading: str, gap: int) -> None:
 @READINGS
 @pytest.mark.parametrize("gap", [1, 2])
 def test_random_blocks(reading: str, gap: int) -> None:
-    """Blocks of 2 and 1 coordinates, a window of one: the larger block is in with probability 2/3."""
+    """Blocks of 2 and 1 coordinates, a window of one: the larger block is divided, and one coordinate of three is in."""
     chosen = algorithm(subspace="blocks", density=0.34, off_set_momentum=reading, update_gap=gap)
     problem = Quadratic(EIGENVALUES, blocks=2)
-    law = [(2 / 3, np.array([True, True, False])), (1 / 3, np.array([False, False, True]))]
-    probabilities = np.array([2 / 3, 2 / 3, 1 / 3])
-    weights = [drawn_weight(p, gap) for p in probabilities]
-    expected = enumerate_all(
-        chosen, problem, sequences(law, periods(gap)), lambda k: np.array([weight(k) for weight in weights])
-    )
+    law = [(1 / 3, member) for member in np.eye(3, dtype=bool)]
+    expected = enumerate_all(chosen, problem, sequences(law, periods(gap)), drawn_weight(1 / 3, gap))
     found = run(chosen, problem)
     assert found[METRICS[0]] == pytest.approx(expected.plain, rel=ENUMERATION, abs=0)
     assert found[METRICS[1]] == pytest.approx(expected.weighted, rel=ENUMERATION, abs=0)

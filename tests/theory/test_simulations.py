@@ -17,6 +17,8 @@ from frugal_theory.instance import setting_of
 from frugal_theory.simulations import momentum_leak, off_set_reading, vanishing_momentum
 from frugal_theory.studies import questions
 from frugal_theory.verdicts.claims import claims_of
+from simulations.__main__ import main
+from tests.calling import called
 from tests.tolerances import CONSTANT_GRADIENT, LONG_RECURSION, ROUNDING
 
 ROOT = Path(__file__).parents[2]
@@ -27,8 +29,7 @@ LEAK_SWEEP = {"algorithm.density": [0.25, 0.5], "algorithm.state_full.beta": [0.
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "simulations", *arguments]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    return called(main, *arguments, cwd=ROOT)
 
 
 @pytest.mark.parametrize("name", questions.names())

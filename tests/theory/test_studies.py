@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from frugal_theory.studies import questions
 from frugal_theory.studies.interruption import INTERRUPTED
 from frugal_theory.studies.runner import carry_out
 from frugal_theory.studies.study import Answer
+from tests.calling import frugal_theory, in_a_process
 from tests.conftest import QUADRATIC
 
 ROOT = Path(__file__).parents[2]
@@ -83,8 +82,11 @@ def place(tmp_path, experiment_file, monkeypatch):
 
 
 def study(*arguments, cwd):
-    line = [sys.executable, "-m", "frugal_theory", "study", *map(str, arguments)]
-    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False)
+    return frugal_theory("study", *arguments, cwd=cwd)
+
+
+def study_in_a_process(*arguments, cwd):
+    return in_a_process("study", *arguments, cwd=cwd)
 
 
 def files(folder):
@@ -112,18 +114,18 @@ def test_a_file_of_the_users_is_a_study(place):
 
 @pytest.mark.ecosystem
 def test_an_interrupted_study_goes_on_where_it_was(place):
-    whole = study("mine.py", "--jobs", 1, "--out", "whole", cwd=place)
+    whole = study_in_a_process("mine.py", "--jobs", 1, "--out", "whole", cwd=place)
     assert whole.returncode == 0
     (place / "calls").unlink()
     (place / "stop").write_text("3")
-    broken = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    broken = study_in_a_process("mine.py", "--jobs", 1, "--out", "out", cwd=place)
     assert broken.returncode == INTERRUPTED
     assert broken.stderr.count("\n") == 1
     assert "2 of 4 cells are kept in out" in broken.stderr
     assert "continues" in broken.stderr
     assert {path.parent.name for path in (place / "out").rglob("*") if path.is_file()} == {"cells"}
     (place / "stop").unlink()
-    done = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    done = study_in_a_process("mine.py", "--jobs", 1, "--out", "out", cwd=place)
     assert done.returncode == 0
     assert "2 of 4 cells are those of an interrupted run" in done.stderr
     assert len((place / "calls").read_text()) == 3 + 2, "the kept cells are not measured again"
@@ -134,10 +136,10 @@ def test_an_interrupted_study_goes_on_where_it_was(place):
 @pytest.mark.ecosystem
 def test_nothing_kept_is_used_by_another_study_or_experiment(place):
     (place / "stop").write_text("3")
-    assert study("mine.py", "--jobs", 1, "--out", "out", cwd=place).returncode == INTERRUPTED
+    assert study_in_a_process("mine.py", "--jobs", 1, "--out", "out", cwd=place).returncode == INTERRUPTED
     (place / "stop").unlink()
     (place / "mine.py").write_text((place / "mine.py").read_text().replace("2 * experiment", "3 * experiment"))
-    done = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    done = study_in_a_process("mine.py", "--jobs", 1, "--out", "out", cwd=place)
     assert done.returncode == 0
     assert done.stderr == ""
     assert pd.read_csv(place / "out" / "table.csv")["measured"].max() == pytest.approx(1.2)
@@ -146,9 +148,9 @@ def test_nothing_kept_is_used_by_another_study_or_experiment(place):
 @pytest.mark.ecosystem
 def test_the_processes_do_not_matter(place):
     """Slow enough for processes of its own to be worth their start."""
-    one = study("mine.py", "--jobs", 1, "--out", "out1", cwd=place)
+    one = study_in_a_process("mine.py", "--jobs", 1, "--out", "out1", cwd=place)
     (place / "mine.py").write_text((place / "mine.py").read_text().replace("def measure(experiment):", SLOW))
-    two = study("mine.py", "--jobs", 2, "--out", "out2", cwd=place)
+    two = study_in_a_process("mine.py", "--jobs", 2, "--out", "out2", cwd=place)
     assert one.returncode == two.returncode == 0, two.stderr
     assert (place / "out1" / "table.csv").read_bytes() == (place / "out2" / "table.csv").read_bytes()
 

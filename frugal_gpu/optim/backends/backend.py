@@ -1,18 +1,21 @@
-"""What a backend offers, and what it makes of a rule."""
+"""What a backend offers: rules that work in place, or the whole step of a parameter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from torch import Tensor
 
+from frugal_gpu.optim.subspaces import Basis, Free, Full, OffBlock, Units
 from frugal_theory.algorithm.rules import Rule
 
-__all__ = ["Backend", "Counts", "InPlace", "Tensors"]
+__all__ = ["Backend", "Chosen", "Counts", "InPlace", "Job", "Law", "Tensors", "WholeStep"]
 
 Tensors = list[Tensor]
 Counts = list[int] | list[Tensor]
+Chosen = Full | Free | OffBlock | Units | Basis
 
 
 class InPlace(Protocol):
@@ -48,4 +51,47 @@ class Backend(Protocol):
 
     def accelerator(self, rule: Rule) -> InPlace | None:
         """The rule in this backend's hands; None if it does not know it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """The step of one parameter: its gradient, its part, and the statistics of that by name.
+
+    Under "hold" statistics cover every unit; else they have the shape of the state-full part. "step" (only if the rule counts)
+    is an int that counts this step, or a tensor, one number a unit, that does not yet: whoever takes the step adds 1.
+    """
+
+    parameter: Tensor
+    gradient: Tensor
+    part: Chosen
+    statistics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Law:
+    """What all steps of a group have in common: x ← (1 − α · decay) x − α · split_scale · u, u of the two rules.
+
+    ``full`` is the state-full rule and ``rule`` its accelerator; ``free`` the state-free rule by name, ``scale`` its factor.
+    A tensor α is on a device that the host should not wait for.
+    """
+
+    full: Rule
+    rule: InPlace
+    free: str
+    scale: float
+    alpha: float | Tensor
+    decay: float
+    split_scale: float = 1.0
+
+
+class WholeStep(Protocol):
+    """Takes the step of a parameter as a whole, in place, and without temporaries of its size."""
+
+    def missing(self) -> str | None:
+        """What it needs and this machine lacks, in a few words; None if it can run."""
+        ...
+
+    def step_(self, law: Law, jobs: Sequence[Job]) -> list[Job]:
+        """Take the steps of those jobs that it knows; give back the others, untouched."""
         ...

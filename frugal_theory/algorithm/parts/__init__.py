@@ -8,6 +8,7 @@ one. All of it is written for NumPy arrays and torch tensors.
 from frugal_theory.algorithm.parts.basis import ROUNDING, Basis
 from frugal_theory.algorithm.parts.mask import Mask
 from frugal_theory.algorithm.parts.part import Part, Reading
+from frugal_theory.algorithm.parts.sketch import Sketch
 from frugal_theory.algorithm.parts.units import Units, compact
 
-__all__ = ["ROUNDING", "Basis", "Mask", "Part", "Reading", "Units", "compact"]
+__all__ = ["ROUNDING", "Basis", "Mask", "Part", "Reading", "Sketch", "Units", "compact"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from frugal_theory.algorithm.rules.rule import Array, RuleState, RuleTable, Seen, itself, namespace
+from frugal_theory.algorithm.rules.adamw import bias_correction
+from frugal_theory.algorithm.rules.rule import Array, RuleState, RuleTable, Seen, counter, itself, namespace
 from frugal_theory.config.parts import Pair, Positive
 from frugal_theory.config.registry import Kind
 
@@ -29,9 +30,8 @@ class Adafactor(RuleTable):
     def init(self, like: Array) -> RuleState:
         """All zero."""
         xp = namespace(like)
-        number = xp.zeros((1,) * like.ndim, dtype=like.dtype, device=like.device)
         factors = {"row": like[..., :1], "column": like[..., :1, :]} if like.ndim > 1 else {"exp_avg_sq": like}
-        return {"exp_avg": xp.zeros_like(like), **{key: xp.zeros_like(f) for key, f in factors.items()}, "count": number}
+        return {"exp_avg": xp.zeros_like(like), **{key: xp.zeros_like(f) for key, f in factors.items()}, "count": counter(like)}
 
     def update(self, state: RuleState, g: Array, seen: Seen | None = None) -> tuple[Array, RuleState]:  # noqa: ARG002
         """One step of the formula above."""
@@ -47,8 +47,8 @@ class Adafactor(RuleTable):
             v = new["row"] * new["column"] / xp.where(mean > 0, mean, xp.ones_like(mean))  # of a zero gradient: 0
         else:
             v = new["exp_avg_sq"]
-        scale = xp.sqrt(v / (1 - beta_2**count)) + self.eps
-        return new["exp_avg"] / (1 - beta_1**count) / scale, {**new, "count": count}
+        scale = xp.sqrt(v / bias_correction(beta_2, count, g)) + self.eps
+        return new["exp_avg"] / bias_correction(beta_1, count, g) / scale, {**new, "count": count}
 
 
 KIND = Kind(Adafactor, itself)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.algorithm.rules.rule import Array, RuleState, RuleTable, Seen, itself, namespace
-from frugal_theory.config.parts import Pair, Positive
+from frugal_theory.algorithm.rules.rule import Array, RuleState, RuleTable, Seen, counter, itself, namespace
+from frugal_theory.config.parts import Epsilon, Pair
 from frugal_theory.config.registry import Kind
 
 __all__ = ["AdamW", "bias_correction", "bias_corrections"]
@@ -24,16 +25,17 @@ class AdamW(RuleTable):
     title: ClassVar[str] = "AdamW"
     rule: Literal["adamw"] = "adamw"
     betas: Pair = (0.9, 0.999)
-    eps: Positive = 1e-8
+    eps: Epsilon = 1e-8
 
     sides: ClassVar[tuple[str, ...]] = ("state_full",)
     vectors: ClassVar[tuple[str, ...]] = ("exp_avg",)
     squares: ClassVar[tuple[str, ...]] = ("exp_avg_sq",)
+    counts: ClassVar[tuple[str, ...]] = ("count",)
 
     def init(self, like: Array) -> RuleState:
         """m = v = 0, no step counted."""
-        zeros_like = namespace(like).zeros_like
-        return {name: zeros_like(like) for name in ("exp_avg", "exp_avg_sq", "count")}
+        xp = namespace(like)
+        return {"exp_avg": xp.zeros_like(like), "exp_avg_sq": xp.zeros_like(like), "count": xp.zeros_like(like) + counter(like)}
 
     def update(self, state: RuleState, g: Array, seen: Seen | None = None) -> tuple[Array, RuleState]:  # noqa: ARG002
         """One step of the recursions of m and v, each over 1 − βᵏ, k its coordinate's steps."""
@@ -41,25 +43,38 @@ class AdamW(RuleTable):
         count = state["count"] + 1
         exp_avg = beta_1 * state["exp_avg"] + (1 - beta_1) * g
         exp_avg_sq = beta_2 * state["exp_avg_sq"] + (1 - beta_2) * g**2
-        mean = exp_avg / bias_correction(beta_1, count)
-        scale = namespace(g).sqrt(exp_avg_sq / bias_correction(beta_2, count)) + self.eps
+        mean = exp_avg / bias_correction(beta_1, count, g)
+        scale = namespace(g).sqrt(exp_avg_sq / bias_correction(beta_2, count, g)) + self.eps
         return mean / scale, {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq, "count": count}
+
+    def correction(self, state: RuleState, like: Array) -> Array:
+        """√(1 − β₂ᵏ)/(1 − β₁ᵏ): what the update has in it beside m/(√v + ε√(1 − β₂ᵏ))."""
+        beta_1, beta_2 = self.betas
+        root = namespace(like).sqrt(bias_correction(beta_2, state["count"], like))
+        return root / bias_correction(beta_1, state["count"], like)
 
 
 @lru_cache
 def bias_corrections(beta: float, steps: int) -> NDArray[np.float64]:
     """1 − βᵏ for k = 0, 1, …, ``steps``; read-only, as it is kept."""
-    corrections: NDArray[np.float64] = 1 - beta ** np.arange(steps + 1, dtype=np.float64)
+    counts = np.arange(steps + 1, dtype=np.float64)
+    corrections: NDArray[np.float64] = -np.expm1(counts * math.log(beta)) if beta > 0 else np.minimum(counts, 1.0)
     corrections.flags.writeable = False
     return corrections
 
 
-def bias_correction(beta: float, count: Array) -> Array:
-    """1 − βᵏ for every k of ``count``. Looked up for NumPy: a power for every coordinate would cost more than the step."""
+def bias_correction(beta: float, count: Array, like: Array) -> Array:
+    """1 − βᵏ for every k of ``count``, computed in float64 and given in the dtype of ``like``: 1 − β is small.
+
+    Looked up for NumPy: a power for every coordinate would cost more than the step.
+    """
+    xp = namespace(like)
     if not isinstance(count, np.ndarray):
-        return 1 - beta**count
+        exact = xp.astype(count, xp.float64)
+        return xp.astype(-xp.expm1(exact * math.log(beta)) if beta > 0 else xp.clip(exact, 0, 1), like.dtype)
     largest = int(count.max(initial=0))
-    return bias_corrections(beta, 2 ** largest.bit_length())[count.astype(np.intp)]
+    looked_up = bias_corrections(beta, 2 ** largest.bit_length())[count.astype(np.intp)]
+    return looked_up if looked_up.dtype == like.dtype else looked_up.astype(like.dtype)
 
 
 KIND = Kind(AdamW, itself)

@@ -15,13 +15,15 @@ TINY = 1e-8
 
 
 class LikeFull(StateFree):
-    """u = κ S/ℓ,  S = φ∘(residual),  φ = ‖u_full‖/(‖R‖ + 1e-8) by channel,  ℓ = max(‖S‖/(n + 1e-8), γ)/γ,  n ← ‖S/ℓ‖.
+    """u = κ c S/ℓ,  S = φ∘(residual),  φ = ‖u_full/c‖/(‖R‖ + 1e-8),  ℓ = max(‖S‖/(n + 1e-8), γ)/γ,  n ← ‖S/ℓ‖.
 
-    R is what the state-full side sees and u_full what it makes of it; a channel is what R and the residual share, columns of a
-    basis from the left, rows else. No limit in the first step, n = 0. γ = ``limit`` (Chen et al. 2024, Fira, arXiv 2410.01623).
+    R is what the state-full side sees and u_full what it makes of it, c the bias correction in it (on a basis; else 1). φ is by
+    channel: what R and the residual share, columns of a basis from the left, rows else; or one number ``by`` "tensor". No limit
+    in the first step, n = 0. γ = ``limit`` (Chen et al. 2024, Fira, arXiv 2410.01623, Algorithm 1).
     """
 
     rule: Literal["like_full"] = "like_full"
+    by: Literal["channel", "tensor"] = "channel"
     limit: Positive = 1.01
 
     elementwise: ClassVar[bool] = False
@@ -35,17 +37,17 @@ class LikeFull(StateFree):
         xp = namespace(g)
         if seen is None:
             return xp.zeros_like(g), state
-        matrix = g.ndim > 1 and seen.gradient.ndim == g.ndim
+        matrix = g.ndim > 1 and seen.gradient.ndim == g.ndim and self.by == "channel"
         axis = None if not matrix else -2 if seen.gradient.shape[-1] == g.shape[-1] else -1
 
         def norm(x: Array) -> Array:
             return xp.sqrt(xp.sum(x * x)) if axis is None else xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True))
 
-        scaled = g * (norm(seen.update) / (norm(seen.gradient) + TINY))
+        scaled = g * (norm(seen.update / seen.correction) / (norm(seen.gradient) + TINY))
         size = xp.sqrt(xp.sum(scaled * scaled))
         growth = xp.where(state["norm"] > 0, size / (state["norm"] + TINY), xp.zeros_like(size))
         limiter = xp.where(growth > self.limit, growth / self.limit, xp.ones_like(size))
-        return self.lr_scale * (scaled / limiter), {"norm": size / limiter}
+        return self.lr_scale * seen.correction * (scaled / limiter), {"norm": size / limiter}
 
 
 KIND = Kind(LikeFull, itself)

@@ -16,7 +16,7 @@ from frugal_theory.config.fields import SIDES
 from frugal_theory.config.parts import NonNegative
 from frugal_theory.config.registry import RULES, Kind
 
-__all__ = ["Rule", "RuleState", "RuleTable", "Seen", "StateFree", "itself", "namespace", "rule_of"]
+__all__ = ["Rule", "RuleState", "RuleTable", "Seen", "StateFree", "counter", "itself", "namespace", "rule_of"]
 
 Array = Any
 """A NumPy array or a torch tensor."""
@@ -25,10 +25,14 @@ RuleState = dict[str, Array]
 
 
 class Seen(NamedTuple):
-    """What a state-free rule may see of the state-full side of its parameter: the gradient of that part and its update."""
+    """What a state-free rule may see of the state-full side of its parameter: the gradient of that part and its update.
+
+    ``correction``: the bias correction that the update has in it, where that is one number for the whole part; 1 elsewhere.
+    """
 
     gradient: Array
     update: Array
+    correction: Array | float = 1.0
 
 
 @runtime_checkable
@@ -72,6 +76,8 @@ class RuleTable(Part):
     elementwise: ClassVar[bool] = True
     by_unit: ClassVar[bool] = True
     """Whether the state consists of arrays, which can follow the units of a set; that of a rule that holds rules does not."""
+    counts: ClassVar[tuple[str, ...]] = ()
+    """Entries of the state that count steps: the same for all coordinates that entered the set together."""
 
 
 class StateFree(RuleTable):
@@ -81,6 +87,13 @@ class StateFree(RuleTable):
     lr_scale: NonNegative = 1.0
 
     sides: ClassVar[tuple[str, ...]] = ("state_free",)
+
+
+def counter(like: Array) -> Array:
+    """No step counted: one number, of at least 32 bits, that broadcasts against arrays like this one."""
+    xp = namespace(like)
+    dtype = like.dtype if like.dtype.itemsize >= 4 else xp.float32
+    return xp.zeros((1,) * like.ndim, dtype=dtype, device=like.device)
 
 
 def itself(table: Any) -> Any:

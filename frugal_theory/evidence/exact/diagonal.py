@@ -11,6 +11,7 @@ G = p F_inᵀ + (1 − p) F_outᵀ (powers T), whatever the joint law of the coo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from frugal_theory.evidence.exact.linear import Branch, Updates
 
-__all__ = ["clean", "redrawn", "scheduled"]
+__all__ = ["clean", "redrawn", "scheduled", "settled"]
 
 Array = NDArray[np.float64]
 
@@ -66,6 +67,30 @@ def redrawn(
             follow = _long_periods if gap**2 > steps else _short_periods
             total += follow(*maps, p, _initial(x), read_in, read_out, steps, gap)
     return clean(total)
+
+
+def settled(eigenvalues: Array, variance: Array, probability: Array, updates: Updates, *, update_gap: int = 1) -> Array:
+    """lim E (g_jᵏ)² averaged over a period, shape (d,): what coordinate j settles at. Arguments as in :func:`redrawn`, (d,).
+
+    The fixed point of the map of a whole period, read at every step of one. inf where the moments grow.
+    """
+    inside, outside = _map(updates.inside, eigenvalues, variance), _map(updates.outside, eigenvalues, variance)
+    alone = _map(replace(updates.outside, e=0.0), eigenvalues, variance)  # momentum that nothing enters stays zero
+    never, always = probability == 0, probability == 1
+    inside, outside = np.where(never, alone, inside), np.where(never, alone, np.where(always, inside, outside))
+    period = probability * _power(inside, update_gap) + (1 - probability) * _power(outside, update_gap)
+    linear, constant = np.moveaxis(period[:, :3], -1, 0), period[:, 3].T
+    moving = eigenvalues != 0  # a coordinate without curvature has no gradient, and nothing to settle at
+    stable = np.abs(np.linalg.eigvals(linear)).max(axis=-1) < 1
+    known = moving & stable
+    z = np.zeros((4, eigenvalues.size))
+    z[3] = 1.0
+    z[:3, known] = np.linalg.solve(np.eye(3) - linear[known], constant[known][..., None])[..., 0].T
+    total, within, beside = np.zeros(eigenvalues.size), z, z
+    for _ in range(update_gap):
+        total += probability * within[0] + (1 - probability) * beside[0]
+        within, beside = _apply(inside, within), _apply(outside, beside)
+    return np.where(moving & ~stable, np.inf, np.maximum(eigenvalues**2 * total / update_gap, 0.0))
 
 
 def scheduled(

@@ -21,8 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.algorithm.selection import budget
+from frugal_theory.algorithm.step import freezes
+from frugal_theory.algorithm.subspaces import directions
 from frugal_theory.config import Algorithm, Experiment
-from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.load import ExperimentError, takes_a_file
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.exact import dense as exact_dense
 from frugal_theory.evidence.exact import diagonal as exact_diagonal
@@ -34,7 +36,17 @@ from frugal_theory.metrics import GrowingNorm, Metric, RegularisedNorm
 from frugal_theory.problems.noise import Gaussian, NoNoise, StudentT, has_mean_zero
 from frugal_theory.problems.quadratic import Quadratic
 
-__all__ = ["METRICS", "at_most", "averaged_over_sets", "decouples", "exact", "exact_metrics", "expectations", "has_expectation"]
+__all__ = [
+    "METRICS",
+    "at_most",
+    "averaged_over_sets",
+    "decouples",
+    "exact",
+    "exact_metrics",
+    "expectations",
+    "has_expectation",
+    "noise_floor",
+]
 
 Array = NDArray[np.float64]
 
@@ -45,6 +57,7 @@ BATCH_ENTRIES = 2**16
 """Entries of a batch of d × d moment matrices, one a trial: they fit a core's cache."""
 
 
+@takes_a_file
 def exact(experiment: Experiment, *, metric: str = METRICS[0], learning_rate: float | None = None) -> Evidence:
     """The running average (1/k) Σ_{i≤k} E‖gⁱ‖², k = 1 … steps, exactly.
 
@@ -73,6 +86,32 @@ def exact_metrics(
         return expectations(instance, metrics)
     except ValueError as error:
         raise ExperimentError(f"{experiment.name}: no exact expectation: {error}") from None
+
+
+@takes_a_file
+def noise_floor(experiment: Experiment, *, learning_rate: float | None = None) -> float:
+    """What the running average (1/K) Σ E‖gᵏ‖² tends to as K → ∞ (averaged over a period where sets are held), exactly.
+
+    ``learning_rate`` (α) defaults to the experiment's; a fraction of the admissible step is resolved as in ``verify``. inf if
+    the run diverges. For T = 1 it is the sum over the eigenvalues of the closed form of
+    :func:`frugal_theory.evidence.exact.stationary.stationary_expression`. Raises ExperimentError for what is not Algorithm 2 on
+    a quadratic whose coordinates (or eigen-directions) decouple, with sets that are fixed or drawn.
+
+    >>> import frugal_theory as ft
+    >>> sgd = {"density": 0.0, "state_full": "sgdm", "state_free": "sgd", "learning_rate": 0.5}
+    >>> noisy = {"kind": "gaussian", "sigma": 1.0}
+    >>> parabola = {"problem": {"kind": "quadratic", "eigenvalues": [1.0]}, "noise": noisy}
+    >>> round(ft.noise_floor(ft.parse({"name": "one", "algorithm": sgd, **parabola})), 4)  # αλσ²/(2 − αλ)
+    0.3333
+    """
+    instance = instance_of(experiment, learning_rate=learning_rate)
+    try:
+        model = _model(instance, instance.setting.alpha)
+        if not model.decouples or model.runs.law == "scheduled":
+            raise ValueError("its coordinates mix, or its sets follow a schedule; the floor is known where they decouple")
+    except ValueError as error:
+        raise ExperimentError(f"{experiment.name}: no noise floor: {error}") from None
+    return model.settled()
 
 
 def expectations(
@@ -111,7 +150,7 @@ def expectations(
 def has_expectation(instance: Instance, metric: Metric | None) -> bool:
     """Whether :func:`expectations` has this metric, which depends on the setting: where nothing, or everything, is selected."""
     problem, runs = instance.problem, instance.setting.runs
-    if not isinstance(problem, Quadratic) or runs is None or not (runs.full or runs.empty):
+    if type(problem) is not Quadratic or runs is None or not (runs.full or runs.empty):
         return False
     decayed = isinstance(metric, RegularisedNorm) and float(problem.eigenvalues.min()) > 0
     return isinstance(metric, GrowingNorm) or decayed
@@ -155,12 +194,14 @@ def at_most(instance: Instance, metrics: Sequence[str]) -> dict[str, Array]:
 
 def _model(instance: Instance, learning_rate: float, *, any_noise: bool = False) -> _Model:
     problem, noise, setting = instance.problem, instance.noise, instance.setting
-    if not isinstance(problem, Quadratic):
+    if type(problem) is not Quadratic:  # what derives from it may have another gradient
         raise ValueError(f'the problem is {type(problem).__name__}; problem.kind = "quadratic" is allowed')
-    if not any_noise and not isinstance(noise, (NoNoise, Gaussian, StudentT)):
+    if not any_noise and type(noise) not in (NoNoise, Gaussian, StudentT):
         kind = type(noise).__name__
         raise ValueError(f'{kind} noise is not known to be additive; noise.kind "none", "gaussian", "student-t" are allowed')
     algorithm, runs = setting.algorithm, setting.runs
+    if algorithm.weight_decay and freezes(algorithm):
+        raise ValueError('blocks that are off the set do not decay under state_free.rule = "none"; weight_decay = 0 is allowed')
     linear = updates(learning_rate, *momentum(algorithm, runs), algorithm.weight_decay)
     assert runs is not None  # momentum() has refused that
     variance = problem.partition.join(setting.variance)
@@ -214,22 +255,14 @@ class _Model:
 
         ``scale``: where nothing or everything is selected, what every eigen-direction's square is multiplied by.
         """
-        gap = 1 if self.runs.law == "fixed" else self.algorithm.update_gap
+        gap = self.gap
         plain = metric == "squared_gradient_norm"
         beta, off = self.runs.beta, 1.0 if plain else self.runs.off_set_weight
         weights: list[tuple[ArrayLike, ArrayLike]] = [(scale, off * np.asarray(scale))]
         if leaky := not plain and self.runs.law == "redrawn" and beta > 0:
             # E[β^r | j in the set] is β^(steps to the period's end) times a factor of the coordinate.
             weights.append((self.leak(gap - 1) / beta, 0.0))
-        variance, start, share = self.variance, self.start, self.flat(self.runs.share)
-        if self.by_eigenvector and not self.problem.separable:
-            vectors = self.problem.rotation
-            assert vectors is not None  # it is not separable
-            variance, start = variance @ vectors**2, start @ vectors
-        if self.by_eigenvector and not (self.runs.full or self.runs.empty):
-            share = np.zeros(self.dimension)
-            leading = np.argsort(-self.problem.eigenvalues, kind="stable")[: budget(self.algorithm.density, self.dimension)]
-            share[leading] = 1.0
+        variance, start, share = self.coordinates
         values = exact_diagonal.redrawn(
             self.problem.eigenvalues,
             variance,
@@ -244,6 +277,30 @@ class _Model:
             return values[0]
         with np.errstate(invalid="ignore"):  # ∞ − ∞ of a run that diverges
             return exact_diagonal.clean(values[0] - beta ** (gap - np.arange(self.steps) % gap) * values[1])
+
+    @property
+    def gap(self) -> int:
+        """The steps of a period, of sets that are drawn."""
+        return 1 if self.runs.law == "fixed" else self.algorithm.update_gap
+
+    @property
+    def coordinates(self) -> tuple[Array, Array, Array]:
+        """σ_j², x_j¹ and the probability to be in the set, of the coordinates or eigen-directions that decouple."""
+        variance, start, share = self.variance, self.start, self.flat(self.runs.share)
+        if self.by_eigenvector and not self.problem.separable:
+            vectors = self.problem.rotation
+            assert vectors is not None  # it is not separable
+            variance, start = variance @ vectors**2, start @ vectors
+        if self.by_eigenvector and not (self.runs.full or self.runs.empty):
+            share = np.zeros(self.dimension)
+            leading = np.argsort(-self.problem.eigenvalues, kind="stable")[: directions(self.algorithm, (self.dimension,))[2]]
+            share[leading] = 1.0
+        return variance, start, share
+
+    def settled(self) -> float:
+        """lim E‖g‖², averaged over a period, where sets are fixed, or drawn anew every period."""
+        variance, _, share = self.coordinates
+        return float(exact_diagonal.settled(self.problem.eigenvalues, variance, share, self.updates, update_gap=self.gap).sum())
 
     def scheduled(self, metric: str) -> Array:
         """E of the metric for k = 1 … steps along a known sequence of sets."""

@@ -73,7 +73,8 @@ def momentum(algorithm: Algorithm, runs: RunLengths | None) -> Momentum:
         raise ValueError('algorithm.subspace = "svd" looks at the noise; a selection that does not is allowed')
     if not isinstance(full, Sgdm) and not runs.empty:
         raise ValueError(f'algorithm.state_full.rule = "{full.rule}" is not linear in the gradient; "sgdm" is allowed')
-    if free.rule == "signsgd" and free.lr_scale > 0 and not runs.full:
-        raise ValueError('algorithm.state_free.rule = "signsgd" is not linear in the gradient; "sgd", "none" are allowed')
+    still = free.rule == "none" or (free.rule == "signsgd" and free.lr_scale == 0)
+    if not (free.rule == "sgd" or still or runs.full):
+        raise ValueError(f'algorithm.state_free.rule = "{free.rule}" is not linear in the gradient; "sgd", "none" are allowed')
     beta = full.beta if isinstance(full, Sgdm) else 0.0
     return Momentum(beta, free.lr_scale if free.rule == "sgd" else 0.0, algorithm.off_set_momentum)

@@ -19,6 +19,7 @@ from frugal_theory.algorithm.rules import AdamW, Lion, Sgdm
 from frugal_theory.algorithm.rules.adamw import bias_corrections
 from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.algorithm.selection import selection_key, threshold, trial_keys
+from frugal_theory.algorithm.step import freezes
 from frugal_theory.algorithm.subspaces import COORDINATES, Mask, choose_parts, unit_subspace
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
@@ -54,6 +55,7 @@ def applies(instance: Instance, metrics: Mapping[str, Metric]) -> bool:
         and type(algorithm.state_full) in STATISTICS
         and algorithm.state_free.rule in ("none", "sgd", "signsgd")
         and (units or algorithm.density in (0.0, 1.0))
+        and not (algorithm.weight_decay and freezes(algorithm))
         and all(_summed(metric) for metric in metrics.values())
     )
     if not known or runs is None:

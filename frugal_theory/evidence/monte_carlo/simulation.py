@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.algorithm.step import init, step
 from frugal_theory.config import Experiment
+from frugal_theory.config.load import takes_a_file
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.moments import Moments, sampled
 from frugal_theory.evidence.monte_carlo import compiled as fast_path
@@ -120,6 +121,7 @@ def simulation(
     return replace(ready, compiled=fast)
 
 
+@takes_a_file
 def simulate(
     experiment: Experiment,
     *,

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.algorithm.subspaces import Mask, Shapes, choose_parts
 from frugal_theory.config import Algorithm, Experiment
-from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.load import ExperimentError, takes_a_file
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.exact.expectations import METRICS
 from frugal_theory.evidence.exact.linear import Reading, momentum
@@ -97,6 +97,7 @@ class WorstValue:
         return min(values), max(values)
 
 
+@takes_a_file
 def worst_case(
     experiment: Experiment,
     *,

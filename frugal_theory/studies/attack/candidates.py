@@ -112,7 +112,7 @@ class Space:
         )
         if "learning_rate" in pieces:
             fraction = 0.01 + 0.98 * float(pieces["learning_rate"][0])
-            step = self.theorem.largest_step(setting_of(found))[0] * fraction
+            step = self.theorem.largest_step(setting_of(found))[0] * fraction / algorithm.split_lr_scale
             found = found.model_copy(update={"algorithm": algorithm.model_copy(update={"learning_rate": step})})
         return resolved(found)
 

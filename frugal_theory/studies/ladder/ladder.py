@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config import Experiment
-from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.load import ExperimentError, takes_a_file
 from frugal_theory.evidence.exact.linear import momentum
 from frugal_theory.studies.ladder.measured import expectations, rung_horizons, worst
 from frugal_theory.studies.ladder.proved import bounds, with_constant
@@ -91,6 +91,7 @@ class Ladder:
         return pd.concat(parts, ignore_index=True)[["cell", "rung", "step", "value", "lower", "upper"]]
 
 
+@takes_a_file
 def ladder(experiment: Experiment, *, jobs: int = 1) -> Ladder:
     """The ladder of the experiment itself (not of its sweep).
 

@@ -94,7 +94,7 @@ def worst(claims: Claims, solved: dict[str, Rung], jobs: int, say: Callable[[str
 def with_numbers(claims: Claims) -> Experiment:
     """The cell's experiment, its learning rate a number: that of the claims, whatever theorems the file names."""
     experiment = claims.cell.experiment
-    algorithm = experiment.algorithm.model_copy(update={"learning_rate": claims.setting.alpha})
+    algorithm = claims.setting.algorithm.model_copy(update={"learning_rate": claims.setting.alpha})
     return experiment.model_copy(update={"algorithm": algorithm})
 
 

@@ -1,0 +1,37 @@
+"""SGD with Nesterov's momentum."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from frugal_theory.algorithm.rules.rule import Array, RuleState, RuleTable, Seen, itself, namespace
+from frugal_theory.config.parts import Decay
+from frugal_theory.config.registry import Kind
+
+__all__ = ["Nesterov"]
+
+
+class Nesterov(RuleTable):
+    """m ← βm + (1−β)g,  u = βm + (1−β)g.
+
+    torch.optim.SGD(lr=α(1−β), momentum=β, nesterov=True) is the same method: its buffer is m/(1−β).
+    """
+
+    title: ClassVar[str] = "Nesterov"
+    rule: Literal["nesterov"] = "nesterov"
+    beta: Decay = 0.9
+
+    sides: ClassVar[tuple[str, ...]] = ("state_full",)
+    vectors: ClassVar[tuple[str, ...]] = ("momentum",)
+
+    def init(self, like: Array) -> RuleState:
+        """m = 0."""
+        return {"momentum": namespace(like).zeros_like(like)}
+
+    def update(self, state: RuleState, g: Array, seen: Seen | None = None) -> tuple[Array, RuleState]:  # noqa: ARG002
+        """One step of the recursion above."""
+        momentum = self.beta * state["momentum"] + (1 - self.beta) * g
+        return self.beta * momentum + (1 - self.beta) * g, {"momentum": momentum}
+
+
+KIND = Kind(Nesterov, itself)
