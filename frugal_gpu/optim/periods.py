@@ -25,7 +25,7 @@ States = MutableMapping[Tensor, dict[str, Any]]
 
 
 SELECTING = (
-    *("split", "subspace", "density", "rank", "side", "set", "sampling", "order", "blocks", "seed"),
+    *("split", "subspace", "density", "rank", "side", "set", "sampling", "order", "blocks", "projector", "seed"),
     *("off_set_momentum", "state_full", "state_free"),
 )
 """The options that say what is in the set and what is kept of it: parts are a pure function of these, names and the period."""

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from frugal_gpu.data.batches import PADDING, Packed, batch_indices, independent_indices
+from frugal_gpu.data.batches import PADDING, Packed, Sequences, batch_indices, independent_indices, shard
 from frugal_gpu.data.text import check_source
 from frugal_gpu.data.tokens import Corpus, prepare, unigram_perplexity
 from frugal_gpu.model.llama import build_model, model_shape
@@ -105,8 +105,7 @@ def _train(run: Run, experiment: Experiment, folder: Path, settings: dict[str, A
     training = run.training
     make_folder(folder)
     write_text(folder / "experiment.toml", dump(experiment))
-    evaluated = run.corpus.validation.stream[: _evaluated(run) * training.sequence_length + 1]
-    unigram = unigram_perplexity(run.corpus.train.stream, evaluated, run.corpus.vocabulary)
+    unigram = unigram_perplexity(run.corpus.train, run.corpus.validation, run.corpus.vocabulary, _evaluated(run))
     write_text(folder / "tokenizer.json", run.corpus.tokenizer.read_text(encoding="utf-8"))
     log = Log(folder / "metrics.jsonl", step)
     try:
@@ -235,7 +234,7 @@ def _step(run: Run, step: int) -> dict[str, Any]:
     run.wrapped.train()
     total = torch.zeros((), device=accelerator.device)
     for begin in range(0, len(indices), micro):
-        mine = indices[begin : begin + micro][accelerator.process_index :: accelerator.num_processes]
+        mine = shard(indices[begin : begin + micro], accelerator.process_index, accelerator.num_processes)
         last = begin + micro == len(indices)
         with nullcontext() if last else accelerator.no_sync(run.wrapped):
             loss = _summed_loss(run, run.corpus.train, mine)
@@ -245,6 +244,13 @@ def _step(run: Run, step: int) -> dict[str, Any]:
     gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     factor = learning_rate_factor(training, step)
+    values = {
+        "loss": float(accelerator.reduce(total, "sum")) / tokens,
+        "learning_rate": run.optimizer.param_groups[0]["initial_lr"] * factor,
+        "squared_gradient_norm": float(norm) ** 2,
+    }
+    if not all(map(math.isfinite, values.values())):
+        return values  # the caller says so; an optimizer would only refuse the gradients
     visit = None if run.watch is None else run.watch.visit(step, *_before(run, factor))
     if training.max_gradient_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(run.model.parameters(), training.max_gradient_norm, norm)
@@ -253,12 +259,7 @@ def _step(run: Run, step: int) -> dict[str, Any]:
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     run.tokens += tokens
-    return {
-        "loss": float(accelerator.reduce(total, "sum")) / tokens,
-        "learning_rate": run.optimizer.param_groups[0]["lr"],
-        "squared_gradient_norm": float(norm) ** 2,
-        **({} if visit is None else visit.after()),
-    }
+    return {**values, **({} if visit is None else visit.after())}
 
 
 def _before(run: Run, factor: float) -> tuple[float, dict[str, torch.Tensor]]:
@@ -271,13 +272,13 @@ def _batch(run: Run, step: int) -> list[int]:
     """The sequences of a step."""
     if run.sampling == "independent":
         return independent_indices(run.seed, "independent data", step, run.training.batch_size, _equal_rows(run))
-    return batch_indices(run.seed, step, run.training.batch_size, len(run.corpus.train))
+    return batch_indices(run.seed, step, run.training.batch_size, len(run.corpus.train), run.corpus.window)
 
 
 def _equal_rows(run: Run) -> int:
-    """How many sequences predict the same number of tokens each: all but a short last one. Their mean loss is f."""
+    """How many sequences f is the mean loss of: of a stream all but a short last one, so that each predicts as many tokens."""
     packed = run.corpus.train
-    whole = (len(packed.stream) - 1) // packed.length
+    whole = packed.tokens // packed.length if isinstance(packed, Packed) else 0
     return whole or len(packed)
 
 
@@ -293,10 +294,10 @@ def _objective(run: Run, size: int) -> Objective:
     return Objective(run.model, _equal_rows(run), loss, draw, run.training.batch_size, size, run.seed)
 
 
-def _summed_loss(run: Run, packed: Packed, indices: list[int], model: nn.Module | None = None) -> torch.Tensor:
+def _summed_loss(run: Run, packed: Sequences, indices: list[int], model: nn.Module | None = None) -> torch.Tensor:
     """Σ −log p over the predicted tokens of some sequences, in nats; of the ``model`` or, by default, as it is wrapped."""
     inputs, targets = (tensor.to(run.accelerator.device, non_blocking=True) for tensor in packed.batch(indices))
-    logits = (run.wrapped if model is None else model)(input_ids=inputs).logits.float()
+    logits = (run.wrapped if model is None else model)(input_ids=inputs, **packed.model_inputs(inputs)).logits.float()
     return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="sum")
 
 
@@ -385,6 +386,9 @@ def _finish(
         "vocabulary": run.corpus.vocabulary,
         "tokens": run.tokens,
         "unigram_perplexity": unigram,
+        "entropy_rate": run.corpus.entropy_rate,
+        "documents": run.corpus.documents,
+        "skipped_rows": run.corpus.skipped,
         "initial_validation_perplexity": measured[0],
         "final_validation_perplexity": measured[-1],
         "best_validation_perplexity": min(measured),
@@ -403,13 +407,21 @@ def _finish(
 
 def _describe(run: Run, unigram: float, step: int) -> str:
     """What is about to be trained, for the reader of the terminal."""
-    train, validation = len(run.corpus.train.stream) - 1, len(run.corpus.validation.stream) - 1
+    corpus = run.corpus
+    train, validation = corpus.train.tokens, corpus.validation.tokens
     size = sum(p.numel() for p in run.model.parameters())
     text = (
         f"{size:,} parameters on {_device_name(run.accelerator.device)}, {run.training.precision}; "
-        f"{train:,} training tokens, {validation:,} for validation, vocabulary {run.corpus.vocabulary:,}\n"
+        f"{train:,} training tokens, {validation:,} for validation, vocabulary {corpus.vocabulary:,}\n"
         f"unigram perplexity {unigram:.2f}: what the token frequencies alone reach"
     )
+    if corpus.entropy_rate is not None:
+        text += (
+            f"\nentropy rate of the language {corpus.entropy_rate:.4f} nats a token: no model's expected loss is less, "
+            f"a perplexity of {math.exp(corpus.entropy_rate):.2f}"
+        )
+    if corpus.skipped:
+        text += f'\n{corpus.skipped:,} rows that are no documents were left out (data.bad_rows = "skip")'
     if run.watch is not None and (beyond := run.watch.sentence()):
         text += f"\n{beyond}"
     return f"{text}\ncontinuing after step {step}" if step else text

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frugal_gpu.data.batches import Packed
 from frugal_gpu.probes.constants import Facts, constants, evidence
 from frugal_gpu.probes.law import law_of, off_the_law
 from frugal_gpu.probes.objective import parameters_of
@@ -75,7 +76,8 @@ def _facts(run: Run, experiment: Experiment) -> Facts:
 def _premises(run: Run, known_law: bool) -> list[dict[str, Any]]:
     """P2, P3, P5 and P6: what a run meets by how it is made, and what it does not."""
     independent, rows = run.sampling == "independent", run.watch.objective.rows if run.watch else 0
-    exact = run.training.precision == "float32"
+    equal = isinstance(run.corpus.train, Packed)
+    exact = run.training.precision == "float32" and equal
 
     def entry(name: str, statement: str, held: bool, how: str) -> dict[str, Any]:
         return {"name": name, "statement": statement, "held": held, "how": how}
@@ -88,6 +90,8 @@ def _premises(run: Run, known_law: bool) -> list[dict[str, Any]]:
     unbiased = (
         f"the mean loss of sequences drawn uniformly from {rows:,}, each with the same number of tokens, in float32"
         if exact
+        else 'sequences have different numbers of tokens, and a batch weighs each token the same (data.packing = "documents")'
+        if not equal
         else f"gradients are computed in {run.training.precision}, whose rounding is not known to be unbiased"
     )
     selected = "the set is drawn from a stream of its own, or never changes" if known_law else "its law is not known beforehand"

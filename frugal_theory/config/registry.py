@@ -270,7 +270,7 @@ NOISES: Registry[Any] = Registry(
 SOURCES: Registry[Any] = Registry(
     "data source",
     f"{_HERE}:SOURCES",
-    {"python-docs": "frugal_gpu.data.python_docs:SOURCE", "c4": "frugal_gpu.data.c4:SOURCE"},
+    {name: f"frugal_gpu.data.{name.replace('-', '_')}:SOURCE" for name in ("python-docs", "python-sources", "markov", "c4")},
 )
 """What ``data.source`` may name; anything else is a path."""
 

@@ -74,6 +74,8 @@ def combinations(subspace: str):
     """(options) of every reading and on_update that is allowed with it; state-free rules go round."""
     kind, free, scale = SUBSPACES[subspace], itertools.cycle(("signsgd", "sgd", "none")), {"state_free_lr_scale": 0.6}
     for on_update, reading in itertools.product(("reset", "keep", "project"), ("reset", "decay", "hold")):
+        if on_update == "project" and getattr(kind, "sketch", False):
+            continue
         if (not kind.basis or reading == "reset") and (kind.basis or on_update == "reset"):
             for _ in range(3 if (on_update, reading) == ("reset", "reset") else 1):
                 yield {"state_free": next(free), "on_update": on_update, "off_set_momentum": reading, **scale}
@@ -100,7 +102,7 @@ def test_a_backend_is_the_formula(backend, rule, subspace):
 
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize(
-    ("form", "gradient_form"), [("transposed", "plain"), ("plain", "transposed"), ("holes", "holes"), ("channels last",) * 2]
+    "forms", [("transposed", "plain"), ("plain", "transposed"), ("holes", "holes"), ("channels last",) * 2]
 )
 @pytest.mark.parametrize("subspace", ["blocks", "columns", "rows", "randk", "random"])
 def test_tensors_may_lie_in_memory_as_they_please(backend, forms, subspace):
