@@ -83,8 +83,8 @@ def test_the_noise_of_a_step_is_that_of_its_batches():
     model = three_rows()
     batches = [model.noise[list(rows)].mean(0) for rows in itertools.product(range(3), repeat=3)]
     every = torch.stack(batches).numpy()
-    f = quadratic_rows.objective(model, 3, size=8 * 4)
-    found = [measure(["noise"], Moment(step, 0.1, model, {}, f)) for step in range(1, 121)]
+    f = quadratic_rows.objective(model, 3, size=8)
+    found = [measure(["noise"], Moment(step, 0.1, model, {}, f)) for step in range(1, 301)]
 
     def mean(key):
         values = np.array([numbers[f"noise.{key}"] for numbers in found])
