@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from frugal_gpu.optim import Frugal
+    from frugal_gpu.optim.build import build_optimizer
 
-__all__ = ["Frugal"]
+__all__ = ["Frugal", "build_optimizer"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:
         from frugal_gpu.optim import Frugal
 
         return Frugal
+    if name == "build_optimizer":
+        from frugal_gpu.optim.build import build_optimizer
+
+        return build_optimizer
     raise AttributeError(f"module 'frugal_gpu' has no attribute {name!r}")

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from frugal_gpu.commands.bench import bench
+from frugal_gpu.commands.compare import compare
 from frugal_gpu.commands.memory import memory
 from frugal_gpu.commands.systems import systems
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
@@ -66,6 +67,7 @@ def train(
 app.command()(memory)
 app.command()(bench)
 app.command()(systems)
+app.command()(compare)
 
 
 def _runs(experiment: Experiment, folder: Path, sweep: bool) -> list[tuple[Experiment, Path]]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from frugal_gpu.optim.backends import InPlace, accelerated, checked_backend
 from frugal_gpu.optim.groups import FLAT, rules_of
-from frugal_theory.config.registry import SUBSPACES
 
 __all__ = ["FLAGS", "accelerator_of", "check_flags", "chosen_backend"]
 
@@ -43,6 +42,5 @@ def chosen_backend(group: Mapping[str, Any]) -> str:
 def accelerator_of(group: Mapping[str, Any]) -> InPlace | None:
     """What runs a group's state-full rule on flat states; None if both rules run by their formulas, on nested ones."""
     full, _ = rules_of(group)
-    sketch = getattr(SUBSPACES[group["subspace"]], "sketch", False)
-    alone = group["split"] == "state_full" or (group["state_free"] in FLAT["state_free"] and not sketch)
+    alone = group["split"] == "state_full" or group["state_free"] in FLAT["state_free"]
     return accelerated(full, chosen_backend(group)) if alone else None

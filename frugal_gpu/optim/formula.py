@@ -25,7 +25,7 @@ def update(rules: tuple[Rule, Rule], group: Mapping[str, Any], state: dict[str, 
     """
     full, free = rules if group["split"] != "state_full" else (rules[0], Nothing())
     split = Split(part, full, free, cast(Reading, group["off_set_momentum"]))
-    seen = _as_matrix(gradient)
+    seen = _beside(gradient, part)
     if "full" not in state:
         state.update(split.init(seen))
     u, new = split.update({"full": state["full"], "free": state["free"]}, seen)
@@ -52,7 +52,13 @@ def _counted_once(rule: Rule, part: Part, state: dict[str, Any]) -> dict[str, An
 def carry(rule: Rule, group: Mapping[str, Any], state: dict[str, Any], like: Tensor, old: Part, new: Part) -> None:
     """Carry the state-full rule's state from one part to the next, for a parameter or gradient ``like`` this one."""
     on_update, reading = group["on_update"], cast(Reading, group["off_set_momentum"])
-    state["full"] = carried(rule, old, new, state["full"], _as_matrix(like), reading=reading, on_update=on_update)
+    state["full"] = carried(rule, old, new, state["full"], _beside(like, new), reading=reading, on_update=on_update)
+
+
+def _beside(tensor: Tensor, part: Part) -> Tensor:
+    """The tensor as formulas see it: in the type of the basis if there is one, in at least float32 anyway."""
+    exact = part.columns.dtype if isinstance(part, Basis) else subspaces.at_least_float32(tensor.dtype)
+    return _as_matrix(tensor).to(exact)
 
 
 def _as_matrix(tensor: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from frugal_gpu.optim.backends import InPlace
 from frugal_gpu.optim.following import follow, follow_by_formula, forget
 from frugal_gpu.optim.groups import checked, names_of
 from frugal_gpu.optim.placement import like_of, local_part
-from frugal_gpu.optim.subspaces import Basis, Part, Turning, at_least_float32, choose_basis, choose_parts
+from frugal_gpu.optim.subspaces import Basis, Part, Turning, at_least_float32, choose_basis, choose_parts, with_columns
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
 from frugal_theory.config.registry import RULES
@@ -112,7 +112,7 @@ class Periods:
         self, group: Group, rule: InPlace, state: dict[str, Any], gradient: Tensor, name: str, part: Turning, period: int
     ) -> Basis:
         """A parameter's basis in this period; a new one resets, keeps or turns the statistics (``on_update``)."""
-        old = Basis(state["basis"], part.side, part.shape) if "basis" in state else None
+        old = with_columns(part, state["basis"]) if "basis" in state else None
         if old is not None and (group["subspace"] == "eigen" or state["period"] == period):
             return old
         if group["subspace"] == "eigen":

@@ -13,8 +13,9 @@ from torch import Tensor
 from frugal_gpu.optim.backends.backend import Chosen, InPlace, Job, Law
 from frugal_gpu.optim.backends.foreach import AdamW, state_free_update
 from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Part, Units
+from frugal_theory.config.registry import SUBSPACES
 
-__all__ = ["CACHED", "is_frozen", "job_of", "move_scale", "step_in_stretches", "stretch"]
+__all__ = ["CACHED", "divides", "is_frozen", "job_of", "move_scale", "step_in_stretches", "stretch"]
 
 CACHED = 2**17
 """Numbers of a stretch on a CPU: with the temporaries of a rule they stay in its cache."""
@@ -191,7 +192,7 @@ def _apply(law: Law, shares: Sequence[Share]) -> None:
     _state_full(law.rule, [share for share in shares if share.g_full is not None])
     if law.free != "none":
         _state_free(law, [share for share in shares if share.g_free is not None])
-    shares = [share for share in shares if not is_frozen(law.free, share.part)]
+    shares = [share for share in shares if not is_frozen(law.free, share.part, law.divided)]
     if shares and law.decay != 0:
         torch._foreach_mul_([share.parameter for share in shares], 1 - law.alpha * law.decay)
     moves = [(share.parameter, u) for share in shares if (u := share.part.join(share.update, share.free)) is not None]
@@ -209,9 +210,20 @@ def move_scale(group: Mapping[str, Any]) -> float:
     return float(group["split_lr_scale"]) if group["split"] is True else 1.0
 
 
-def is_frozen(free: str, part: Part) -> bool:
-    """Whether a parameter is off the set as a whole with nothing to move it: it does not decay then."""
-    return free == "none" and isinstance(part, Free | OffBlock)
+def divides(group: Mapping[str, Any]) -> bool:
+    """Whether the subspace takes parameters whole, and in units only those that are larger than its window."""
+    return bool(SUBSPACES[group["subspace"]].whole) and group["set"] is None
+
+
+def is_frozen(free: str, part: Part, divided: bool) -> bool:
+    """Whether a parameter is off the set as a whole with nothing to move it: it does not decay then.
+
+    ``divided``: whether units are those of a block that was divided (:func:`divides`); elsewhere a parameter without units in
+    the set is not off it as a whole.
+    """
+    if free != "none":
+        return False
+    return isinstance(part, Free | OffBlock) or (divided and isinstance(part, Units) and len(part.index) == 0)
 
 
 def _state_full(rule: InPlace, shares: Sequence[Share]) -> None:

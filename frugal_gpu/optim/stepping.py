@@ -14,8 +14,8 @@ from frugal_gpu.optim.flags import accelerator_of, chosen_backend
 from frugal_gpu.optim.groups import rules_of
 from frugal_gpu.optim.periods import Periods, States
 from frugal_gpu.optim.placement import Stand, stand_for
-from frugal_gpu.optim.step import is_frozen, job_of, move_scale, step_in_stretches
-from frugal_gpu.optim.subspaces import Free, Turning, choose_basis
+from frugal_gpu.optim.step import divides, is_frozen, job_of, move_scale, step_in_stretches
+from frugal_gpu.optim.subspaces import DecayingUnits, Free, Turning, Units, choose_basis
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
 
@@ -43,6 +43,7 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
             rate(group["lr"]),
             group["weight_decay"],
             move_scale(group),
+            divides(group),
         )
         _accelerated(groups, index, law, periods, states)
 
@@ -58,7 +59,7 @@ def _accelerated(groups: Sequence[Group], index: int, law: Law, periods: Periods
     jobs: list[Job] = []
     stands: list[Stand] = []
     for parameter, name, part in periods.with_gradients(groups, index):
-        if isinstance(part, Free) and is_frozen(law.free, part):
+        if isinstance(part, Free | Units) and not isinstance(part, DecayingUnits) and is_frozen(law.free, part, law.divided):
             continue
         stand = stand_for(group, parameter, name, part, states)
         x, held = (parameter, states) if stand is None else (stand.tensor, {stand.tensor: stand.state})
@@ -107,7 +108,7 @@ def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], p
                 formula.carry(rules[0], group, state, gradient, old, new)
         part = formula.part_of(turning, x, reading, state.get("basis"))
         u = formula.update(rules, group, state, gradient, part)
-        if not is_frozen(group["state_free"], turning):
+        if not is_frozen(group["state_free"], turning, divides(group)):
             x.mul_(1 - alpha * group["weight_decay"]).sub_(u * (alpha * move_scale(group)))
         if stand is not None:
             stand.put_back(states)

@@ -42,10 +42,12 @@ __all__ = [
     "HeldUnits",
     "OffBlock",
     "Part",
+    "Sketch",
     "Turning",
     "Units",
     "choose_basis",
     "choose_parts",
+    "with_columns",
 ]
 
 Split = tuple[Tensor | None, Tensor | None]
@@ -227,6 +229,25 @@ class Basis:
         return torch.matmul(*pair, out=out)
 
 
+@dataclass(frozen=True)
+class Sketch(Basis):
+    """Columns that need not be orthonormal: the state-full rule sees P g, and everything is left to the state-free rule."""
+
+    def split(self, gradient: Tensor) -> Split:
+        """(P g, g)."""
+        full, _ = super().split(gradient)
+        return full, gradient.reshape(self.shape)
+
+    def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:  # noqa: ARG002
+        """The state-free update."""
+        return free
+
+
+def with_columns(part: Turning, columns: Tensor) -> Basis:
+    """The part with the directions that it has at present."""
+    return (Sketch if part.sketch else Basis)(columns, part.side, part.shape)
+
+
 Part = Full | Free | OffBlock | Units | Turning | Basis
 
 _UNITS = {"reset": Units, "decay": DecayingUnits, "hold": HeldUnits}
@@ -361,7 +382,7 @@ def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
     else:
         numbers = normals(key, part.length * part.rank, gradient.device).to(gradient.dtype).reshape(part.length, part.rank)
         columns = numbers / math.sqrt(part.rank) if kind == "gaussian" else orthonormal(numbers)
-    return Basis(columns, part.side, part.shape)
+    return with_columns(part, columns)
 
 
 def normals(key: int, count: int, device: torch.device) -> Tensor:

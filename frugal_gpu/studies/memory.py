@@ -226,8 +226,7 @@ def _matrix(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _by_formula(algorithm: Algorithm) -> bool:
     """Whether a split parameter's rules are run by their formulas, whatever accelerators there are."""
-    sketch = getattr(SUBSPACES[algorithm.subspace], "sketch", False)
-    return sketch or algorithm.state_free.rule not in FLAT["state_free"]
+    return algorithm.state_free.rule not in FLAT["state_free"]
 
 
 def _state(algorithm: Algorithm, seen: tuple[int, ...], by_formula: bool, counted_along: int | None = None) -> float:

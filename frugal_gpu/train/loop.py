@@ -159,7 +159,7 @@ def _required(experiment: Experiment) -> tuple[Training, float, dict[str, Any]]:
 
 def _start(experiment: Experiment, training: Training, learning_rate: float) -> Run:
     """Tokens, model, optimizer and device, as they are before step 1."""
-    from frugal_gpu.optim import Frugal
+    from frugal_gpu.optim.build import build_optimizer
 
     model_table = experiment.model or config.Model()
     seed, shape = experiment.seed, model_shape(model_table)
@@ -171,8 +171,8 @@ def _start(experiment: Experiment, training: Training, learning_rate: float) -> 
     model = build_model(shape, training.sequence_length, model_table.initializer_range, training.activation_checkpointing).to(
         accelerator.device
     )
+    optimizer = build_optimizer(model, experiment, lr=learning_rate)  # which may put adapters into the model
     wrapped = accelerator.prepare(model)
-    optimizer = Frugal.from_config(model, experiment.algorithm, lr=learning_rate)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     run = Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.data.sampling)

@@ -32,7 +32,8 @@ def optimizer(algorithm: Algorithm, bases: Mapping[str, Any] | None = None) -> A
     """The rule that an ``[algorithm]`` table names, for NumPy arrays and torch tensors.
 
     ``init(like)`` takes an array, or a mapping of arrays by name; ``update(state, g)`` returns the update u and the new state,
-    and the step x − lr (u + weight_decay · x) is the caller's. ``bases``: for subspace "eigen", the eigenvectors by name.
+    and the step x − lr (u + weight_decay · x) is the caller's; ``split_lr_scale`` is in u. Both engines leave a block alone
+    that is off the set under state-free rule "none": it does not decay. ``bases``: for subspace "eigen", eigenvectors by name.
 
         >>> import numpy as np, frugal_theory as ft
         >>> rule = ft.optimizer(ft.Algorithm(density=1.0, state_full="sgdm"))

@@ -98,7 +98,7 @@ def step(
         else:
             u, new_statistics[name], new_free[name] = _one_by_one(split, state, name, gradient)
         moved = (1 - alpha * algorithm.weight_decay) * parameters[name] - alpha * algorithm.split_lr_scale * u
-        new_parameters[name] = np.where(state.parts[name].inside, moved, parameters[name]) if frozen else moved  # type: ignore[union-attr]
+        new_parameters[name] = np.where(_touched(state, name), moved, parameters[name]) if frozen else moved
     return new_parameters, State(state.step + 1, state.parts, new_statistics, state.trials, state.bases, new_free)
 
 
@@ -106,6 +106,14 @@ def freezes(algorithm: Algorithm) -> bool:
     """Whether parameters can be off the set as a whole with nothing to move them: they do not decay then."""
     whole = SUBSPACES[algorithm.subspace].whole or algorithm.density == 0
     return bool(algorithm.state_free.rule == "none" and whole and algorithm.set is None)
+
+
+def _touched(state: State, name: str) -> NDArray[np.bool_]:
+    """Whether any of a parameter is in the set, by trial."""
+    inside: Any = state.parts[name].inside  # type: ignore[union-attr]  # of whole parameters, or of their rows
+    if state.trials is None:
+        return np.asarray(inside.any())
+    return np.asarray(inside.any(axis=tuple(range(1, inside.ndim)), keepdims=True) if inside.ndim else inside)
 
 
 def _side_by_side(full: Rule, free: Rule) -> bool:

@@ -269,7 +269,7 @@ def _basis(algorithm: Algorithm, key: Any, shape: tuple[int, ...], gradient: Arr
         return Basis(kind.columns(key, gradient, where, rank), where)
     if eigenvectors is None:
         raise ValueError('subspace "eigen" needs the Hessian\'s eigenvectors: only problem.kind = "quadratic" has them')
-    return Basis(eigenvectors[:, :rank], where)
+    return Basis(eigenvectors[:, np.arange(rank)], where)
 
 
 def directions(algorithm: Algorithm, shape: tuple[int, ...]) -> tuple[str, int, int]:

@@ -118,11 +118,6 @@ class Algorithm(Part):
                 f'rank = {self.rank} counts the directions of a basis; subspace is "{self.subspace}", '
                 f"{quoted(s for s, kind in SUBSPACES.items() if kind.basis)} are allowed; others have a density"
             )
-        if self.on_update == "project" and getattr(SUBSPACES[self.subspace], "sketch", False):
-            raise ValueError(
-                f'on_update = "project" needs orthonormal directions; those of subspace "{self.subspace}" are not; '
-                '"reset", "keep" are allowed'
-            )
         if self.off_set_momentum != "reset" and SUBSPACES[self.subspace].basis:
             raise ValueError(
                 f'off_set_momentum = "{self.off_set_momentum}" needs units that leave and enter: '

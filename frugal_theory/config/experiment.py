@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from frugal_theory.config.adapter import Adapter
 from frugal_theory.config.algorithm import Algorithm
 from frugal_theory.config.parts import Count, Part, quoted
 from frugal_theory.config.problem import Matrix, MinibatchNoise, Noise, NoNoise, Problem, Quadratic, Vector, coordinates
@@ -61,6 +62,7 @@ class Experiment(Part):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seed: Annotated[int, Field(ge=0)] = 0
     algorithm: Algorithm = Field(default_factory=Algorithm)
+    adapter: Adapter | None = None
     problem: Problem | None = None
     noise: Noise = NoNoise()
     simulation: Simulation = Simulation()

@@ -201,7 +201,6 @@ RULES: Registry[Any] = Registry(
             "late_sign": "late_sign",
             "adamw_early_eps": "adamw_early_eps",
             "nesterov": "nesterov",
-            "signum": "signum",
             "muon": "muon",
             "ldadam": "ldadam",
             "split": "split",

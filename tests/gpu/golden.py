@@ -36,14 +36,13 @@ FULL: dict[str, dict[str, Any]] = {
     "adagrad": {"rule": "adagrad"},
     "adamw_early_eps": {"rule": "adamw_early_eps"},
     "nesterov": {"rule": "nesterov"},
-    "signum": {"rule": "signum"},
     "muon": {"rule": "muon"},
     "ldadam": {"rule": "ldadam", "rank": 4},
 }
 FREE = ("sgd", "none", "like_full", "signsgd", "one_sided", {"rule": "late_sign", "after": 4})
 SUBSPACES = ("columns", "svd")
 PAIRS = [(full, subspace) for full in FULL for subspace in SUBSPACES]
-ROUND = [*(FREE[:4] * 4)[:14], *(FREE[4:] * 5)]
+ROUND = [*(FREE[:4] * 4)[:14], *(FREE[4:] * 4)]
 RUNS: dict[str, dict[str, Any]] = {
     f"{full}, {subspace}, {free if isinstance(free, str) else free['rule']}": {
         "state_full": FULL[full],

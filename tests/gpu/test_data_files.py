@@ -37,7 +37,7 @@ def data_of(path, **keys):
 def write(path, content):
     """Bytes, compressed as the path's ending says."""
     if path.suffix.lower() == ".gz":
-        content = gzip.compress(content)
+        content = gzip.compress(content, mtime=0)
     elif path.suffix.lower() == ".zst":
         with pyarrow.OSFile(str(path), "wb") as file, pyarrow.CompressedOutputStream(file, "zstd") as stream:
             stream.write(content)
@@ -202,7 +202,7 @@ def test_one_bad_row_among_many_is_refused_by_name_or_left_out_by_choice(tmp_pat
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt.gz", gzip.compress(b"some text " * 1000)[:-30], r"a.txt.gz cannot be read as txt"),
+        ("a.txt.gz", gzip.compress(b"some text " * 1000, mtime=0)[:-30], r"a.txt.gz cannot be read as txt"),
         ("a.txt.gz", b"not gzip", r"a.txt.gz cannot be read as txt"),
         ("a.json.zst", b"not zstd", r"a.json.zst cannot be read as json"),
         ("a.json", b"[1, 2", r"a.json cannot be read as json"),

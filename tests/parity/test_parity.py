@@ -60,8 +60,7 @@ def experiment(subspace: str, rule: str, free: str, **keys: object) -> ft.Experi
 
 def options(subspace: str) -> list[tuple[str, str]]:
     """Every on_update × reading that the subspace allows."""
-    on_update = ON_UPDATE[:2] if subspace == "gaussian" else ON_UPDATE  # a sketch has no orthonormal directions to turn
-    return list(itertools.product(on_update, READINGS if subspace in UNITS else ("reset",)))
+    return list(itertools.product(ON_UPDATE, READINGS if subspace in UNITS else ("reset",)))
 
 
 @on_every_device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,14 +78,17 @@ class Lion:
 
 
 def _bias_correction(beta: float, counts: Counts) -> Any:
-    """1 − β^count for every tensor: numbers for int counts, tensors for counts by unit."""
+    """1 − β^count for every tensor: numbers for int counts, tensors for counts by unit. In float32 it would lose 1/(1 − β)."""
     by_unit = [count for count in counts if isinstance(count, Tensor)]
     if not by_unit:
-        return [1 - beta**count for count in counts]
-    corrections = torch._foreach_pow(beta, by_unit)
-    torch._foreach_neg_(corrections)
-    torch._foreach_add_(corrections, 1.0)
-    return corrections
+        return [-math.expm1(count * math.log(beta)) if beta > 0 else 1.0 for count in counts]
+    exact = [count.to(torch.float64, copy=True) for count in by_unit]
+    if beta == 0:
+        return [torch.ones_like(count) for count in by_unit]
+    torch._foreach_mul_(exact, math.log(beta))
+    torch._foreach_expm1_(exact)
+    torch._foreach_neg_(exact)
+    return [each.to(count.dtype) for each, count in zip(exact, by_unit, strict=True)]
 
 
 RULES: dict[type, Callable[[Any], InPlace]] = {

@@ -17,7 +17,8 @@ Array = Any
 class Sketch(Basis):
     """Columns that need not be orthonormal (APOLLO, arXiv 2412.05270): R = P g, and everything is left to the state-free rule.
 
-    With the state-free rule "like_full" the step is g, scaled by channel as the state-full rule scales R.
+    With the state-free rule "like_full" the step is g, scaled by channel as the state-full rule scales R. A statistic turns
+    into the sketch of what it stood for, PᵀP_old m; directions that are not orthonormal stretch it a little.
     """
 
     def lift(self, update: Array) -> Array:

@@ -1,0 +1,1 @@
+"""Low-rank adapters in place of the full weights, through peft."""

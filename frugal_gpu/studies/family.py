@@ -1,0 +1,192 @@
+"""All systems on the same small model and the same tokens: loss at equal steps, and at equal bytes of state."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from frugal_gpu.model.llama import Shape, build_model
+from frugal_gpu.optim.frugal import Frugal
+from frugal_gpu.optim.state import state_bytes_held
+from frugal_theory.config import Algorithm
+from frugal_theory.config.registry import SYSTEMS
+from frugal_theory.report.drawing import COLOURS
+from frugal_theory.studies.figures import panels
+from frugal_theory.studies.study import Answer, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Family", "settings_of"]
+
+SHAPE = Shape(hidden_size=32, intermediate_size=88, layers=4, heads=2, vocabulary=64)
+BATCH, LENGTH = 16, 32
+DENSITIES = (0.125, 0.25, 0.5)
+FACTORS = (1.0, 3.0, 10.0)
+"""Of the system's own learning rate: a model this small takes larger steps. The best of them is each system's."""
+LAST = 0.2
+"""The share of the steps, at the end, whose mean loss is a run's."""
+SHOWN = 6
+
+
+def settings_of(steps: int) -> list[tuple[str, dict[str, Any]]]:
+    """Every system, those with a density at several: refreshes and warm-ups are shortened to the run."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name in SYSTEMS:
+        system = SYSTEMS[name]
+        keys: dict[str, Any] = {}
+        allowed = system.allowed or tuple(Algorithm.model_fields)
+        if "update_gap" in allowed:
+            keys["update_gap"] = max(1, steps // 8)
+        warm = max(1, steps // 10)
+        if name.startswith("adalayer-"):
+            keys |= {"norms": {"warm": warm}, "output": {"warm": warm}}
+            keys |= {"state_full": {"warm": warm}} if name.endswith("sgdm") else {"state_free": {"after": warm}}
+        if name == "ldadam":
+            keys["state_full"] = {"rank": SHAPE.hidden_size // 4}
+        densities = DENSITIES if "density" in allowed and "rank" not in system.defaults else (None,)
+        found += [(name, keys if density is None else {**keys, "density": density}) for density in densities]
+    return found
+
+
+@dataclass(frozen=True)
+class Family:
+    """``systems``: those that take part; all by default. A row a step of the best learning rate of each setting."""
+
+    steps: int = 160
+    seed: int = 0
+    systems: tuple[str, ...] = ()
+
+    name = "family"
+    question = "Does a system of this family reach AdamW's loss, after the same steps, with less state?"
+    by_cell = False
+
+    def measure(self, _: None, run: Run) -> pd.DataFrame:
+        """``system``, ``density`` (NaN where there is none), ``learning_rate``, ``edge`` (whether that is an end of what
+        was tried), ``state_bytes`` (the most that was held), ``step`` and ``loss``."""
+        import pandas as pd
+
+        chosen = [(name, keys) for name, keys in settings_of(self.steps) if not self.systems or name in self.systems]
+        tables = []
+        for done, (name, keys) in enumerate(chosen):
+            runs = [self._trained(name, keys, factor) for factor in FACTORS]
+            scores = [score if math.isfinite(score := _score(losses)) else math.inf for _, losses, _ in runs]
+            best = int(np.argmin(scores))
+            rate, losses, held = runs[best]
+            setting = {"system": name, "density": keys.get("density", math.nan), "learning_rate": rate}
+            edge = best in (0, len(FACTORS) - 1)
+            tables.append(
+                pd.DataFrame({**setting, "edge": edge, "state_bytes": held, "step": range(1, self.steps + 1), "loss": losses})
+            )
+            run.progress(done + 1, len(chosen))
+        return pd.concat(tables, ignore_index=True)
+
+    def _trained(self, name: str, keys: dict[str, Any], factor: float) -> tuple[float, list[float], int]:
+        """The learning rate, the loss before every step, and the most bytes of state that were held."""
+        own = cast(float, Algorithm.model_validate({"system": name}).learning_rate)
+        algorithm = Algorithm.model_validate({"system": name, **keys, "learning_rate": factor * own, "seed": self.seed})
+        rng = np.random.default_rng(self.seed)
+        chain = _chain(rng)
+        torch.manual_seed(self.seed)
+        model = build_model(SHAPE, LENGTH)
+        optimizer, losses, held = Frugal.from_config(model, algorithm), [], 0
+        for step in range(self.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = factor * own * min(1.0, 10 * (1 - step / self.steps)) * min(1.0, (step + 1) / 10)
+            tokens = torch.from_numpy(_tokens(chain, rng))
+            logits = model(input_ids=tokens[:, :-1]).logits
+            loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                return factor * own, losses + [math.nan] * (self.steps - len(losses)), held
+            optimizer.step()
+            held = max(held, state_bytes_held(optimizer))
+        return factor * own, losses, held
+
+    def draw(self, table: pd.DataFrame) -> dict[str, Any]:
+        """Left: loss by step of the systems of the paper's table; right: final loss over the state's bytes, all of them."""
+        import seaborn as sns
+
+        scores = final(table)
+        adamw = scores[scores["system"] == "adamw"]
+        title = "Loss and state of every system, on one small model"
+        note = "a Markov chain of 64 tokens; the best of three learning rates each; a line joins densities of one system"
+        subtitles = ["training loss by step", "final loss over bytes of state"]
+        figure, (left, right) = panels(title, subtitles, note, height=430, right=120)
+        kept = [name for name in ("adamw", "frugal", "galore", "badam", "fira", "signsgd") if name in set(table["system"])][
+            :SHOWN
+        ]
+        curves = table[table["system"].isin(kept) & (table["density"].isna() | (table["density"] == 0.25))].copy()
+        curves["loss"] = curves.groupby("system")["loss"].transform(lambda losses: losses.rolling(8, min_periods=1).mean())
+        sns.lineplot(curves, x="step", y="loss", hue="system", hue_order=kept, ax=left, legend="brief", errorbar=None)
+        left.legend(frameon=False, fontsize=9.5, labelcolor=COLOURS["quiet"])
+        order = list(dict.fromkeys(scores["system"]))
+        colours = dict(zip(order, sns.color_palette("husl", len(order)), strict=True))
+        sns.lineplot(
+            scores, x="state_bytes", y="loss", hue="system", palette=colours, ax=right, legend=False, errorbar=None, lw=1
+        )
+        sns.scatterplot(scores, x="state_bytes", y="loss", hue="system", palette=colours, ax=right, legend=False, s=24)
+        for name, row in scores.sort_values("state_bytes").groupby("system").last().iterrows():
+            right.annotate(str(name), (row["state_bytes"], row["loss"]), (4, 3), textcoords="offset points", fontsize=8)
+        right.axhline(float(adamw["loss"].iloc[0]) if len(adamw) else math.nan, color=COLOURS["faint"], zorder=0)
+        for axes in (left, right):
+            axes.set(xlabel="", ylabel="")
+        return {"family": figure}
+
+    def answer(self, table: pd.DataFrame) -> Answer:
+        """Yes if the best system that holds less state than AdamW has no larger final loss; and the best at equal bytes."""
+        scores = final(table)
+        adamw = scores[scores["system"] == "adamw"]
+        if adamw.empty:
+            return Answer("AdamW did not take part.", "open")
+        loss, bytes_ = float(adamw["loss"].iloc[0]), float(adamw["state_bytes"].iloc[0])
+        parts = []
+        for share in (0.25, 0.5, 0.75):
+            within = scores[scores["state_bytes"] <= share * bytes_]
+            if not within.empty:
+                best = within.loc[within["loss"].idxmin()]
+                parts.append(f"within {share:.0%} of AdamW's state {best['system']} ({best['loss']:.3f})")
+        less = scores[scores["state_bytes"] < bytes_]
+        if less.empty:
+            return Answer("No system with less state took part.", "open")
+        best = less.loc[less["loss"].idxmin()]
+        sentence = (
+            f"After {self.steps} steps AdamW's loss is {loss:.3f}; the least with less state is {best['system']}'s, "
+            f"{best['loss']:.3f}, with {best['state_bytes'] / bytes_:.0%} of the bytes; "
+            f"{'; '.join(parts) or 'none holds 75 % or less'}."
+        )
+        return Answer(sentence, "yes" if best["loss"] <= loss else "no")
+
+
+def final(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a setting: ``system``, ``density``, ``state_bytes`` and ``loss``, the mean over the last steps."""
+    late = table[table["step"] > (1 - LAST) * table["step"].max()]
+    keys = ["system", "density", "state_bytes"]
+    return late.groupby(keys, sort=False, dropna=False)["loss"].mean().reset_index()
+
+
+def _score(losses: list[float]) -> float:
+    return float(np.mean(losses[int((1 - LAST) * len(losses)) :]))
+
+
+def _chain(rng: np.random.Generator) -> np.ndarray:
+    """Cumulative transition probabilities of a Markov chain whose entropy is well below that of uniform tokens."""
+    weights = np.exp(2.0 * rng.standard_normal((SHAPE.vocabulary, SHAPE.vocabulary)))
+    return np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
+
+
+def _tokens(chain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A batch of sequences, shape (BATCH, LENGTH + 1)."""
+    found = np.empty((BATCH, LENGTH + 1), dtype=np.int64)
+    found[:, 0] = rng.integers(SHAPE.vocabulary, size=BATCH)
+    for k in range(LENGTH):
+        draw = rng.uniform(size=(BATCH, 1))
+        found[:, k + 1] = np.minimum((chain[found[:, k]] < draw).sum(axis=1), SHAPE.vocabulary - 1)
+    return found
