@@ -22,6 +22,8 @@ def law_of(algorithm: Algorithm, groups: Iterable[Mapping[str, Any]]) -> dict[st
     split: dict[str, tuple[int, ...]] = {}
     whole: dict[str, float] = {}
     for group in groups:
+        if not {"split", "param_names"} <= group.keys():  # the optimizer is another
+            return None
         for name, parameter in zip(group["param_names"], group["params"], strict=True):
             if group["split"] is True:
                 split[name] = tuple(parameter.shape)

@@ -56,6 +56,8 @@ def _facts(run: Run, experiment: Experiment) -> Facts:
     training, watch = run.training, run.watch
     assert watch is not None
     obstacle = off_the_law(experiment.algorithm)
+    if experiment.adapter is not None:
+        obstacle = "an adapter is trained, and what it is merged into moves, too"
     if training.max_gradient_norm is not None:
         obstacle = (
             f"gradients are clipped, which no theorem covers (training.max_gradient_norm = {training.max_gradient_norm:g})"
