@@ -11,6 +11,7 @@ import math
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -20,23 +21,22 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from frugal_gpu.data.batches import PADDING, Sequences, batch_indices, shard
+from frugal_gpu.data.batches import PADDING, Packed, Sequences, batch_indices, independent_indices, shard
 from frugal_gpu.data.text import check_source
 from frugal_gpu.data.tokens import Corpus, prepare, unigram_perplexity
 from frugal_gpu.model.llama import build_model, model_shape
 from frugal_gpu.optim.state import state_bytes_held
-from frugal_gpu.probes import Moment, measure
-from frugal_gpu.train import checkpoint
+from frugal_gpu.probes import Objective, Watch, sample_size
+from frugal_gpu.train import checkpoint, practice
 from frugal_gpu.train.interruption import stop_requested
-from frugal_gpu.train.log import Log, read_metrics, training_evidence
+from frugal_gpu.train.log import Log, read_metrics
 from frugal_gpu.train.progress import Progress
 from frugal_gpu.train.run_folder import find_run, settings_of
 from frugal_gpu.train.schedule import learning_rate_factor
 from frugal_theory import config
 from frugal_theory.config import Experiment, Training
 from frugal_theory.config.load import ExperimentError, dump
-from frugal_theory.results.files import make_folder, write_table, write_text
-from frugal_theory.results.schema import TRAINING_EVIDENCE
+from frugal_theory.results.files import make_folder, write_text
 
 __all__ = ["Outcome", "check", "evaluate", "perplexity", "train"]
 
@@ -65,7 +65,8 @@ class Run:
     optimizer: torch.optim.Optimizer
     corpus: Corpus
     seed: int
-    probes: config.Probes | None = None
+    sampling: str = "shuffled"
+    watch: Watch | None = None
     tokens: int = 0
     seconds: float = 0.0
 
@@ -123,7 +124,7 @@ def _train(run: Run, experiment: Experiment, folder: Path, settings: dict[str, A
                 _save(run, step, folder, log, settings)
         if step < training.steps:
             return Outcome("interrupted", step, folder)
-        summary = _finish(run, folder, log, settings, unigram)
+        summary = _finish(run, experiment, folder, log, settings, unigram)
         return Outcome("complete", step, folder, summary)
     finally:
         progress.stop()
@@ -174,7 +175,11 @@ def _start(experiment: Experiment, training: Training, learning_rate: float) -> 
     wrapped = accelerator.prepare(model)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-    return Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.probes)
+    run = Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.data.sampling)
+    if experiment.probes is not None and accelerator.is_main_process:
+        size = sample_size(experiment.probes, training.batch_size)
+        run.watch = Watch(experiment.probes, _objective(run, size), training.steps, seed, experiment.algorithm.density)
+    return run
 
 
 def _corpus(experiment: Experiment, training: Training) -> Corpus:
@@ -207,6 +212,8 @@ def _restore(run: Run, folder: Path, found: str) -> int:
     if state["corpus"] != run.corpus.key:
         raise ExperimentError(f"{path}: the text has changed since; resuming needs the same text, or give another --out")
     run.tokens, run.seconds = state["tokens"], state["seconds"]
+    if run.watch is not None and "probes" in state:
+        run.watch.timetable.load(state["probes"])
     step: int = state["step"]
     return step
 
@@ -221,7 +228,7 @@ def _step(run: Run, step: int) -> dict[str, Any]:
     processes.
     """
     training, accelerator = run.training, run.accelerator
-    indices = batch_indices(run.seed, step, training.batch_size, len(run.corpus.train), run.corpus.window)
+    indices = _batch(run, step)
     tokens = run.corpus.train.predicted(indices)
     micro = training.batch_size // training.accumulation
     run.wrapped.train()
@@ -236,36 +243,61 @@ def _step(run: Run, step: int) -> dict[str, Any]:
         total += loss.detach()
     gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    probed = _probed(run, step)
+    factor = learning_rate_factor(training, step)
+    values = {
+        "loss": float(accelerator.reduce(total, "sum")) / tokens,
+        "learning_rate": run.optimizer.param_groups[0]["initial_lr"] * factor,
+        "squared_gradient_norm": float(norm) ** 2,
+    }
+    if not all(map(math.isfinite, values.values())):
+        return values  # the caller says so; an optimizer would only refuse the gradients
+    visit = None if run.watch is None else run.watch.visit(step, *_before(run, factor))
     if training.max_gradient_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(run.model.parameters(), training.max_gradient_norm, norm)
-    factor = learning_rate_factor(training, step)
     for group in run.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     run.tokens += tokens
-    return {
-        "loss": float(accelerator.reduce(total, "sum")) / tokens,
-        "learning_rate": run.optimizer.param_groups[0]["lr"],
-        "squared_gradient_norm": float(norm) ** 2,
-        **probed,
-    }
+    return {**values, **({} if visit is None else visit.after())}
 
 
-def _probed(run: Run, step: int) -> dict[str, Any]:
-    """What the probes find, under "probes", at the steps at which they measure."""
-    if run.probes is None or step % run.probes.every:
-        return {}
+def _before(run: Run, factor: float) -> tuple[float, dict[str, torch.Tensor]]:
+    """The learning rate of the step and its gradients by name, before clipping: what probes are told."""
     gradients = {name: p.grad for name, p in run.model.named_parameters() if p.grad is not None}
-    rate = run.optimizer.param_groups[0]["initial_lr"] * learning_rate_factor(run.training, step)
-    return {"probes": measure(run.probes.kinds, Moment(step, rate, run.model, gradients))}
+    return run.optimizer.param_groups[0]["initial_lr"] * factor, gradients
 
 
-def _summed_loss(run: Run, packed: Sequences, indices: list[int]) -> torch.Tensor:
-    """Σ −log p over the predicted tokens of some sequences, in nats."""
+def _batch(run: Run, step: int) -> list[int]:
+    """The sequences of a step."""
+    if run.sampling == "independent":
+        return independent_indices(run.seed, "independent data", step, run.training.batch_size, _equal_rows(run))
+    return batch_indices(run.seed, step, run.training.batch_size, len(run.corpus.train), run.corpus.window)
+
+
+def _equal_rows(run: Run) -> int:
+    """How many sequences f is the mean loss of: of a stream all but a short last one, so that each predicts as many tokens."""
+    packed = run.corpus.train
+    whole = packed.tokens // packed.length if isinstance(packed, Packed) else 0
+    return whole or len(packed)
+
+
+def _objective(run: Run, size: int) -> Objective:
+    """f: the mean loss of the training sequences, which batches are drawn from."""
+
+    def loss(rows: Sequence[int]) -> torch.Tensor:
+        return _summed_loss(run, run.corpus.train, list(rows), run.model) / run.corpus.train.predicted(rows)
+
+    def draw(step: int, count: int) -> list[int]:
+        return independent_indices(run.seed, "probe data", step, count, _equal_rows(run))
+
+    return Objective(run.model, _equal_rows(run), loss, draw, run.training.batch_size, size, run.seed)
+
+
+def _summed_loss(run: Run, packed: Sequences, indices: list[int], model: nn.Module | None = None) -> torch.Tensor:
+    """Σ −log p over the predicted tokens of some sequences, in nats; of the ``model`` or, by default, as it is wrapped."""
     inputs, targets = (tensor.to(run.accelerator.device, non_blocking=True) for tensor in packed.batch(indices))
-    logits = run.wrapped(input_ids=inputs, **packed.model_inputs(inputs)).logits.float()
+    logits = (run.wrapped if model is None else model)(input_ids=inputs, **packed.model_inputs(inputs)).logits.float()
     return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="sum")
 
 
@@ -307,8 +339,11 @@ def _agreed(run: Run, stop: threading.Event) -> bool:
 def _log_step(run: Run, step: int, log: Log, progress: Progress) -> None:
     begin = time.perf_counter()
     values = _step(run, step)
-    run.seconds += time.perf_counter() - begin
-    if not all(math.isfinite(value) for key, value in values.items() if key != "probes"):
+    seconds = time.perf_counter() - begin
+    run.seconds += seconds
+    if run.watch is not None:
+        run.watch.timetable.stepped_in(seconds - values.get("probe_seconds", 0.0))
+    if not all(math.isfinite(values[key]) for key in ("loss", "learning_rate", "squared_gradient_norm")):
         log.flush()
         raise ExperimentError(
             f"training.learning_rate: the run diverged, loss {values['loss']:g} at step {step} "
@@ -332,13 +367,17 @@ def _save(run: Run, step: int, folder: Path, log: Log, settings: dict[str, Any])
     if not run.accelerator.is_main_process:
         return
     state = {"tokens": run.tokens, "seconds": run.seconds, "corpus": run.corpus.key, "settings": settings}
+    if run.watch is not None:
+        state["probes"] = run.watch.timetable.state()
     checkpoint.save(folder / "checkpoints", step, run.model, run.optimizer, state, run.training.keep_checkpoints)
 
 
-def _finish(run: Run, folder: Path, log: Log, settings: dict[str, Any], unigram: float) -> dict[str, Any]:
+def _finish(
+    run: Run, experiment: Experiment, folder: Path, log: Log, settings: dict[str, Any], unigram: float
+) -> dict[str, Any]:
     """The evidence, and summary.json last: it says that the run is complete."""
     lines = read_metrics(log.path)
-    write_table(folder / Path(TRAINING_EVIDENCE.path).name, training_evidence(lines).frame()[list(TRAINING_EVIDENCE.columns)])
+    probed = practice.finish(run, experiment, folder, lines)
     measured = [line["validation_perplexity"] for line in lines if "validation_perplexity" in line]
     parameters = sum(p.numel() for p in run.model.parameters())
     summary = {
@@ -356,6 +395,7 @@ def _finish(run: Run, folder: Path, log: Log, settings: dict[str, Any], unigram:
         "optimizer_state_bytes": state_bytes_held(run.optimizer),
         "adamw_state_bytes": 2 * 4 * parameters,
         "seconds": round(run.seconds, 3),
+        **probed,
         "device": _device_name(run.accelerator.device),
         "precision": run.training.precision,
         "versions": _versions(),
@@ -382,6 +422,8 @@ def _describe(run: Run, unigram: float, step: int) -> str:
         )
     if corpus.skipped:
         text += f'\n{corpus.skipped:,} rows that are no documents were left out (data.bad_rows = "skip")'
+    if run.watch is not None and (beyond := run.watch.sentence()):
+        text += f"\n{beyond}"
     return f"{text}\ncontinuing after step {step}" if step else text
 
 
