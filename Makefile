@@ -19,10 +19,12 @@ $(STAMP): pyproject.toml constraints.txt
 
 install: $(STAMP)  ## a virtual environment with everything in it
 
-demo: $(STAMP)  ## verify the theorems, train a small LLaMA with the same algorithm, write the report
+demo: $(STAMP)  ## verify the theorems, train a small LLaMA with the same algorithm and one that they speak of, write the report
 	$(BIN)/frugal-theory verify simulations/demo.toml
 	$(BIN)/frugal-gpu train simulations/demo.toml
-	$(BIN)/frugal-theory report runs/demo
+	$(BIN)/frugal-theory verify simulations/practice.toml
+	$(BIN)/frugal-gpu train simulations/practice.toml
+	$(BIN)/frugal-theory report runs/demo runs/practice
 
 # One arithmetic thread a process: the tests run side by side, and small matrices gain nothing from more.
 test test-ecosystem test-kernels test-slow: export OMP_NUM_THREADS = 1

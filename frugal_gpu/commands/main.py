@@ -117,7 +117,36 @@ def _print_outcome(console: Console, outcome: Outcome) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if "probe_share" in summary:
+        _print_practice(console, outcome)
     console.print(f"Results: {outcome.folder}", highlight=False, soft_wrap=True)
+
+
+def _print_practice(console: Console, outcome: Outcome) -> None:
+    """What the probes took, and what the run says of the theorems."""
+    import json
+
+    from frugal_theory.commands.verdict_table import print_practice
+    from frugal_theory.results.schema import CONSTANTS, PRACTICE_VERDICTS
+
+    summary = outcome.summary
+    taken = ", ".join(f"{count} × {group}" for group, count in summary["probe_measurements"].items()) or "nothing measured"
+    console.print(
+        f"probes: {taken}, {100 * summary['probe_share']:.1f} % of the training time", highlight=False, soft_wrap=True
+    )
+    if notice := summary.get("probe_notice"):
+        console.print(notice, highlight=False, soft_wrap=True)
+    constants, verdicts = (outcome.folder / Path(file.path).name for file in (CONSTANTS, PRACTICE_VERDICTS))
+    if not verdicts.is_file():
+        return
+    found = json.loads(constants.read_text(encoding="utf-8"))
+    console.print(
+        f"measured along the path: L {found['smoothness']['value']:.4g}, σ² {found['variance']['total']:.4g} (both at least "
+        f"about), Δ at most {found['gap']['value']:.4g}. {found['noise']['sentence']}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    print_practice(console, json.loads(verdicts.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

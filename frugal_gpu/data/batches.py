@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from frugal_theory.algorithm.selection import selection_key, uniform_bits
 
-__all__ = ["PADDING", "Documents", "Ids", "Packed", "Sequences", "batch_indices", "shard"]
+__all__ = ["PADDING", "Documents", "Ids", "Packed", "Sequences", "batch_indices", "independent_indices", "shard"]
 
 Ids = NDArray[np.integer[Any]]
 
@@ -159,6 +159,13 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int, window: int
     """
     places = range((step - 1) * batch_size, step * batch_size)
     return [_at(seed, place // count, place % count, count, window or count) for place in places]
+
+
+def independent_indices(seed: int, name: str, step: int, size: int, count: int) -> list[int]:
+    """``size`` of ``count`` sequences, each drawn uniformly from all of them with replacement: independent of each other and of
+    those of other steps and names. A pure function of its arguments."""
+    bits = uniform_bits(selection_key(seed, name, step), np.arange(size, dtype=np.int64))
+    return [int(number) for number in bits.view(np.uint64) % np.uint64(count)]  # biased by count/2⁶⁴
 
 
 def _at(seed: int, epoch: int, place: int, count: int, window: int) -> int:

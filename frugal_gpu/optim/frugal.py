@@ -342,15 +342,18 @@ class Frugal(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._step_all()
+        return loss
+
+    @_disable_dynamo  # under torch.compile it runs as it is: a set that changes would mean a compilation every period
+    def _step_all(self) -> None:
         stepped = self._in_backward is not None and self._in_backward.end()
         if self._has_something_to_do() or stepped:
             check_finite(self.param_groups)
             for index, group in enumerate(self.param_groups):
                 self._step_group(index)
                 group["step"] += 1
-        return loss
 
-    @_disable_dynamo  # under torch.compile it runs as it is: a set that changes would mean a compilation every period
     def _step_group(self, index: int) -> None:
         step_group(self.param_groups, index, self._periods, self.state)
 

@@ -235,8 +235,9 @@ class Sketch(Basis):
 
     def split(self, gradient: Tensor) -> Split:
         """(P g, g)."""
-        full, _ = super().split(gradient)
-        return full, gradient.reshape(self.shape)
+        exact = gradient.reshape(self.shape).to(self.columns.dtype)
+        full = exact @ self.columns if self.side == "right" else self.columns.mT @ exact
+        return full.to(gradient.dtype), gradient.reshape(self.shape)
 
     def join(self, update: Tensor | None, free: Tensor | None) -> Tensor | None:  # noqa: ARG002
         """The state-free update."""

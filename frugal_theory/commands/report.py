@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from frugal_theory.commands.verdict_table import print_summary
+from frugal_theory.commands.verdict_table import print_practice, print_summary
 from frugal_theory.config.load import ExperimentError
-from frugal_theory.results.schema import LADDERS, VERDICTS
+from frugal_theory.results.schema import LADDERS, PRACTICE_VERDICTS, VERDICTS
 
 __all__ = ["report"]
 
@@ -21,7 +21,7 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Results folders, e.g. runs/demo.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: report.html in the first RUN.")] = None,
 ) -> None:
-    """Write report.html: measurements under bounds, training curve, verdicts. Exit status 1 if one is violated."""
+    """Write report.html: bounds, training curve, verdicts. Exit status 1 if one is violated, or contradicted."""
     from frugal_theory.report import write_report
 
     try:
@@ -37,6 +37,10 @@ def report(
             records = json.loads(verdicts.read_text(encoding="utf-8"))
             failed |= any(record["status"] == "violated" for record in records)
             print_summary(console, records)
+        for path_, records in _practice(folder):
+            failed |= any(record["status"] == "contradicted" for record in records)
+            console.print(f"[bold]{escape(path_)}[/bold]", highlight=False)
+            print_practice(console, records)
         if climbed.exists():
             for one in json.loads(climbed.read_text(encoding="utf-8"))["ladders"]:
                 failed |= not one["in_order"]
@@ -45,3 +49,11 @@ def report(
     console.print(f"Report: {path}", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
+
+
+def _practice(folder: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The verdicts on training runs, the folder's own and those of a sweep's cells, with what each is called."""
+    own = folder / PRACTICE_VERDICTS.path
+    found = [("Training", own)] if own.is_file() else []
+    found += [(f"Training, {path.parent.name}", path) for path in sorted(own.parent.glob(f"*/{own.name}"))]
+    return [(name, json.loads(path.read_text(encoding="utf-8"))) for name, path in found]

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from frugal_theory.config.one_line import printable
-from frugal_theory.verdicts.status import STATUSES, counted
+from frugal_theory.verdicts.status import PRACTICE, STATUSES, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from frugal_theory.verdicts.claims import Claims
     from frugal_theory.verdicts.verdict import Verdict
 
-__all__ = ["print_summary", "print_verdicts", "verdict_sentence"]
+__all__ = ["print_practice", "print_summary", "print_verdicts", "verdict_sentence"]
 
 
 def print_verdicts(console: Console, ready: Sequence[Claims], verdicts: Sequence[Verdict]) -> None:
@@ -57,7 +57,41 @@ def print_summary(console: Console, records: Sequence[dict[str, Any]]) -> None:
         row = {record["theorem"]: record for record in records if record.get("label", "") == label}
         table.add_row(escape(printable(label)), *(_mark(row[name]) for name in names))
     console.print(table)
-    console.print("  ".join(f"[{sign.style}]{sign.mark}[/] {status}" for status, sign in STATUSES.items()), highlight=False)
+    shown = [status for status in STATUSES if status not in PRACTICE or status in ("inconclusive", "not applicable")]
+    console.print("  ".join(f"[{STATUSES[s].style}]{STATUSES[s].mark}[/] {s}" for s in shown), highlight=False)
+
+
+def print_practice(console: Console, records: Sequence[dict[str, Any]]) -> None:
+    """Verdicts on measured constants: a row each that was judged, and one line for the others.
+
+    Of theorems that speak of the algorithm and are not applicable for another reason, the reason is said.
+    """
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("theorem", "in practice"):
+        table.add_column(name, no_wrap=True)
+    for name in ("measured", "bound", "share", "counts most"):
+        table.add_column(name, justify="right", no_wrap=True)
+    near: dict[str, list[str]] = {}
+    for record in records:
+        sign = STATUSES[record["status"]]
+        if record["status"] != "not applicable":
+            numbers = [f"{record[key]:.4g}" if isinstance(record[key], float) else "–" for key in ("measured", "bound")]
+            share = f"{100 * record['tightness']:.0f} %" if isinstance(record["tightness"], float) else "–"
+            verdict = f"[{sign.style}]{sign.mark} {record['status']}[/]"
+            table.add_row(f"  {escape(record['theorem'])}", verdict, *numbers, share, record.get("dominant") or "")
+        elif record.get("largest_step") is not None:
+            near.setdefault(record["reason"], []).append(record["theorem"])
+    if table.row_count:
+        console.print(table)
+    mark = STATUSES["not applicable"].mark
+    for reason, names in near.items():
+        line = f"  {mark} {', '.join(names)} not applicable: {reason[0].lower()}{reason[1:-1]}"
+        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+    for record in records:
+        if record["status"] in ("contradicted", "inconclusive"):
+            style = STATUSES[record["status"]].style
+            console.print(f"  {record['theorem']}: {record['reason']}", style=style, highlight=False, markup=False)
+    console.print(f"In practice: {counted(record['status'] for record in records)}.", highlight=False, soft_wrap=True)
 
 
 def _mark(record: dict[str, Any]) -> str:

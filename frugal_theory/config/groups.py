@@ -38,6 +38,7 @@ class Group(Part):
     sampling: Literal["independent", "fixed_size"] | None = None
     order: Literal["random", "ascending", "descending", "mirror", "inward"] | None = None
     blocks: Literal["tensor", "layer"] | None = None
+    projector: Literal["exact", "randomised"] | None = None
     state_full: Annotated[Any, TableOf(RULES, "rule", side="state_full")] | None = None
     state_free: Annotated[Any, TableOf(RULES, "rule", side="state_free", default="signsgd")] | None = None
     on_update: Literal["reset", "keep", "project"] | None = None

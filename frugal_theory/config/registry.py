@@ -290,5 +290,9 @@ SCHEDULES: Registry[Any] = Registry(
 )
 """What ``training.schedule`` may be."""
 
-PROBES: Registry[Any] = Registry("probe", f"{_HERE}:PROBES", {"gradient": "frugal_gpu.probes.gradient:PROBE"})
+PROBES: Registry[Any] = Registry(
+    "probe",
+    f"{_HERE}:PROBES",
+    {name: f"frugal_gpu.probes.{name}:PROBE" for name in ("gradient", "noise", "smoothness", "descent", "curvature", "angles")},
+)
 """What ``probes.kinds`` may name. The trainer's registries stand here because the file that names their entries does."""

@@ -104,6 +104,8 @@ class Data(Part):
     ``validation_fraction`` of the documents. ``tokenizer`` is the path of a tokenizer.json; without it one is trained on the
     text. ``tokens`` caps the training text. ``packing``: "stream" cuts the whole text into sequences, "documents" makes each
     document one sequence, cut or padded. ``attention``: whether a token of the stream sees the documents before its own.
+    ``sampling``: batches of shuffled epochs, or of sequences that are each drawn from all of them, with replacement, as
+    theorems suppose.
     """
 
     source: Annotated[str, Field(min_length=1)] = "python-docs"
@@ -113,6 +115,7 @@ class Data(Part):
     bad_rows: Literal["refuse", "skip"] = "refuse"
     validation: Annotated[str, Field(min_length=1)] | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    sampling: Literal["shuffled", "independent"] = "shuffled"
     tokenizer: Annotated[str, Field(min_length=1)] | None = None
     tokens: Count | None = None
     packing: Literal["stream", "documents"] = "stream"
@@ -254,7 +257,21 @@ class Training(Part):
 
 
 class Probes(Part):
-    """What is measured on the model during training, every so many steps, without changing the run by a bit."""
+    """What is measured on the model during training, at steps drawn at random, without changing the run by a bit.
 
-    every: Count = 100
-    kinds: Annotated[tuple[Annotated[str, NameOf(PROBES)], ...], Field(strict=False, min_length=1)] = ("gradient",)
+    One step is drawn in each interval of ``every`` steps; without it intervals are as short as keeps the probes within the
+    share ``cost`` of the run's time, as it is measured. ``batch_size`` counts the sequences of one measurement of the
+    gradient, by default as many as a training step has.
+    """
+
+    every: Count | None = None
+    cost: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    batch_size: Count | None = None
+    kinds: Annotated[tuple[Annotated[str, NameOf(PROBES)], ...], Field(strict=False, min_length=1)] = (
+        "gradient",
+        "noise",
+        "smoothness",
+        "descent",
+        "curvature",
+        "angles",
+    )

@@ -11,7 +11,7 @@ from typing import Any
 from frugal_theory.report import words
 from frugal_theory.report.drawing import COLOURS, inline
 from frugal_theory.report.figures import Figures, draw, write_figures
-from frugal_theory.report.verdict_rows import confidence, row
+from frugal_theory.report.verdict_rows import confidence, practice_rows, row
 from frugal_theory.results.files import write_text
 from frugal_theory.results.read import Results, read
 from frugal_theory.results.studies import StudyResult
@@ -67,6 +67,7 @@ def _content(results: Results, figures: Figures, prefix: str = "") -> dict[str, 
     from frugal_theory.report.experiment import experiment_groups
 
     trained = results.training
+    practiced = [trained, *results.training_cells]
     return {
         "results": results,
         "figures": figures,
@@ -81,6 +82,9 @@ def _content(results: Results, figures: Figures, prefix: str = "") -> dict[str, 
             {"name": run.name, "sentence": words.training_sentence(run), "details": words.training_details(run)}
             for run in results.training_cells
         ],
+        "practice": practice_rows(practiced),
+        "practice_alarm": any(v.get("status") == "contradicted" for run in practiced for v in run.verdicts),
+        "practice_sentence": words.practice_sentence(trained.verdicts) if trained.verdicts else None,
         "groups": experiment_groups(results.experiment) if results.experiment else [],
         "rows": [row(verdict) for verdict in results.verdicts],
         "statuses": STATUSES,

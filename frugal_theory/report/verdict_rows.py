@@ -8,9 +8,10 @@ from typing import Any
 
 from frugal_theory.report import words
 from frugal_theory.results.read import to_number
+from frugal_theory.results.training import TrainingRun
 from frugal_theory.verdicts.status import sign
 
-__all__ = ["confidence", "row"]
+__all__ = ["confidence", "practice_rows", "row"]
 
 
 def row(verdict: dict[str, Any]) -> dict[str, Any]:
@@ -43,6 +44,59 @@ def row(verdict: dict[str, Any]) -> dict[str, Any]:
         "premises": premises,
         "premise_line": f"{', '.join(failed)} not met" if failed else f"all {len(premises)} premises met",
     }
+
+
+def practice_rows(runs: Sequence[TrainingRun]) -> list[dict[str, Any]]:
+    """For each training run that was judged: its constants, its verdicts as rows, and how many are not applicable."""
+    found = []
+    for place, run in enumerate(runs):
+        if not run.verdicts:
+            continue
+        judged = [v for v in run.verdicts if v.get("status") != "not applicable"]
+        near = [v for v in run.verdicts if v.get("status") == "not applicable" and v.get("largest_step") is not None]
+        found.append(
+            {
+                "name": run.name if place else "",
+                "constants": _constants(run.constants),
+                "rows": [{**row(v), "dominant": v.get("dominant") or "–"} for v in [*judged, *near]],
+                "others": len(run.verdicts) - len(judged) - len(near),
+            }
+        )
+    return found
+
+
+def _constants(record: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(name, value, where from) of what was measured."""
+    if not record:
+        return []
+    smooth, gap, sigma = record["smoothness"], record["gap"], record["variance"]
+    noise = record.get("noise") or {}
+    rows = [
+        ("L, at least about", words.number(smooth["value"]), smooth["source"]),
+        ("Δ, at most", words.number(gap["value"]), gap["source"]),
+        ("σ², at least about", words.number(sigma["total"]), sigma["source"]),
+    ]
+    if noise:
+        kurtosis = noise["kurtosis"]
+        between = f"[{words.number(kurtosis['lower'])}, {words.number(kurtosis['upper'])}]"
+        rows.append(("kurtosis of the noise", words.number(kurtosis["value"]), f"{between}; {noise['sentence']}"))
+    if descent := record.get("descent"):
+        needed = descent["needed"]
+        rows.append(
+            (
+                "L that descent needs",
+                words.number(needed["largest"]),
+                f"at most, of {descent['measurements']} steps; the loss of the sample fell at {descent['descended']} of them",
+            )
+        )
+    if hessian := record.get("hessian"):
+        tops = [entry["top"] for entry in hessian["measurements"]]
+        rows.append(("top Hessian eigenvalue", words.number(max(tops)), f"largest of {len(tops)}, by Lanczos on a sample"))
+    if angles := record.get("angles"):
+        last = angles["measurements"][-1]
+        how = f"between gradient subspaces of steps {last['since']} and {last['step']}"
+        rows.append(("mean cosine of principal angles", words.number(last["cosine"]), how))
+    return rows
 
 
 def _origin(verdict: dict[str, Any]) -> str:

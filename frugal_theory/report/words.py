@@ -15,6 +15,7 @@ __all__ = [
     "memory",
     "number",
     "percent",
+    "practice_sentence",
     "source_name",
     "theorem_label",
     "theorem_name",
@@ -105,6 +106,13 @@ def verdict_sentence(verdicts: list[dict[str, Any]]) -> str:
     statuses = [str(verdict.get("status")) for verdict in verdicts]
     end = "" if "violated" in statuses else "; nothing violated"
     return f"{len(verdicts)} verdict{'s' if len(verdicts) != 1 else ''}: {counted(statuses)}{end}"
+
+
+def practice_sentence(verdicts: list[dict[str, Any]]) -> str:
+    """``theorems on measured constants: 2 consistent, 26 not applicable; nothing contradicted``."""
+    statuses = [str(verdict.get("status")) for verdict in verdicts]
+    end = "" if "contradicted" in statuses else "; nothing contradicted"
+    return f"Theorems with the constants measured on the run: {counted(statuses)}{end}"
 
 
 def training_sentence(run: TrainingRun, experiment: Experiment | None = None) -> str:

@@ -5,6 +5,7 @@ A folder, runs/NAME, holds what has been run of one experiment::
     experiment.toml                        the experiment as resolved, every default spelled out
     theory/evidence.parquet  bounds.parquet  verdicts.json  figures/       frugal-theory verify
     training/metrics.jsonl  summary.json  evidence.parquet  checkpoints/   frugal-gpu train; a sweep's: training/CELL/
+    training/constants.json  verdicts.json                                 what its probes measured
     ladder.json  ladder.parquet                                            frugal-theory ladder
     study.json  table.csv  figures/                                        a study; also in studies/NAME/
     report.html                                                            frugal-theory report
@@ -21,11 +22,13 @@ from frugal_theory.config.cells import Cell
 
 __all__ = [
     "BOUNDS",
+    "CONSTANTS",
     "EVIDENCE",
     "EXPERIMENT",
     "LADDER",
     "LADDERS",
     "METRICS",
+    "PRACTICE_VERDICTS",
     "STUDY",
     "SUMMARY",
     "TRAINING_EVIDENCE",
@@ -119,8 +122,14 @@ METRICS = File(
         "seconds": "of training so far",
         "validation_loss": "cross-entropy per token of the validation text",
         "validation_perplexity": "its exponential",
+        "probes": "what probes measured at this step, by kind.number",
+        "intervals": "by group of probes the first and the last step of the interval that this step was drawn from",
+        "probe_seconds": "what measuring took at this step; it is part of seconds",
     },
     optional=(
+        "probes",
+        "intervals",
+        "probe_seconds",
         "loss",
         "learning_rate",
         "squared_gradient_norm",
@@ -134,11 +143,44 @@ TRAINING_EVIDENCE = File(
     "training/evidence.parquet",
     {
         "source": "training",
-        "metric": "squared_gradient_norm, of the mini-batch gradients: it contains their noise",
+        "metric": "squared_gradient_norm, of the mini-batch gradients: it contains their noise; "
+        "squared_gradient_norm of f, as probes measured it: without that noise, at the ends of their intervals",
         **_STEP,
         "mean": "its average over steps 1 to k of this one run",
         **_INTERVAL,
     },
+)
+CONSTANTS = File(
+    "training/constants.json",
+    {
+        "smoothness": "L along the path, at least: value, lower, upper, kind, source",
+        "gap": "Δ = f(x¹) − f*, at most, likewise",
+        "variance": "Σ_j σ_j² by tensor, at least: the largest of the path; total, and the average over the path",
+        "shapes": "of the tensors",
+        "law": "of the momentum set: its name, and the share by tensor",
+        "learning_rate": "α of the first step",
+        "steps": "of the run",
+        "stretch": "the first steps, of constant α, that are judged",
+        "observed": "averages over the stretch: value, lower, upper, excess, allowance, by metric",
+        "premises": "each with name, statement, held, how",
+        "obstacle": "why no theorem speaks of the run, or null",
+        "noise": "kurtosis and squared skewness of the gradient's noise, and which premise they break",
+        "descent": "with which L the descent inequality holds, step by step",
+        "hessian": "the ends of the Hessian's spectrum along the path",
+        "angles": "mean cosines of principal angles between gradient subspaces",
+        "measurements": "how many there are of the gradient",
+    },
+    optional=("law", "obstacle", "noise", "descent", "hessian", "angles", "measurements"),
+)
+PRACTICE_VERDICTS = File(
+    "training/verdicts.json",
+    {
+        **VERDICTS.columns,
+        "halved": "the bound with a constant halved, by constant",
+        "dominant": "the constant whose halving takes most off the bound",
+        "refuted_above": "what the average of a single run would have to exceed",
+    },
+    optional=("label", "halved", "dominant", "refuted_above"),
 )
 SUMMARY = File(
     "training/summary.json",
@@ -154,6 +196,10 @@ SUMMARY = File(
         "optimizer_state_bytes": "what the optimizer holds",
         "adamw_state_bytes": "what AdamW would hold",
         "seconds": "of training",
+        "probe_seconds": "of them, what probes took",
+        "probe_share": "the same as a share of the seconds",
+        "probe_measurements": "how many there are, by group of probes",
+        "probe_notice": "what their cost did not allow",
         "device": "its name",
         "precision": "of the arithmetic",
         "versions": "of the packages",
@@ -171,6 +217,10 @@ SUMMARY = File(
         "optimizer_state_bytes",
         "adamw_state_bytes",
         "seconds",
+        "probe_seconds",
+        "probe_share",
+        "probe_measurements",
+        "probe_notice",
         "device",
         "precision",
         "versions",

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.results.open import open_json, open_parquet
-from frugal_theory.results.schema import METRICS, SUMMARY, TRAINING_EVIDENCE
+from frugal_theory.results.schema import CONSTANTS, METRICS, PRACTICE_VERDICTS, SUMMARY, TRAINING_EVIDENCE
+from frugal_theory.verdicts.status import STATUSES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["TrainingRun", "read_training", "read_training_cells"]
 
-LOG, ENDING, AVERAGES = (Path(file.path).name for file in (METRICS, SUMMARY, TRAINING_EVIDENCE))
+LOG, ENDING, AVERAGES, MEASURED, JUDGED = (
+    Path(file.path).name for file in (METRICS, SUMMARY, TRAINING_EVIDENCE, CONSTANTS, PRACTICE_VERDICTS)
+)
+
+PROBED = "squared_gradient_norm of f"
+"""The metric of the evidence that probes give."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,9 @@ class TrainingRun:
     """A training run; ``summary`` is None while it is unfinished.
 
     ``steps`` has one row a logged step, ``validation`` one row an evaluation; the last word on a step counts. ``evidence``
-    has one row a step: ``mean``, the squared gradient norm of the mini-batches averaged up to it.
+    has one row a step: ``mean``, the squared gradient norm of the mini-batches averaged up to it; ``probed``, the same of f as
+    probes measured it, with its interval. ``verdicts`` are the records of verdicts.json, the most urgent first, ``constants``
+    what constants.json says; both are empty without probes.
     """
 
     name: str
@@ -31,6 +39,9 @@ class TrainingRun:
     validation: pd.DataFrame
     evidence: pd.DataFrame
     summary: dict[str, Any] | None
+    probed: pd.DataFrame | None = None
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    constants: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_there(self) -> bool:
@@ -42,13 +53,26 @@ def read_training(folder: Path) -> TrainingRun:
     """The run whose log is in ``folder``; empty if there is none. Raises ValueError, one line, for a damaged file."""
     steps, validation = _log(folder / LOG)
     summary = open_json(folder / ENDING, dict) if (folder / ENDING).is_file() else None
-    return TrainingRun(folder.name, steps, validation, _evidence(folder / AVERAGES, steps), summary)
+    averages = _evidence(folder / AVERAGES, steps)
+    probed = averages[averages["metric"] == PROBED] if "metric" in averages else averages.head(0)
+    ours = averages[averages["metric"] != PROBED] if "metric" in averages else averages
+    constants = open_json(folder / MEASURED, dict) if (folder / MEASURED).is_file() else {}
+    return TrainingRun(folder.name, steps, validation, ours, summary, probed, _verdicts(folder / JUDGED), constants)
 
 
 def read_training_cells(folder: Path) -> list[TrainingRun]:
     """The runs of a sweep, each in a folder of its own, by name; a folder without a log or a summary is none."""
     logs = {path.parent for file in (LOG, ENDING) for path in folder.glob(f"*/{file}")}
     return [read_training(cell) for cell in sorted(logs)]
+
+
+def _verdicts(path: Path) -> list[dict[str, Any]]:
+    """The records, sorted by urgency; within a status they keep their order."""
+    if not path.is_file():
+        return []
+    order = {status: rank for rank, status in enumerate(STATUSES)}
+    records = [{**record, "label": record.get("label") or ""} for record in open_json(path, list)]
+    return sorted(records, key=lambda record: order.get(record.get("status", ""), -1))
 
 
 def _evidence(path: Path, steps: pd.DataFrame) -> pd.DataFrame:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-__all__ = ["ANSWERS", "LINKS", "STATUSES", "Sign", "Status", "counted", "sign"]
+__all__ = ["ANSWERS", "LINKS", "PRACTICE", "STATUSES", "Sign", "Status", "counted", "sign"]
 
-Status = Literal["holds", "violated", "inconclusive", "not applicable", "shape only"]
+Status = Literal["holds", "violated", "inconclusive", "not applicable", "shape only", "consistent", "contradicted"]
 
 
 class Sign(NamedTuple):
@@ -24,8 +24,10 @@ class Sign(NamedTuple):
 
 STATUSES: dict[str, Sign] = {
     "violated": Sign("✗", "bold red", "violated", "the whole interval lies above the bound at some horizon", "X"),
+    "contradicted": Sign("≠", "bold red", "violated", "runs refute the theorem and the measured constants together", "X"),
     "inconclusive": Sign("?", "yellow", "inconclusive", "the evidence does not decide; the reason says what would", "^"),
     "holds": Sign("✓", "green", "holds", "the interval lies under the bound at every horizon judged"),
+    "consistent": Sign("≤", "green", "holds", "the run's average lies under the bound with the measured constants", "s"),
     "shape only": Sign("◇", "cyan", "shape-only", "the constant is hidden, so the bound can only be compared up to C", "D"),
     "not applicable": Sign("–", "dim", "not-applicable", "the experiment does not meet what the theorem asks"),
 }
@@ -48,7 +50,10 @@ ANSWERS: dict[str, Sign] = {
 }
 """Of a study, to its question."""
 
-SENTENCE = ("violated", "holds", "inconclusive", "shape only", "not applicable")
+PRACTICE = ("contradicted", "inconclusive", "consistent", "not applicable")
+"""The statuses of a verdict on measured constants; the others are of declared ones."""
+
+SENTENCE = ("violated", "contradicted", "holds", "consistent", "inconclusive", "shape only", "not applicable")
 """The order in which statuses are counted: alarms first, then what was asked for."""
 
 

@@ -52,5 +52,5 @@ def test_a_compiled_step_breaks_the_graph_once_and_is_the_step():
             parameter.grad = torch.randn(6, 8, generator=generator)
             step()
         ends.append(parameter.detach())
-    assert sum(counters["graph_break"].values()) <= 1
+    assert len(counters["graph_break"]) <= 1, "one place, however often it is traced"
     assert torch.equal(*ends)

@@ -16,9 +16,11 @@ from frugal_gpu.data.tokens import prepare
 from frugal_gpu.model.llama import build_model, model_shape
 from frugal_gpu.train import checkpoint
 from frugal_gpu.train import loop as training_module
+from frugal_gpu.train import start as starting
 from frugal_gpu.train.log import Log, read_metrics, training_evidence
 from frugal_gpu.train.loop import train
 from frugal_gpu.train.schedule import learning_rate_factor
+from frugal_gpu.train.step import evaluate, take_step
 from frugal_theory.config import Training
 
 TIMES = {"seconds"}
@@ -54,7 +56,7 @@ def weights(folder):
 
 def start(experiment):
     """A run before its first step."""
-    return training_module._start(experiment, experiment.training, 0.01)
+    return starting.start(experiment, experiment.training, 0.01)
 
 
 def by_hand(model, inputs, targets):
@@ -93,7 +95,7 @@ def test_perplexity_weighs_every_token_the_same(source):
     run.corpus = type(run.corpus)(run.corpus.train, packed, run.corpus.tokenizer, run.corpus.vocabulary, run.corpus.key)
     losses = by_hand(run.model, *packed.batch(range(4)))
     assert len(losses) == 53
-    assert training_module.evaluate(run) == pytest.approx(math.fsum(losses) / 53, rel=ACCUMULATION_FLOAT32)
+    assert evaluate(run) == pytest.approx(math.fsum(losses) / 53, rel=ACCUMULATION_FLOAT32)
     assert not run.model.training
 
 
@@ -106,7 +108,7 @@ def test_step_reports_the_mean_loss_and_the_squared_norm_of_its_gradient(source)
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
     loss.backward()
     squared = sum(float((p.grad.double() ** 2).sum()) for p in twin.model.parameters())
-    found = training_module._step(run, 1)
+    found = take_step(run, 1)
     assert found["loss"] == pytest.approx(loss.item(), rel=ACCUMULATION_FLOAT32)
     assert found["squared_gradient_norm"] == pytest.approx(squared, rel=ACCUMULATION_FLOAT32)
     assert found["learning_rate"] == 0.01 * learning_rate_factor(experiment.training, 1)
@@ -115,7 +117,7 @@ def test_step_reports_the_mean_loss_and_the_squared_norm_of_its_gradient(source)
 @pytest.mark.parametrize("accumulation", [2, 8])
 def test_accumulation_does_not_change_the_step(source, accumulation):
     whole, parts = (start(tiny.experiment(source, {"training.accumulation": a, **SGD})) for a in (1, accumulation))
-    first, second = (training_module._step(run, 1) for run in (whole, parts))
+    first, second = (take_step(run, 1) for run in (whole, parts))
     assert second == pytest.approx(first, rel=ACCUMULATION_FLOAT32)
     for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=ACCUMULATION_FLOAT32, atol=ACCUMULATION_FLOAT32)
@@ -128,7 +130,7 @@ SGD = {"algorithm.state_full": {"rule": "sgdm"}, "algorithm.state_free": "sgd"}
 def test_clipping_comes_after_the_norm_is_measured(source):
     free, clipped = (start(tiny.experiment(source, {**SGD, **extra})) for extra in ({}, {"training.max_gradient_norm": 0.1}))
     before = [p.detach().clone() for p in free.model.parameters()]
-    norms = [training_module._step(run, 1)["squared_gradient_norm"] ** 0.5 for run in (free, clipped)]
+    norms = [take_step(run, 1)["squared_gradient_norm"] ** 0.5 for run in (free, clipped)]
     assert norms[0] == norms[1] > 0.1
     moved = [
         math.sqrt(sum(float(((p.detach() - q) ** 2).sum()) for p, q in zip(run.model.parameters(), before, strict=True)))
@@ -282,7 +284,7 @@ def test_bf16_autocast_keeps_float32_weights_and_state(source, tmp_path):
 
 def test_activation_checkpointing_changes_nothing(source):
     plain, frugal = (start(tiny.experiment(source, {**SGD, "training.activation_checkpointing": on})) for on in (False, True))
-    assert training_module._step(frugal, 1) == pytest.approx(training_module._step(plain, 1), rel=ACCUMULATION_FLOAT32)
+    assert take_step(frugal, 1) == pytest.approx(take_step(plain, 1), rel=ACCUMULATION_FLOAT32)
 
 
 def test_start_depends_on_the_seed_alone(source):

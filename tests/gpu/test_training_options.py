@@ -15,9 +15,11 @@ from frugal_gpu.model.llama import SHAPES, Shape, build_model, model_shape, para
 from frugal_gpu.optim.exempt import without_decay
 from frugal_gpu.train import checkpoint
 from frugal_gpu.train import loop as training_module
+from frugal_gpu.train import start as starting
 from frugal_gpu.train.divergence import MOST_IN_A_ROW
 from frugal_gpu.train.log import read_metrics, training_evidence
 from frugal_gpu.train.loop import train
+from frugal_gpu.train.step import take_step
 from frugal_theory import config
 from frugal_theory.config.load import parse
 
@@ -44,7 +46,7 @@ def _cache(tmp_path_factory, monkeypatch):
 
 def start(experiment):
     """A run before its first step."""
-    return training_module._start(experiment, experiment.training, 0.01)
+    return starting.start(experiment, experiment.training, 0.01)
 
 
 def lines(folder):
@@ -127,7 +129,7 @@ def pretrained(tmp_path_factory, source):
     GPT2LMHeadModel(small).save_pretrained(folder)
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("FRUGAL_LAB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        corpus = training_module._corpus(tiny.experiment(source), tiny.experiment(source).training)
+        corpus = starting.corpus_of(tiny.experiment(source), tiny.experiment(source).training)
     (folder / "tokenizer.json").write_text(corpus.tokenizer.read_text())
     return folder
 
@@ -253,10 +255,10 @@ def test_a_skipped_step_moves_nothing(source, monkeypatch):
     spoil(monkeypatch, {1})
     run = start(tiny.experiment(source, {**SMALL, "training.nan_step": "skip", "algorithm.weight_decay": 0.5}))
     before = [p.detach().clone() for p in run.model.parameters()]
-    assert training_module._step(run, 1)["skipped"] == "gradient"
+    assert take_step(run, 1)["skipped"] == "gradient"
     assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), before, strict=True))
     assert not run.optimizer.state
-    assert "skipped" not in training_module._step(run, 2)
+    assert "skipped" not in take_step(run, 2)
 
 
 def test_a_run_is_stopped_if_no_step_is_finite(source, tmp_path, monkeypatch):
@@ -290,13 +292,13 @@ def test_short_arithmetic_learns_as_float32_does_and_resumes_bit_for_bit(source,
 def test_the_scale_of_float16_falls_when_a_gradient_overflows(source):
     run = start(tiny.experiment(source, {**SMALL, "training.precision": "fp16"}))
     run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
-    assert training_module._step(run, 1)["skipped"] == "gradient"
+    assert take_step(run, 1)["skipped"] == "gradient"
     assert run.scaler.get_scale() == 2.0**59
 
 
 def test_the_gradient_of_float16_is_measured_without_its_scale(source):
     plain, scaled = (start(tiny.experiment(source, {**SMALL, "training.precision": p})) for p in ("float32", "fp16"))
-    norms = [training_module._step(run, 1)["squared_gradient_norm"] for run in (plain, scaled)]
+    norms = [take_step(run, 1)["squared_gradient_norm"] for run in (plain, scaled)]
     assert norms[1] == pytest.approx(norms[0], rel=0.02)
 
 
@@ -316,7 +318,7 @@ def test_a_compiled_model_trains_the_same_numbers(source, tmp_path):
 
 def test_epochs_are_counted_on_the_text(source, tmp_path):
     experiment = tiny.experiment(source)
-    sequences = len(training_module._corpus(experiment, experiment.training).train)
+    sequences = len(starting.corpus_of(experiment, experiment.training).train)
     table = experiment.model_dump(exclude_unset=True)
     table["training"] = {**table["training"], "epochs": 0.5}
     del table["training"]["steps"]
@@ -333,4 +335,4 @@ def test_epochs_of_a_text_without_end_are_refused():
         "training": {"epochs": 1.0, "learning_rate": 0.1, "device": "cpu"},
     }
     with pytest.raises(ft.ExperimentError, match=r'training.epochs = 1: data.source = "markov" has no end; give'):
-        training_module._resolved(parse(table))
+        starting.resolved(parse(table))

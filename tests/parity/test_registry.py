@@ -17,7 +17,7 @@ import torch
 
 import frugal_theory as ft
 from frugal_gpu import Frugal
-from frugal_gpu.optim import stepping
+from frugal_gpu.optim import flags
 from frugal_theory.algorithm.step import freezes
 from frugal_theory.config import Algorithm, Part
 from frugal_theory.config.registry import RULES, SUBSPACES
@@ -133,7 +133,7 @@ def test_all_that_runs_a_rule_follows_its_formula(subspace, full, monkeypatch):
     chosen = {case: algorithm(subspace, full, *case) for case in cases(subspace, full)}
     paths = {case: formula_path(one) for case, one in chosen.items()}
     with_backends = torch_paths(list(chosen.values()), PROBLEM)
-    monkeypatch.setattr(stepping, "accelerated", lambda *_: None)
+    monkeypatch.setattr(flags, "accelerated", lambda *_: None)
     without = torch_paths(list(chosen.values()), PROBLEM)
     for (case, one), fast, slow in zip(chosen.items(), with_backends, without, strict=True):
         what = (subspace, full, *case)
@@ -196,5 +196,5 @@ def test_a_parameter_without_a_gradient_enters_a_period_by_formula_as_by_a_backe
         return parameter.detach()
 
     expected = path()
-    monkeypatch.setattr(stepping, "accelerated", lambda *_: None)
+    monkeypatch.setattr(flags, "accelerated", lambda *_: None)
     torch.testing.assert_close(path(), expected, rtol=FACTORISATION, atol=FACTORISATION)

@@ -183,7 +183,7 @@ def test_the_storage_rounds_to_eight_bits(block):
 
 
 def test_the_backend_is_used_and_is_the_formula(block, monkeypatch):
-    from frugal_gpu.optim import stepping
+    from frugal_gpu.optim import flags
     from frugal_gpu.optim.backends import accelerated
 
     namespace = block("A backend")
@@ -191,5 +191,5 @@ def test_the_backend_is_used_and_is_the_formula(block, monkeypatch):
     assert accelerated(AdamW()) is not None
     chosen, problem = algorithm(state_full="signum", state_free="sgd"), driven(12)
     fast = torch_path(chosen, problem)
-    monkeypatch.setattr(stepping, "accelerated", lambda *_: None)
+    monkeypatch.setattr(flags, "accelerated", lambda *_: None)
     assert_same_path(fast, torch_path(chosen, problem), ROUNDING)

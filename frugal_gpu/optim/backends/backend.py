@@ -73,7 +73,7 @@ class Law:
     """What all steps of a group have in common: x ← (1 − α · decay) x − α · split_scale · u, u of the two rules.
 
     ``full`` is the state-full rule and ``rule`` its accelerator; ``free`` the state-free rule by name, ``scale`` its factor.
-    A tensor α is on a device that the host should not wait for. ``divided``: whether units are those of blocks that were divided.
+    A tensor α is on a device that the host should not wait for. ``divided``: whether units are those of divided blocks.
     """
 
     full: Rule
