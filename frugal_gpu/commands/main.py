@@ -15,6 +15,7 @@ from frugal_gpu.commands.bench import bench
 from frugal_gpu.commands.compare import compare
 from frugal_gpu.commands.memory import memory
 from frugal_gpu.commands.systems import systems
+from frugal_gpu.commands.use import evaluate, export, generate
 from frugal_gpu.train.together import main_process
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
@@ -31,7 +32,7 @@ app = application("Train LLaMA models with the FRUGAL algorithm family.", severa
 
 def main() -> None:
     """Entry point. Exit status 0: done; 2: bad input or results that cannot be written; 130: interrupted."""
-    in_one_line(lambda: app(standalone_mode=False))
+    in_one_line(lambda: app(standalone_mode=False), quiet=not main_process())
 
 
 @app.command()
@@ -71,6 +72,9 @@ def train(
 app.command()(memory)
 app.command()(bench)
 app.command()(systems)
+app.command()(evaluate)
+app.command()(export)
+app.command()(generate)
 app.command()(compare)
 
 
@@ -94,7 +98,8 @@ def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
     outcome = run(experiment, folder, resume, Progress(console))
     if outcome.status == "interrupted":
         kept = f"step {outcome.step} is kept in {folder}" if outcome.step else "no step was finished"
-        print(f"interrupted: {kept}; the same command with --resume continues", file=sys.stderr)
+        if main_process():
+            print(f"interrupted: {kept}; the same command with --resume continues", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
     _print_outcome(console, outcome)
 

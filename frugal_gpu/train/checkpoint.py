@@ -160,10 +160,11 @@ def load(
 
     if not verified and (wrong := damaged(path)):
         raise ExperimentError(f"{path}: is damaged: {wrong}")
+    where = "cpu" if torch.device(device).type == "cpu" else str(device)  # not every reader knows "cpu:0"
     try:
-        load_model(model, str(path / "model.safetensors"), device=str(device))
+        load_model(model, str(path / "model.safetensors"), device=where)
         if optimizer is not None:
-            optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location=device, weights_only=True))
+            optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location=where, weights_only=True))
         return read_state(path)
     except ExperimentError:
         raise
