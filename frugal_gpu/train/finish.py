@@ -13,6 +13,7 @@ from frugal_gpu.optim.state import state_bytes_held
 from frugal_gpu.train import practice
 from frugal_gpu.train.log import Log, read_metrics
 from frugal_gpu.train.run_folder import write_summary
+from frugal_gpu.train.speed import speed
 from frugal_gpu.train.step import Run
 from frugal_theory.config import Experiment
 
@@ -47,6 +48,14 @@ def finish(
         "adamw_state_bytes": 2 * 4 * parameters,
         "seconds": round(run.seconds, 3),
         **probed,
+        **speed(
+            run.model,
+            run.accelerator.device,
+            run.accelerator.num_processes,
+            run.training.sequence_length,
+            run.tokens,
+            run.seconds,
+        ),
         "device": _device_name(run.accelerator.device),
         "precision": run.training.precision,
         "versions": _versions(),

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from frugal_gpu.train.board import Board
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.results.files import ResultsError, write_text
@@ -29,14 +30,16 @@ class Log:
     """The growing file. It begins with ``before``, the lines that the checkpoint holds from which the run goes on; whatever
     else a run that died has left is dropped, and logged again as its steps are repeated."""
 
-    def __init__(self, path: Path, before: str = "") -> None:
-        self.path = path
+    def __init__(self, path: Path, before: str = "", board: Board | None = None) -> None:
+        self.path, self.board = path, board
         write_text(path, before)
         self._file = path.open("a", encoding="utf-8")
 
     def add(self, line: Line) -> None:
         """Append one line."""
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        if self.board is not None:
+            self.board.add(line)
 
     def flush(self) -> None:
         """Make sure that the lines so far are on disk, as a checkpoint needs. Raises :class:`ResultsError`."""
@@ -50,6 +53,8 @@ class Log:
         """Close the file; what a full disk did not take is given up, for :meth:`flush` has complained already."""
         with suppress(OSError):
             self._file.close()
+        if self.board is not None:
+            self.board.close()
 
 
 def read_metrics(path: Path) -> list[Line]:

@@ -19,6 +19,7 @@ import torch
 
 from frugal_gpu.data.tokens import unigram_perplexity
 from frugal_gpu.train import checkpoint
+from frugal_gpu.train.board import Board
 from frugal_gpu.train.divergence import diverged, not_finite
 from frugal_gpu.train.finish import describe, finish, perplexity
 from frugal_gpu.train.interruption import stop_requested
@@ -96,7 +97,8 @@ def _train(
     write_text(folder / "experiment.toml", dump(experiment))
     unigram = unigram_perplexity(run.corpus.train, run.corpus.validation, run.corpus.vocabulary, evaluated(run))
     write_text(folder / "tokenizer.json", run.corpus.tokenizer.read_text(encoding="utf-8"))
-    log = Log(folder / "metrics.jsonl", before)
+    board = Board(folder / "tensorboard", step) if training.tensorboard and run.accelerator.is_main_process else None
+    log = Log(folder / "metrics.jsonl", before, board)
     try:
         progress.start(describe(run, unigram, step), training.steps, step, run.tokens, run.seconds)
         with stop_requested() as stop:

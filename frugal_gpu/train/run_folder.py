@@ -26,6 +26,7 @@ FREE = {
         "keep_best",
         "keep_checkpoints",
         "steps",
+        "tensorboard",
         "threads",
         "tokens",
     ),

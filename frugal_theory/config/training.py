@@ -149,7 +149,8 @@ class Training(Part):
     ``final_learning_rate`` a share of the peak. ``cycle_steps`` is of the schedule "cosine-cycles", ``decay_steps`` (a tenth of
     the run) of "wsd", ``restart_every`` and ``restart_warmup_steps`` of "jagged-cosine". ``weight_decay_exempt``: kinds of
     parameters that do not decay. ``precision``: "bf16" and "fp16" keep float32 weights, "pure-bf16" does not.
-    ``evaluation_tokens`` caps the validation tokens of one evaluation. ``keep_best``: keep the weights of the best evaluation.
+    ``evaluation_tokens`` caps the validation tokens of one evaluation. ``keep_best``: keep the weights of the best evaluation;
+    ``tensorboard``: write the log for TensorBoard, too.
     ``nan_step``: what becomes of a step whose loss or gradient is not finite. ``threads`` of the CPU are torch's choice by
     default; a small model is fastest, and the same everywhere, on one.
     """
@@ -179,6 +180,7 @@ class Training(Part):
     checkpoint_every: Count = 500
     keep_checkpoints: Count = 2
     keep_best: bool = True
+    tensorboard: bool = False
     nan_step: Literal["stop", "skip"] = "stop"
     activation_checkpointing: bool = False
 

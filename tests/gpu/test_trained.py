@@ -11,7 +11,9 @@ from tolerances import ACCUMULATION_FLOAT32
 import frugal_theory as ft
 from frugal_gpu.commands import main as cli
 from frugal_gpu.train.judge import judge
+from frugal_gpu.train.log import read_metrics
 from frugal_gpu.train.loop import train
+from frugal_gpu.train.speed import flops_per_token
 from frugal_gpu.train.trained import export, load_trained
 from tests.calling import called
 
@@ -98,3 +100,30 @@ def test_an_exported_model_is_what_a_run_begins_with(run, source, tmp_path):
     summary = json.loads((run / "training" / "summary.json").read_text())
     first, last = outcome.summary["initial_validation_perplexity"], summary["final_validation_perplexity"]
     assert first == pytest.approx(last, rel=ACCUMULATION_FLOAT32)
+
+
+# --- how fast, and watched
+
+
+def test_flops_are_counted_by_hand(run):
+    shape = load_trained(run).model
+    matrices = 2 * (4 * 32**2 + 3 * 32 * 48) + 300 * 32  # two layers, the head
+    norms = (2 * 2 + 1) * 32
+    assert flops_per_token(shape, 16) == 6 * (matrices + norms) + 12 * 2 * 32 * 16
+
+
+def test_the_summary_says_speed_and_memory(run):
+    summary = json.loads((run / "training" / "summary.json").read_text())
+    assert summary["tokens_per_second"] == pytest.approx(summary["tokens"] / summary["seconds"], rel=0.01)
+    assert summary["mfu"] is None  # of a CPU no peak is known
+    assert summary["peak_memory_bytes"] > 2**24
+
+
+def test_tensorboard_has_the_numbers_of_the_log(source, tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(tiny.experiment(source, {"training.steps": 3, "training.tensorboard": True}), tmp_path)
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    lines = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line]
+    found = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert found == [(line["step"], pytest.approx(line["loss"], rel=ACCUMULATION_FLOAT32)) for line in lines]
