@@ -144,6 +144,15 @@ def test_the_class_alone_has_no_names_and_splits_all(make, whole, tmp_path):
     assert whole <= set(kept["param_names"])
 
 
+@pytest.mark.parametrize("make", [llama, roberta])
+def test_a_rule_exempts_from_decay_what_the_trainer_exempts(make, tmp_path):
+    trained = trainer(make, "class and model", tmp_path, rules=[(r"(?i)norm|bias", {"weight_decay": 0.0})])
+    groups = trained.create_optimizer().param_groups
+    decayed = {name for group in groups if group["weight_decay"] > 0 for name in group["param_names"]}
+    assert decayed == set(trained.get_decay_parameter_names(trained.model)) & {n for g in groups for n in g["param_names"]}
+    assert all(group["split"] == "state_full" for group in groups if group["weight_decay"] == 0)
+
+
 def test_updates_in_backward_under_a_trainer(tmp_path):
     """Without clipping they are the ordinary steps bit for bit; accumulation is refused in our words."""
     ends = []
