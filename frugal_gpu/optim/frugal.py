@@ -17,7 +17,7 @@ from frugal_gpu.optim.in_backward import InBackward
 from frugal_gpu.optim.loading import Loading, complete, prepared
 from frugal_gpu.optim.names import canonical
 from frugal_gpu.optim.periods import UNBEGUN, Periods, given_bases
-from frugal_gpu.optim.placement import agreed, as_dtype, check_placed, is_sharded, local
+from frugal_gpu.optim.placement import agreed, as_dtype, check_eight, check_placed, is_sharded, local
 from frugal_gpu.optim.plan import Plan, warn_of_many
 from frugal_gpu.optim.saving import asked_by_a_checkpoint, whole_group, whole_states
 from frugal_gpu.optim.stepping import rate, step_group
@@ -79,7 +79,8 @@ class Frugal(torch.optim.Optimizer):
         maximize: step along the gradient instead of against it.
         foreach, fused: ask for a way to step, as with torch's optimizers; None leaves the choice.
         capturable, differentiable: torch's flags; only False is allowed.
-        state_dtype: dtype of the statistics, by default the parameter's, but float32 for bfloat16 and float16.
+        state_dtype: dtype of the statistics, by default the parameter's, but float32 for bfloat16 and float16; "8bit" keeps
+            moments of 4096 numbers and more in eight bits, in blocks of 256 with a scale each (not with "hold").
         stochastic_rounding: round bfloat16 parameters up or down by chance, so that steps smaller than their
             precision count on average; the chance is a pure function of (seed, name, step, coordinate).
         check_finite: name gradients that are not finite before anything is touched (RuntimeError): True, False or
@@ -281,6 +282,7 @@ class Frugal(torch.optim.Optimizer):
             allowed = ", ".join(map(repr, CHECK_FINITE))
             raise ValueError(f"Frugal: check_finite = {group['check_finite']!r}: allowed: {allowed}")
         group["state_dtype"] = as_dtype(group["state_dtype"])
+        check_eight(group)
         self._check_parameters(index)
         if group["subspace"] == "eigen":
             given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index), self.state)
@@ -376,4 +378,4 @@ class Frugal(torch.optim.Optimizer):
         ):
             if parameter.is_complex():
                 raise RuntimeError(f"Frugal: parameter {name} is complex; only real parameters are supported")
-            check_placed(name, parameter)
+            check_placed(name, parameter, self.param_groups[index]["state_dtype"])
