@@ -67,6 +67,8 @@ class Frugal(torch.optim.Optimizer):
         split_lr_scale: factor on the learning rate of what is split, and not on its decay.
         projector: "exact", or "randomised" for singular vectors by subspace iteration (subspace "svd"): a refresh then costs
             a few ordinary steps.
+        refresh: "together" (all bases in one step of a period) or "staggered" (each begins its periods at a step of its own,
+            basis i of n after ⌊i·T/n⌋ steps; the first step draws all).
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
         split: True (split by the subspace), "state_full" or "state_free" (as a whole). By default a named parameter is
             treated as ``from_config`` treats it: matrices are split but for those below a module named like embed, head,
@@ -128,6 +130,7 @@ class Frugal(torch.optim.Optimizer):
         sampling: str = "independent",
         order: str = "random",
         projector: str = "exact",
+        refresh: str = "together",
         bases: Mapping[str, Any] | None = None,
         split: bool | str | None = None,
         maximize: bool = False,
@@ -163,6 +166,7 @@ class Frugal(torch.optim.Optimizer):
             "sampling": sampling,
             "order": order,
             "projector": projector,
+            "refresh": refresh,
             "blocks": blocks,
             "state_full": state_full,
             "state_free": state_free,

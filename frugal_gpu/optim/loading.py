@@ -33,6 +33,7 @@ LATER = {
     "stochastic_rounding": False,
     "check_finite": "auto",
     "projector": "exact",
+    "refresh": "together",
     "blocks": "tensor",
     "rank": None,
     "side": "std",

@@ -16,6 +16,7 @@ from frugal_gpu.optim.placement import check_eight, computed, is_coded, like_of,
 from frugal_gpu.optim.subspaces import Basis, Part, Turning, at_least_float32, choose_basis, choose_parts, with_columns
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
+from frugal_theory.algorithm.staggering import offset, own_period
 from frugal_theory.config.registry import RULES
 
 __all__ = ["UNBEGUN", "Drawn", "Periods", "drawn_parts", "given_bases", "selecting"]
@@ -80,6 +81,19 @@ class Periods:
                 raise RuntimeError(f"Frugal: the gradient of {name} is sparse; only dense gradients are supported")
             yield parameter, name, part
 
+    def own_periods(self, groups: Sequence[Group], index: int) -> dict[str, int]:
+        """The present periods of the bases of a group by the names of their parameters (``refresh``)."""
+        group = groups[index]
+        names = names_of(groups, index)
+        turning = [name for name, part in zip(names, self.parts(groups, index), strict=True) if isinstance(part, Turning)]
+        period, phase = int(group["period"]), group["step"] - group["began"]
+        if group["refresh"] != "staggered":
+            return dict.fromkeys(turning, period)
+        every = (group.get("whole") or {}).get("turning", turning)
+        place = {name: i for i, name in enumerate(every)}
+        gap = group["update_gap"]
+        return {name: own_period(period, phase, offset(place[name], len(every), gap)) for name in turning}
+
     def enter(self, groups: Sequence[Group], index: int, rule: Rule, by_formula: bool, states: States) -> int:
         """Begin a new period if it is time, follow options that were changed, and return the period.
 
@@ -119,7 +133,7 @@ class Periods:
     ) -> Basis:
         """A parameter's basis in this period; a new one resets, keeps or turns the statistics (``on_update``)."""
         old = with_columns(part, state["basis"]) if "basis" in state else None
-        if old is not None and (group["subspace"] == "eigen" or state["period"] == period):
+        if old is not None and (group["subspace"] == "eigen" or state["period"] >= period):
             return old
         if group["subspace"] == "eigen":
             raise ValueError(f'Frugal: subspace "eigen" has no basis for {name} in its state; pass bases={{name: columns}}')
