@@ -160,3 +160,12 @@ def test_no_theorem_speaks_of_it():
     assert run_lengths(algorithm(subspace="random"), shapes) is None
     assert run_lengths(algorithm(subspace="random", refresh="together"), shapes).law == "turning"
     assert run_lengths(algorithm(subspace="random"), {"W": (6, 5)}).law == "turning"
+    keys = {"subspace": "random", "density": 0.5, "update_gap": 4, "learning_rate": 0.05, "refresh": "staggered"}
+    rules = {"state_full": "sgdm", "state_free": "sgd"}
+    problem = {"problem": {"kind": "quadratic", "dimension": 8, "blocks": 4}, "simulation": {"steps": 8, "trials": 4}}
+    experiment = ft.parse({"name": "one", "algorithm": {**keys, **rules}, **problem})
+    with pytest.raises(ft.ExperimentError, match='refresh = "staggered" changes bases one after another'):
+        ft.exact(experiment)
+    (verdict,) = [verdict for verdict in ft.verify(experiment) if verdict.theorem == "run_length"]
+    assert "not applicable" in str(verdict)
+    assert 'refresh = "staggered"' in str(verdict)
