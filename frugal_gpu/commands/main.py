@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +15,11 @@ from frugal_gpu.commands.bench import bench
 from frugal_gpu.commands.compare import compare
 from frugal_gpu.commands.memory import memory
 from frugal_gpu.commands.systems import systems
+from frugal_gpu.commands.use import evaluate, export, generate
+from frugal_gpu.train.together import main_process
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
-from frugal_theory.results.files import make_folder, write_text
+from frugal_theory.results.files import write_text
 
 if TYPE_CHECKING:
     from frugal_gpu.train.loop import Outcome
@@ -30,7 +32,7 @@ app = application("Train LLaMA models with the FRUGAL algorithm family.", severa
 
 def main() -> None:
     """Entry point. Exit status 0: done; 2: bad input or results that cannot be written; 130: interrupted."""
-    in_one_line(lambda: app(standalone_mode=False))
+    in_one_line(lambda: app(standalone_mode=False), quiet=not main_process())
 
 
 @app.command()
@@ -52,14 +54,17 @@ def train(
     folder = out or Path("runs") / loaded.name
     runs = _runs(loaded, folder / "training", sweep)
     try:
+        from frugal_gpu.train.lock import alone, refuse_if_busy
         from frugal_gpu.train.loop import check
 
+        refuse_if_busy(folder)
         for each, place in runs:
             check(each, place, resume)
-        make_folder(folder)
-        write_text(folder / "experiment.toml", dump(loaded))
-        for each, place in runs:
-            _train_one(each, place, resume)
+        with alone(folder) if main_process() else nullcontext():
+            if main_process():
+                write_text(folder / "experiment.toml", dump(loaded))
+            for each, place in runs:
+                _train_one(each, place, resume)
     except ExperimentError as error:
         raise ExperimentError(f"{experiment}: {error}") from None
 
@@ -67,6 +72,9 @@ def train(
 app.command()(memory)
 app.command()(bench)
 app.command()(systems)
+app.command()(evaluate)
+app.command()(export)
+app.command()(generate)
 app.command()(compare)
 
 
@@ -86,12 +94,12 @@ def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
     from frugal_gpu.train.loop import train as run
     from frugal_gpu.train.progress import Progress
 
-    main_process = os.environ.get("RANK", "0") == "0"  # set by torchrun and accelerate launch
-    console = Console(quiet=not main_process)
+    console = Console(quiet=not main_process())
     outcome = run(experiment, folder, resume, Progress(console))
     if outcome.status == "interrupted":
         kept = f"step {outcome.step} is kept in {folder}" if outcome.step else "no step was finished"
-        print(f"interrupted: {kept}; the same command with --resume continues", file=sys.stderr)
+        if main_process():
+            print(f"interrupted: {kept}; the same command with --resume continues", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
     _print_outcome(console, outcome)
 

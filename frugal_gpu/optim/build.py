@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from frugal_gpu.optim.exempt import without_decay
 from frugal_gpu.optim.frugal import Frugal
 from frugal_theory.config import Experiment
 
@@ -19,13 +20,14 @@ def build_optimizer(model: nn.Module, experiment: Experiment, lr: float | Tensor
     """
     if lr is None and experiment.training is not None:
         lr = experiment.training.learning_rate
+    exempt = () if experiment.training is None else experiment.training.weight_decay_exempt
     if (adapter := experiment.adapter) is None:
-        return Frugal.from_config(model, experiment.algorithm, lr=lr)
+        return Frugal.from_config(model, without_decay(experiment.algorithm, model, exempt), lr=lr)
     from frugal_gpu.adapters.lora import adapted
     from frugal_gpu.adapters.relora import Restarts
 
     adapted(model, adapter)
-    optimizer = Frugal.from_config(model, experiment.algorithm, lr=lr)
+    optimizer = Frugal.from_config(model, without_decay(experiment.algorithm, model, exempt), lr=lr)
     if adapter.restarts is not None:
         optimizer.register_step_post_hook(Restarts(model, adapter, experiment.seed))
     return optimizer

@@ -322,14 +322,24 @@ class Frugal(torch.optim.Optimizer):
             hook.remove()
             self._loading = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        own = {"_arrangement": self._arrangement, "_stepping_in_backward": self._in_backward is not None}
+        return {**super().__getstate__(), **own}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._periods, self._bases, self._arrangement = Periods(), {}, Arrangement()
+        self._periods, self._bases = Periods(), {}
+        self.__dict__.setdefault("_arrangement", Arrangement())
         for group in self.param_groups:
             complete(group, self.defaults)
         if (loading := self.__dict__.setdefault("_loading", None)) is not None:
             self.state.update(loading.states)
-        self._in_backward = self.__dict__.get("_in_backward")
+        in_backward = self.__dict__.pop("_stepping_in_backward", False)
+        if "_in_backward" not in self.__dict__:  # a copy's parameters have none of the hooks
+            self._in_backward = InBackward(self._step_as_it_arrives) if in_backward else None
+            for index, group in enumerate(self.param_groups if in_backward else ()):
+                assert self._in_backward is not None
+                self._in_backward.watch(index, group["params"], param_groups.names_of(self.param_groups, index))
 
     @overload
     def step(self, closure: None = None) -> None: ...

@@ -164,6 +164,9 @@ def checked(group: Mapping[str, Any]) -> None:
     number = isinstance(lr, (int, float)) or (isinstance(lr, Tensor) and lr.numel() == 1)
     if not number or not (math.isfinite(float(lr)) and float(lr) >= 0):
         raise ValueError(f"Frugal: lr = {lr if number else repr(lr)}: allowed: a finite number >= 0")
+    for key in (*_ALGORITHM_KEYS, "betas", "eps", "state_free_lr_scale"):
+        if any(isinstance(value, Tensor) for value in (group[key] if isinstance(group[key], tuple) else (group[key],))):
+            raise ValueError(f"Frugal: {key} = {group[key]!r}: allowed: numbers; of tensors, only lr is followed")
     if group["split"] is not True and group["split"] not in SPLIT[1:]:
         raise ValueError(f'Frugal: split = {group["split"]!r}: allowed: True, "state_full", "state_free"')
     if isinstance(group["seed"], int) and group["seed"] < 0:

@@ -278,9 +278,11 @@ def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str
 def _of_blocks(blocks: Blocks, names: Sequence[str], own_key: str, group: Mapping[str, Any], period: int) -> list[Part]:
     """Whole parameters, and units of those that a subspace of blocks divides. What is frozen is no block.
 
-    The window walks over the group's parameters, or over the ``whole`` that they are a share of (see ``plan``).
+    Where no parameter asks for a gradient they are not frozen, but tensors whose gradients are set by hand, as the copies of
+    CPU offload. The window walks over the group's parameters, or over the ``whole`` that they are a share of (see ``plan``).
     """
-    trained = [(name, tuple(x.shape)) for name, x in zip(names, group["params"], strict=True) if x.requires_grad]
+    by_hand = not any(x.requires_grad for x in group["params"])
+    trained = [(name, tuple(x.shape)) for name, x in zip(names, group["params"], strict=True) if x.requires_grad or by_hand]
     whole = group.get("whole") or {"key": own_key, "blocks": trained}
     shapes = [tuple(shape) for _, shape in whole["blocks"]]
     if not shapes:
@@ -291,7 +293,7 @@ def _of_blocks(blocks: Blocks, names: Sequence[str], own_key: str, group: Mappin
     inside = dict(zip((name for name, _ in whole["blocks"]), members, strict=True))
     reading = group["off_set_momentum"]
     return [
-        _of_block(inside[name], x, reading) if x.requires_grad else Free()
+        _of_block(inside[name], x, reading) if name in inside and (x.requires_grad or by_hand) else Free()
         for name, x in zip(names, group["params"], strict=True)
     ]
 

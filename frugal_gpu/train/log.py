@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.results.files import ResultsError, write_text
 
@@ -25,12 +26,12 @@ Line = dict[str, Any]
 
 
 class Log:
-    """The growing file. Lines after ``step``, from a run that died after its last checkpoint, are dropped."""
+    """The growing file. It begins with ``before``, the lines that the checkpoint holds from which the run goes on; whatever
+    else a run that died has left is dropped, and logged again as its steps are repeated."""
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path, before: str = "") -> None:
         self.path = path
-        kept = [line for line in read_metrics(path) if line["step"] <= step] if step else []
-        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_text(path, before)
         self._file = path.open("a", encoding="utf-8")
 
     def add(self, line: Line) -> None:
@@ -52,11 +53,20 @@ class Log:
 
 
 def read_metrics(path: Path) -> list[Line]:
-    """The lines of a metrics file; a last line that was cut off in the middle is left out."""
+    """The lines of a metrics file; a last line that was cut off in the middle is left out.
+
+    Raises :class:`ExperimentError` for a line before it that is none.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    found: list[Line] = []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            line = json.loads(text)
+            found.append({"step": int(line["step"]), **line})
+        except (ValueError, TypeError, KeyError):
+            raise ExperimentError(f"{path}: line {number} is damaged; --resume writes the file anew") from None
+    return found
 
 
 def training_evidence(metrics: Path | Iterable[Line]) -> Evidence:
@@ -64,9 +74,12 @@ def training_evidence(metrics: Path | Iterable[Line]) -> Evidence:
 
     ``metrics`` is a metrics file or its lines. This is one run, so lower = mean = upper says nothing about other
     seeds; and ‖g̃‖² contains the mini-batch noise, E‖g̃‖² = ‖∇f‖² + variance, so it bounds ‖∇f‖² from above in
-    expectation. The learning rate of a training run usually varies, which most theorems exclude.
+    expectation. The learning rate of a training run usually varies, which most theorems exclude. It ends before the first step
+    that was left out, if one was.
     """
-    lines = read_metrics(metrics) if isinstance(metrics, Path) else metrics
+    lines = read_metrics(metrics) if isinstance(metrics, Path) else list(metrics)
+    left_out = min((line["step"] for line in lines if "skipped" in line), default=None)
+    lines = lines if left_out is None else [line for line in lines if line["step"] < left_out]
     values = {line["step"]: line["squared_gradient_norm"] for line in lines if "squared_gradient_norm" in line}
     steps = np.array(sorted(values), dtype=np.int64)
     if not np.array_equal(steps, np.arange(1, len(steps) + 1)) or not len(steps):
@@ -78,5 +91,9 @@ def training_evidence(metrics: Path | Iterable[Line]) -> Evidence:
         mean=mean,
         lower=mean,
         upper=mean,
-        notes=("squared norms are of mini-batch gradients and contain their noise", "one run: no interval over seeds"),
+        notes=(
+            "squared norms are of mini-batch gradients and contain their noise",
+            "one run: no interval over seeds",
+            *(() if left_out is None else (f"step {left_out} was left out, as it was not finite: this ends before it",)),
+        ),
     )

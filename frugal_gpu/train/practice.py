@@ -16,7 +16,7 @@ from frugal_theory.results.schema import CONSTANTS, PRACTICE_VERDICTS, TRAINING_
 from frugal_theory.verdicts.practice import judge, measured_of
 
 if TYPE_CHECKING:
-    from frugal_gpu.train.loop import Run
+    from frugal_gpu.train.step import Run
     from frugal_theory.config import Experiment
 
 __all__ = ["finish"]
@@ -27,11 +27,13 @@ def finish(run: Run, experiment: Experiment, folder: Path, lines: list[dict[str,
     import pandas as pd
 
     columns = list(TRAINING_EVIDENCE.columns)
-    tables = [training_evidence(lines).frame()[columns]]
+    first = next((line for line in lines if "learning_rate" in line), {})
+    tables = [] if "skipped" in first else [training_evidence(lines).frame()[columns]]
     found = evidence(lines, experiment.verify.confidence)
     if found is not None:
         tables.append(found.frame()[columns])
-    write_table(folder / Path(TRAINING_EVIDENCE.path).name, pd.concat(tables, ignore_index=True))
+    if tables:
+        write_table(folder / Path(TRAINING_EVIDENCE.path).name, pd.concat(tables, ignore_index=True))
     if run.watch is None or experiment.probes is None:
         return {}
     timetable = run.watch.timetable

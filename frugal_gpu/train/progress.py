@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
+import warnings
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+from frugal_theory.config.one_line import printable
 
 __all__ = ["Progress"]
 
@@ -52,6 +56,9 @@ class Progress:
 
     def step(self, line: Line) -> None:
         """After a step: its line of metrics.jsonl."""
+        if "skipped" in line:
+            self._say(f"step {line['step']}/{self._steps}  left out: its {line['skipped']} is not finite")
+            return
         old = self._loss
         self._loss = line["loss"] if math.isnan(old) else SMOOTHING * old + (1 - SMOOTHING) * line["loss"]
         seconds = line["seconds"] - self._last["seconds"]
@@ -69,6 +76,13 @@ class Progress:
         self._perplexity = line["validation_perplexity"]
         self._say(f"step {line['step']}/{self._steps}  validation perplexity {self._perplexity:.2f}{self._loss_words()}")
 
+    def warn(self, text: str) -> None:
+        """One line that is no part of the results: on stderr, or a Python warning where nothing is shown."""
+        if self.console is None:
+            warnings.warn(text, stacklevel=2)
+        elif not self.console.quiet:
+            print(f"warning: {printable(text)}", file=sys.stderr)
+
     def stop(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
@@ -77,10 +91,10 @@ class Progress:
 
     def _words(self) -> str:
         shown = "" if math.isnan(self._perplexity) else f"  validation perplexity {self._perplexity:.2f}"
-        return f"loss {self._loss:.3f}{shown}  {self._rate:,.0f} tokens/s"
+        return f"mean loss {self._loss:.3f}{shown}  {self._rate:,.0f} tokens/s"
 
     def _loss_words(self) -> str:
-        return "" if math.isnan(self._loss) else f"  loss {self._loss:.3f}  {self._rate:,.0f} tokens/s"
+        return "" if math.isnan(self._loss) else f"  mean loss {self._loss:.3f}  {self._rate:,.0f} tokens/s"
 
     def _say(self, text: str) -> None:
         self._printed = time.monotonic()

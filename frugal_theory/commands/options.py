@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 NOTHING_KEPT = "interrupted: nothing is kept; the same command begins again"
+
+PATIENCE = 20.0
+"""Seconds that a process of many waits for the one that speaks for all of them."""
 
 UsageError: type[Any] = typer.BadParameter.__bases__[0]
 """What typer raises for a command line that it cannot read; it has no public name there."""
@@ -80,21 +84,22 @@ def application(purpose: str, *, several: bool = False) -> typer.Typer:
     return app
 
 
-def in_one_line(command: Callable[[], Any]) -> NoReturn:
+def in_one_line(command: Callable[[], Any], quiet: bool = False) -> NoReturn:
     """Run a command that returns its exit status, and exit with it; what the user got wrong, or the disk, is one line on
-    stderr and exit status 2, Ctrl-C is 130."""
+    stderr and exit status 2, Ctrl-C is 130. ``quiet``: another process says the line, and ends this one, if it has the same
+    to say; if nothing of the kind happens, this one says it."""
     _every_character_somehow()
     try:
         status = command()
     except (UsageError, ExperimentError) as error:
-        _stop(getattr(error, "format_message", error.__str__)(), 2)
+        _stop(getattr(error, "format_message", error.__str__)(), 2, quiet)
     except OSError as error:  # ResultsError has said everything itself
         where = f"{error.filename}: " if error.filename else ""
-        _stop(f"{where}{error.strerror or error}", 2)
+        _stop(f"{where}{error.strerror or error}", 2, quiet)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     if status == INTERRUPTED:  # whatever keeps something says so itself, and exits
-        _stop(NOTHING_KEPT, INTERRUPTED)
+        _stop(NOTHING_KEPT, INTERRUPTED, quiet)
     raise SystemExit(status if isinstance(status, int) else 0)
 
 
@@ -105,6 +110,8 @@ def _every_character_somehow() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _stop(line: str, status: int) -> NoReturn:
+def _stop(line: str, status: int, quiet: bool) -> NoReturn:
+    if quiet:
+        time.sleep(PATIENCE)
     print(printable(line), file=sys.stderr)
     raise SystemExit(status) from None

@@ -13,6 +13,7 @@ from frugal_theory.config.cells import Cell, cells
 from frugal_theory.config.experiment import Experiment
 from frugal_theory.config.one_line import ExperimentError, validate
 from frugal_theory.config.tables import dump, plain, set_key
+from frugal_theory.config.training import SIZES
 
 __all__ = ["Cell", "ExperimentError", "cells", "dump", "load", "parse", "parse_overrides", "takes_a_file"]
 
@@ -23,9 +24,9 @@ Result = TypeVar("Result")
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """Read and validate an experiment file.
 
-    ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``. Every cell of the file's sweep is
-    validated too. Raises :class:`ExperimentError` for a missing file, invalid TOML, an unknown key, a wrong
-    type or an impossible combination.
+    ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``. A ``model.preset`` among them stands in the place
+    of the file's model, its sizes included. Every cell of the file's sweep is validated too. Raises :class:`ExperimentError`
+    for a missing file, invalid TOML, an unknown key, a wrong type or an impossible combination.
 
     >>> from importlib.resources import files
     >>> load(files("frugal_theory.simulations") / "demo.toml", {"algorithm.density": 0.5}).algorithm.density
@@ -53,6 +54,8 @@ def parse(text: str | Mapping[str, Any], source: str = "experiment", overrides: 
         table = tomllib.loads(text) if isinstance(text, str) else plain(text)
     except tomllib.TOMLDecodeError as error:
         raise ExperimentError(f"{source}: invalid TOML: {error}") from None
+    if "model.preset" in (overrides or {}) and isinstance(table.get("model"), dict):
+        table["model"] = {key: value for key, value in table["model"].items() if key not in SIZES}
     for key, value in (overrides or {}).items():
         set_key(table, key, plain(value), source)
     experiment = validate(table, source)

@@ -276,7 +276,17 @@ SOURCES: Registry[Any] = Registry(
 SCHEDULES: Registry[Any] = Registry(
     "schedule",
     f"{_HERE}:SCHEDULES",
-    {name: f"frugal_gpu.train.schedule:{name}" for name in ("cosine", "constant")},
+    {
+        name: f"frugal_gpu.train.schedule:{where}"
+        for name, where in {
+            "cosine": "cosine",
+            "constant": "constant",
+            "linear": "linear",
+            "wsd": "wsd",
+            "cosine-cycles": "CYCLES",
+            "jagged-cosine": "JAGGED",
+        }.items()
+    },
 )
 """What ``training.schedule`` may be."""
 

@@ -9,13 +9,23 @@ __all__ = ["SHAPES", "Shape"]
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes that make a LLaMA. Embedding and output head are not tied, as in GaLore and FRUGAL."""
+    """The sizes that make a LLaMA. Embedding and output head are not tied in the presets, as in GaLore and FRUGAL; by default
+    there are as many heads of keys and values as of queries."""
 
     hidden_size: int
     intermediate_size: int
     layers: int
     heads: int
     vocabulary: int = 32000
+    key_value_heads: int | None = None
+    tie_embeddings: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters the model has."""
+        width, keys = self.hidden_size, self.hidden_size // self.heads * (self.key_value_heads or self.heads)
+        layer = 2 * width * (width + keys) + 3 * width * self.intermediate_size + 2 * width
+        return (1 if self.tie_embeddings else 2) * self.vocabulary * width + self.layers * layer + width
 
 
 SHAPES: dict[str, Shape] = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 
 from frugal_theory.config.fields import NameOf
 from frugal_theory.config.parts import Count, Part, Positive, Probability
@@ -15,17 +16,65 @@ __all__ = ["Data", "Markov", "Model", "Preset", "Probes", "Training"]
 
 Preset = Annotated[str, NameOf(SHAPES)]
 
+SIZES = (
+    "checkpoint",
+    "vocabulary",
+    "hidden_size",
+    "intermediate_size",
+    "layers",
+    "heads",
+    "key_value_heads",
+    "tie_embeddings",
+)
+"""Keys of a model's shape that a preset sets, too."""
+
+Exempt = Literal["norms", "biases", "embeddings", "output"]
+"""Kinds of parameters that ``training.weight_decay_exempt`` may list."""
+
+LENGTHS = ("steps", "tokens", "epochs")
+"""Keys that say how long a training is; one of them is given."""
+
+OF_SCHEDULES = {
+    "cycle_steps": "cosine-cycles",
+    "decay_steps": "wsd",
+    "restart_every": "jagged-cosine",
+    "restart_warmup_steps": "jagged-cosine",
+}
+"""Keys that one schedule reads."""
+
+PLAIN = {"cosine", "constant", "linear"}
+"""Schedules that read none of them; an added one may."""
+
 
 class Model(Part):
-    """A LLaMA by preset name; any of its sizes may be set apart. ``vocabulary`` has at least 256 bytes and a separator."""
+    """A LLaMA by preset name; any of its sizes may be set apart. ``vocabulary`` has at least 256 bytes and a separator.
+
+    ``key_value_heads`` are the heads of keys and values (grouped-query attention; as many as ``heads`` by default).
+    ``tie_embeddings``: one matrix for embedding and head. ``checkpoint``: instead, the folder of a causal language model that
+    transformers reads; it has its sizes and, unless ``data.tokenizer`` is given, its tokenizer.
+    """
 
     preset: Preset = "llama-9m"
+    checkpoint: Annotated[str, Field(min_length=1)] | None = None
     vocabulary: Annotated[int, Field(ge=257)] | None = None
     hidden_size: Count | None = None
     intermediate_size: Count | None = None
     layers: Count | None = None
     heads: Count | None = None
-    initializer_range: Positive = 0.02
+    key_value_heads: Count | None = None
+    tie_embeddings: bool = False
+    initializer_range: Annotated[float, Field(gt=0, le=1)] = 0.02
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Model:
+        heads = self.heads or SHAPES[self.preset].heads
+        if self.key_value_heads is not None and heads % self.key_value_heads:
+            raise ValueError(f"key_value_heads is {self.key_value_heads}, heads is {heads}; a divisor of {heads} is allowed")
+        own = [key for key in type(self).model_fields if key != "checkpoint"]
+        changed = [key for key in own if getattr(self, key) != type(self).model_fields[key].default]
+        if self.checkpoint is not None and changed:
+            raise ValueError(f"{changed[0]} and checkpoint are both given; a checkpoint has its own sizes")
+        return self
 
 
 class Markov(Part):
@@ -94,13 +143,20 @@ class Data(Part):
 class Training(Part):
     """The training run. ``learning_rate`` replaces the algorithm's, whose scale is the theory problem's.
 
-    ``batch_size`` counts the sequences of one step, over all devices and micro-batches: ``accumulation`` (micro-batches
-    a step) and the number of devices change speed and memory, not the result. ``warmup_steps`` is a tenth of the run by
-    default, ``final_learning_rate`` a share of the peak. ``evaluation_tokens`` caps the validation tokens of one evaluation.
-    ``threads`` of the CPU are torch's choice by default; a small model is fastest, and the same everywhere, on one.
+    Its length is ``steps``, or ``tokens`` (rounded up to whole steps), or ``epochs`` of the training text. ``batch_size`` is
+    the sequences of one step, over all devices and micro-batches: ``accumulation`` (micro-batches a step) and the number of
+    devices change speed and memory, not the result. ``warmup_steps`` is a tenth of the run by default, or of the cycle,
+    ``final_learning_rate`` a share of the peak. ``cycle_steps`` is of the schedule "cosine-cycles", ``decay_steps`` (a tenth of
+    the run) of "wsd", ``restart_every`` and ``restart_warmup_steps`` of "jagged-cosine". ``weight_decay_exempt``: kinds of
+    parameters that do not decay. ``precision``: "bf16" and "fp16" keep float32 weights, "pure-bf16" does not.
+    ``evaluation_tokens`` caps the validation tokens of one evaluation. ``keep_best``: keep the weights of the best evaluation.
+    ``nan_step``: what becomes of a step whose loss or gradient is not finite. ``threads`` of the CPU are torch's choice by
+    default; a small model is fastest, and the same everywhere, on one.
     """
 
     steps: Count = 1000
+    tokens: Count | None = None
+    epochs: Positive | None = None
     learning_rate: Positive | None = None
     batch_size: Count = 16
     sequence_length: Annotated[int, Field(ge=2)] = 256
@@ -108,31 +164,96 @@ class Training(Part):
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
     schedule: Annotated[str, NameOf(SCHEDULES)] = "cosine"
     final_learning_rate: Probability = 0.1
+    cycle_steps: Count | None = None
+    decay_steps: Count | None = None
+    restart_every: Count | None = None
+    restart_warmup_steps: Count = 100
     max_gradient_norm: Positive | None = None
-    precision: Literal["float32", "bf16"] = "float32"
+    weight_decay_exempt: Annotated[tuple[Exempt, ...], Field(strict=False)] = ()
+    precision: Literal["float32", "bf16", "pure-bf16", "fp16"] = "float32"
+    compile: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count | None = None
     evaluate_every: Count = 100
     evaluation_tokens: Count | None = None
     checkpoint_every: Count = 500
     keep_checkpoints: Count = 2
+    keep_best: bool = True
+    nan_step: Literal["stop", "skip"] = "stop"
     activation_checkpointing: bool = False
 
     @property
     def warmup(self) -> int:
-        """Steps of linear warm-up: ``warmup_steps``, or a tenth of the run."""
-        return self.steps // 10 if self.warmup_steps is None else self.warmup_steps
+        """Steps of linear warm-up: ``warmup_steps``, or a tenth of the run, or of a cycle."""
+        return self.cycle // 10 if self.warmup_steps is None else self.warmup_steps
+
+    @property
+    def cycle(self) -> int:
+        """Steps of a cycle of the schedule: ``cycle_steps``, or the run's."""
+        return self.steps if self.cycle_steps is None else self.cycle_steps
+
+    @property
+    def decay(self) -> int:
+        """Steps of the decay of "wsd": ``decay_steps``, or a tenth of the run."""
+        return max(1, self.steps // 10) if self.decay_steps is None else self.decay_steps
+
+    def of_epochs(self, sequences: int) -> Training:
+        """The training with its ``epochs`` of so many sequences in steps, rounded up; itself if it has none.
+
+        Raises ValueError where that number of steps and the schedule do not go together.
+        """
+        if self.epochs is None:
+            return self
+        steps = max(1, math.ceil(self.epochs * sequences / self.batch_size))
+        resolved = self.model_copy(update={"steps": steps})
+        resolved._check_schedule()
+        return resolved
+
+    @model_serializer(mode="wrap")
+    def _one_length(self, dumped: Any) -> dict[str, Any]:
+        """Tokens and epochs stand instead of the steps, which follow from them."""
+        table: dict[str, Any] = dumped(self)
+        by_itself = self.tokens is None and self.epochs is None
+        return table if by_itself else {key: value for key, value in table.items() if key != "steps"}
 
     @model_validator(mode="after")
     def _combinations(self) -> Training:
-        if self.warmup > self.steps:
-            raise ValueError(f"warmup_steps is {self.warmup_steps}, steps is {self.steps}; warmup_steps <= steps is allowed")
+        lengths = [f"{key} = {getattr(self, key)}" for key in LENGTHS if key in self.model_fields_set and getattr(self, key)]
+        if len(lengths) > 1:
+            raise ValueError(f"{' and '.join(lengths)} are both given; one of them is allowed")
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size is {self.batch_size}, accumulation is {self.accumulation}; "
                 f"a batch is cut into equal micro-batches: a divisor of {self.batch_size} is allowed"
             )
+        if self.tokens is not None:
+            steps = -(-self.tokens // (self.batch_size * self.sequence_length))
+            object.__setattr__(self, "steps", steps)
+        for key, schedule in OF_SCHEDULES.items():
+            said = getattr(self, key) != type(self).model_fields[key].default
+            if said and self.schedule != schedule and self.schedule in {*PLAIN, *OF_SCHEDULES.values()}:
+                raise ValueError(f'{key} is of schedule = "{schedule}"; schedule is "{self.schedule}"')
+        if self.epochs is None:
+            self._check_schedule()
         return self
+
+    def _check_schedule(self) -> None:
+        """Raise ValueError where warm-up, cycle and the like are longer than what they are part of."""
+        if self.warmup > self.cycle:
+            key = "steps" if self.cycle_steps is None else "cycle_steps"
+            raise ValueError(f"warmup_steps is {self.warmup_steps}, {key} is {self.cycle}; warmup_steps <= {key} is allowed")
+        if self.schedule == "wsd" and self.warmup + self.decay > self.steps:
+            raise ValueError(
+                f"warmup_steps + decay_steps is {self.warmup + self.decay}, steps is {self.steps}; at most steps is allowed"
+            )
+        if self.schedule == "jagged-cosine":
+            if self.restart_every is None:
+                raise ValueError('restart_every is missing; schedule = "jagged-cosine" needs it, for example 5000')
+            longest = max(self.warmup, self.restart_warmup_steps)
+            if longest > self.restart_every:
+                raise ValueError(
+                    f"restart_every is {self.restart_every}, a warm-up has {longest} steps; at least as many are allowed"
+                )
 
 
 class Probes(Part):

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -42,7 +44,7 @@ def test_names_say_what_is_inside_and_nothing_else_is_left(tmp_path):
     model, optimizer = trained()
     path = checkpoint.save(tmp_path, 500, model, optimizer, {}, keep=1)
     assert path == tmp_path / "step-000500"
-    assert {p.name for p in path.iterdir()} == {"model.safetensors", "optimizer.pt", "state.json"}
+    assert {p.name for p in path.iterdir()} == {*checkpoint.FILES, "checksums.json"}
     assert list(tmp_path.iterdir()) == [path]
     torch.load(path / "optimizer.pt", weights_only=True)
 
@@ -73,13 +75,48 @@ def test_a_failed_write_leaves_the_older_checkpoint_alone(tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == [old]
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "state.json"])
-@pytest.mark.parametrize("damage", ["missing", "cut"])
+@pytest.mark.parametrize("name", [*checkpoint.FILES, "checksums.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
 def test_a_damaged_checkpoint_is_one_clear_line(tmp_path, name, damage):
     model, optimizer = trained()
     path = checkpoint.save(tmp_path, 1, model, optimizer, {}, keep=1)
     file = path / name
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]) if damage == "cut" else file.unlink()
-    with pytest.raises(ft.ExperimentError, match=r"step-000001: .*delete this folder") as caught:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    {"missing": file.unlink, "cut": lambda: os.truncate(file, len(content) // 2), "flipped": lambda: file.write_bytes(content)}[
+        damage
+    ]()
+    with pytest.raises(ft.ExperimentError, match=r"step-000001: is damaged: ") as caught:
         checkpoint.load(path, *trained(seed=1, steps=0), CPU)
     assert "\n" not in str(caught.value)
+    assert "delete" not in str(caught.value)
+
+
+def test_the_checkpoint_of_another_step_is_told_by_its_name(tmp_path):
+    path = checkpoint.save(tmp_path, 1, *trained(), {}, keep=1)
+    other = path.rename(tmp_path / "step-000007")
+    assert checkpoint.damaged(other) == "it is that of step 1, under another name"
+
+
+def test_files_of_another_checkpoint_are_not_taken(tmp_path):
+    model, optimizer = trained()
+    old, new = (checkpoint.save(tmp_path, step, model, optimizer, {"step": step}, keep=2) for step in (1, 2))
+    (new / "state.json").write_bytes((old / "state.json").read_bytes())
+    assert checkpoint.damaged(new) == "state.json does not have its checksum"
+    assert checkpoint.damaged(old) == ""
+
+
+def test_what_is_no_checkpoint_is_left_alone(tmp_path):
+    path = checkpoint.save(tmp_path, 1, *trained(), {}, keep=1)
+    (tmp_path / "step-abc").mkdir()
+    (tmp_path / "step-000009").touch()
+    assert checkpoint.all_in(tmp_path) == [path]
+
+
+def test_a_checkpoint_that_was_being_replaced_when_its_process_died_comes_back(tmp_path):
+    path = checkpoint.save(tmp_path, 1, *trained(), {}, keep=1)
+    path.rename(tmp_path / ".step-000001.replaced")
+    (tmp_path / ".step-000002.partial").mkdir()
+    checkpoint.mend(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert checkpoint.damaged(path) == ""

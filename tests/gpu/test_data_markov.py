@@ -123,7 +123,9 @@ def test_more_steps_read_on_and_the_order_stays(monkeypatch):
 
 
 def test_a_run_prints_what_cannot_be_beaten_and_does_not_beat_it(tmp_path):
-    from frugal_gpu.train.loop import _describe, _start, train
+    from frugal_gpu.train.finish import describe as _describe
+    from frugal_gpu.train.loop import train
+    from frugal_gpu.train.start import start as _start
 
     table = {
         "source": "markov",

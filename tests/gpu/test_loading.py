@@ -174,3 +174,32 @@ def test_a_damaged_state_is_named(change, said):
         return
     message = refused(optimizer, state)
     assert all(part in message for part in said), message
+
+
+TRAVELS = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda o: pickle.loads(pickle.dumps(o)),
+    "load": lambda o: (o.load_state_dict(o.state_dict()), o)[1],
+}
+
+
+@pytest.mark.parametrize("travel", TRAVELS)
+def test_a_group_that_is_added_later_is_arranged_as_the_first_ones(travel):
+    """By the rules and treatments of the constructor, in a copy and after a load, too."""
+    rules = [("slow", {"lr_scale": 0.1})]
+    first, later = [(f"{block}.norm.slow", torch.nn.Parameter(torch.ones(4, 4))) for block in "ab"]
+    optimizer = TRAVELS[travel](Frugal([first], lr=1.0, norms="split", biases="state_free", rules=rules))
+    optimizer.add_param_group({"params": [later, ("c.up.bias", torch.nn.Parameter(torch.ones(4)))]})
+    assert [(g["lr"], g["split"]) for g in optimizer.param_groups] == [(0.1, True), (1.0, "state_free"), (0.1, True)]
+
+
+@pytest.mark.parametrize("travel", TRAVELS)
+def test_a_copy_steps_in_backward_as_its_original(travel):
+    optimizer = TRAVELS[travel](Frugal([torch.nn.Parameter(torch.ones(4, 4))], lr=0.25, density=0.0, update_in_backward=True))
+    (parameter,) = optimizer.param_groups[0]["params"]
+    for _ in range(2):
+        parameter.sum().backward()
+        assert parameter.grad is None
+        optimizer.step()
+    assert torch.equal(parameter, torch.full((4, 4), 0.5))
+    assert optimizer.param_groups[0]["step"] == 2

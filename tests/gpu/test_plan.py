@@ -53,12 +53,13 @@ def test_optimizers_of_single_parameters_are_the_one_of_all(keys, named):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
 
 
-def test_copies_are_known_by_shape_and_turn():
+@pytest.mark.parametrize("trained", [True, False])
+def test_copies_are_known_by_shape_and_turn(trained):
     """As CPU offload calls its optimizer class: a group of one tensor, a copy of the parameter, and keywords."""
     whole, parts = model(), model()
     one = Frugal(whole.named_parameters(), lr=0.01, update_gap=1)
     plan = Frugal.plan(parts.named_parameters(), lr=0.5, update_gap=1)
-    copies = [nn.Parameter(p.detach().clone()) for p in parts.parameters()]
+    copies = [p.detach().clone().requires_grad_(trained) for p in parts.parameters()]
     several = [plan([{"params": copy, "lr": 0.01}], seed=0) for copy in copies]
     for step in range(6):
         gradients(whole, step)
@@ -69,6 +70,20 @@ def test_copies_are_known_by_shape_and_turn():
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), copies, strict=True))
     with pytest.raises(ValueError, match=r"shape \(8, 8\) is none of the plan's"):
         plan([nn.Parameter(torch.ones(8, 8))])
+
+
+@pytest.mark.parametrize("density", [0.3, 0.6])
+def test_tensors_whose_gradients_are_set_by_hand_are_no_frozen_ones(density):
+    """Blocks count what is trained; where nothing asks for a gradient, that is everything."""
+    nets, ends = (model(), model().requires_grad_(False)), []
+    for net in nets:
+        optimizer = Frugal(net.named_parameters(), lr=0.01, update_gap=2, density=density, split=True)
+        for step in range(6):
+            gradients(net, step)
+            optimizer.step()
+        assert optimizer.state
+        ends.append(list(net.parameters()))
+    assert all(map(torch.equal, *ends))
 
 
 def test_the_density_of_single_optimizers_without_a_plan_is_theirs_and_said():

@@ -14,10 +14,13 @@ import frugal_theory as ft
 from frugal_gpu.data.batches import Packed, batch_indices
 from frugal_gpu.data.tokens import prepare
 from frugal_gpu.model.llama import build_model, model_shape
+from frugal_gpu.train import checkpoint
 from frugal_gpu.train import loop as training_module
+from frugal_gpu.train import start as starting
 from frugal_gpu.train.log import Log, read_metrics, training_evidence
 from frugal_gpu.train.loop import train
 from frugal_gpu.train.schedule import learning_rate_factor
+from frugal_gpu.train.step import evaluate, take_step
 from frugal_theory.config import Training
 
 TIMES = {"seconds"}
@@ -47,13 +50,13 @@ def metrics(folder):
 
 
 def weights(folder):
-    last = max((folder / "checkpoints").iterdir())
+    last = checkpoint.latest(folder / "checkpoints")
     return load_file(last / "model.safetensors")
 
 
 def start(experiment):
     """A run before its first step."""
-    return training_module._start(experiment, experiment.training, 0.01)
+    return starting.start(experiment, experiment.training, 0.01)
 
 
 def by_hand(model, inputs, targets):
@@ -92,7 +95,7 @@ def test_perplexity_weighs_every_token_the_same(source):
     run.corpus = type(run.corpus)(run.corpus.train, packed, run.corpus.tokenizer, run.corpus.vocabulary, run.corpus.key)
     losses = by_hand(run.model, *packed.batch(range(4)))
     assert len(losses) == 53
-    assert training_module.evaluate(run) == pytest.approx(math.fsum(losses) / 53, rel=ACCUMULATION_FLOAT32)
+    assert evaluate(run) == pytest.approx(math.fsum(losses) / 53, rel=ACCUMULATION_FLOAT32)
     assert not run.model.training
 
 
@@ -105,7 +108,7 @@ def test_step_reports_the_mean_loss_and_the_squared_norm_of_its_gradient(source)
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
     loss.backward()
     squared = sum(float((p.grad.double() ** 2).sum()) for p in twin.model.parameters())
-    found = training_module._step(run, 1)
+    found = take_step(run, 1)
     assert found["loss"] == pytest.approx(loss.item(), rel=ACCUMULATION_FLOAT32)
     assert found["squared_gradient_norm"] == pytest.approx(squared, rel=ACCUMULATION_FLOAT32)
     assert found["learning_rate"] == 0.01 * learning_rate_factor(experiment.training, 1)
@@ -114,7 +117,7 @@ def test_step_reports_the_mean_loss_and_the_squared_norm_of_its_gradient(source)
 @pytest.mark.parametrize("accumulation", [2, 8])
 def test_accumulation_does_not_change_the_step(source, accumulation):
     whole, parts = (start(tiny.experiment(source, {"training.accumulation": a, **SGD})) for a in (1, accumulation))
-    first, second = (training_module._step(run, 1) for run in (whole, parts))
+    first, second = (take_step(run, 1) for run in (whole, parts))
     assert second == pytest.approx(first, rel=ACCUMULATION_FLOAT32)
     for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=ACCUMULATION_FLOAT32, atol=ACCUMULATION_FLOAT32)
@@ -127,7 +130,7 @@ SGD = {"algorithm.state_full": {"rule": "sgdm"}, "algorithm.state_free": "sgd"}
 def test_clipping_comes_after_the_norm_is_measured(source):
     free, clipped = (start(tiny.experiment(source, {**SGD, **extra})) for extra in ({}, {"training.max_gradient_norm": 0.1}))
     before = [p.detach().clone() for p in free.model.parameters()]
-    norms = [training_module._step(run, 1)["squared_gradient_norm"] ** 0.5 for run in (free, clipped)]
+    norms = [take_step(run, 1)["squared_gradient_norm"] ** 0.5 for run in (free, clipped)]
     assert norms[0] == norms[1] > 0.1
     moved = [
         math.sqrt(sum(float(((p.detach() - q) ** 2).sum()) for p, q in zip(run.model.parameters(), before, strict=True)))
@@ -154,7 +157,8 @@ def test_the_model_learns_and_the_summary_says_so(source, tmp_path):
         if "validation_loss" in line:
             assert line["validation_perplexity"] == pytest.approx(math.exp(line["validation_loss"]), rel=ROUNDING)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"checkpoints", "evidence.parquet", "experiment.toml", "metrics.jsonl", "summary.json", "tokenizer.json"}
+    files = {"evidence.parquet", "experiment.toml", "metrics.jsonl", "summary.json", "tokenizer.json", "checksums.json"}
+    assert names == {*files, "checkpoints", ".lock"}
 
 
 @pytest.mark.parametrize("subspace", ["columns", "coordinates", "blocks", "random"])
@@ -280,7 +284,7 @@ def test_bf16_autocast_keeps_float32_weights_and_state(source, tmp_path):
 
 def test_activation_checkpointing_changes_nothing(source):
     plain, frugal = (start(tiny.experiment(source, {**SGD, "training.activation_checkpointing": on})) for on in (False, True))
-    assert training_module._step(frugal, 1) == pytest.approx(training_module._step(plain, 1), rel=ACCUMULATION_FLOAT32)
+    assert take_step(frugal, 1) == pytest.approx(take_step(plain, 1), rel=ACCUMULATION_FLOAT32)
 
 
 def test_start_depends_on_the_seed_alone(source):
@@ -298,10 +302,19 @@ def test_start_depends_on_the_seed_alone(source):
 def test_log_drops_what_came_after_the_checkpoint(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
-    log = Log(path, 2)
+    log = Log(path, '{"step": 1}\n{"step": 2}\n')
     log.add({"step": 3, "again": True})
     log.flush()
     assert read_metrics(path) == [{"step": 1}, {"step": 2}, {"step": 3, "again": True}]
+
+
+def test_a_log_with_a_damaged_line_is_one_clear_line_and_a_cut_one_is_read(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert read_metrics(path) == [{"step": 1}, {"step": 2}]
+    path.write_bytes(b'{"step": 1}\n{"st\xffp": 2}\n{"step": 3}\n')
+    with pytest.raises(ft.ExperimentError, match=r"metrics.jsonl: line 2 is damaged"):
+        read_metrics(path)
 
 
 def test_evidence_is_the_running_average_of_squared_norms(source, tmp_path):

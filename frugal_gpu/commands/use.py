@@ -1,0 +1,83 @@
+"""frugal-gpu export, evaluate and generate: what can be done with a model that is trained."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from frugal_theory.config.load import ExperimentError
+
+__all__ = ["evaluate", "export", "generate"]
+
+RunOrCheckpoint = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="A run such as runs/NAME, or a checkpoint such as runs/NAME/training/checkpoints/best."),
+]
+
+
+def export(
+    run: RunOrCheckpoint,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that does not exist yet.")],
+) -> None:
+    """Write a trained model as transformers reads it: config.json, model.safetensors, the tokenizer."""
+    from frugal_gpu.train.trained import export as write
+    from frugal_gpu.train.trained import load_trained
+
+    trained = load_trained(run)
+    write(trained, out)
+    print(f'{trained.checkpoint.name} in {out}: AutoModelForCausalLM.from_pretrained("{out}")')
+
+
+def evaluate(
+    run: RunOrCheckpoint,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="SOURCE", help="Another text: what data.source may be. All of it is read.")
+    ] = None,
+    tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="At most about so many tokens.")] = None,
+) -> None:
+    """Loss and perplexity of a trained model on its run's validation text, or on another one; every token weighs the same."""
+    from frugal_gpu.train.judge import judge
+    from frugal_gpu.train.trained import load_trained
+
+    trained = load_trained(run)
+    loss, count = judge(trained, data, tokens)
+    where = "its validation text" if data is None else data
+    perplexity = f"{math.exp(loss):.3f}" if loss < 700 else "inf"
+    print(f"{trained.checkpoint.name} on {where}: loss {loss:.6f} nats a token, perplexity {perplexity}, {count:,} tokens")
+
+
+def generate(
+    run: RunOrCheckpoint,
+    prompt: Annotated[str, typer.Option("--prompt", help="What the text begins with.")] = "",
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="How many tokens to add, at most.")] = 64,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0: the likeliest token each time.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws.")] = 0,
+) -> None:
+    """Continue a text by a trained model."""
+    import torch
+    from tokenizers import Tokenizer
+
+    from frugal_gpu.train.trained import load_trained
+
+    trained = load_trained(run)
+    tokenizer = Tokenizer.from_file(str(trained.tokenizer))
+    model: Any = trained.model
+    ids = [model.config.eos_token_id or 0, *tokenizer.encode(prompt, add_special_tokens=False).ids]
+    room = model.config.max_position_embeddings - len(ids)
+    if room < 1:
+        raise ExperimentError(f"--prompt: has {len(ids) - 1} tokens; the model takes at most {len(ids) + room - 2}")
+    torch.manual_seed(seed)
+    drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
+    inputs = torch.tensor([ids])
+    found = model.generate(
+        inputs,
+        attention_mask=torch.ones_like(inputs),
+        max_new_tokens=min(tokens, room),
+        pad_token_id=0,
+        use_cache=True,
+        **drawn,
+    )
+    print(tokenizer.decode(found[0, 1:].tolist(), skip_special_tokens=True))

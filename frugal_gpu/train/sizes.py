@@ -1,0 +1,80 @@
+"""What a training asks of the machine, against what there is: said before anything is asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from frugal_gpu.model.build import parameters_of, vocabulary_of
+from frugal_theory.config import Experiment, Model, Training
+from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.shapes import SHAPES
+from frugal_theory.instance.sizes import available
+
+__all__ = ["check_machine"]
+
+WEIGHT_AND_GRADIENT = {"float32": 8, "bf16": 8, "fp16": 8, "pure-bf16": 4}
+"""Bytes a parameter, without the optimizer's state."""
+
+LOGITS = 2
+"""float32 numbers that exist for every logit of a micro-batch, at least: itself and its gradient."""
+
+MOST_THREADS = 64
+"""Threads that any machine is asked for without a question."""
+
+MOST_SEED = 2**64
+"""torch takes seeds below."""
+
+
+def check_machine(experiment: Experiment) -> None:
+    """Raise :class:`ExperimentError` where seed, threads, model or batch are more than this machine has; rough, from below."""
+    training, model = experiment.training or Training(), experiment.model or Model()
+    if experiment.seed >= MOST_SEED:
+        raise ExperimentError(f"seed = {experiment.seed}: training needs a seed below 2^64")
+    most = max(MOST_THREADS, os.cpu_count() or 1)
+    if training.threads is not None and training.threads > most:
+        raise ExperimentError(f"training.threads = {training.threads}: at most {most} are allowed here")
+    room, where = _room(training)
+    trained = experiment.adapter is None or experiment.adapter.kind == "relora"
+    weights = parameters_of(model) * WEIGHT_AND_GRADIENT[training.precision] // (1 if trained else 2)
+    if weights > room:
+        raise ExperimentError(
+            f"{_largest(model)}: weights and gradients need about {_gigabytes(weights)}, {where} has {_gigabytes(room)}; "
+            "a smaller model is allowed"
+        )
+    rows = training.batch_size // training.accumulation // int(os.environ.get("WORLD_SIZE", "1")) or 1
+    logits = 4 * LOGITS * rows * training.sequence_length * vocabulary_of(model)
+    if weights + logits > room:
+        key, value = ("batch_size", training.batch_size) if rows > 1 else ("sequence_length", training.sequence_length)
+        advice = "a larger training.accumulation" if rows > 1 else "a shorter one"
+        raise ExperimentError(
+            f"training.{key} = {value}: the logits of a micro-batch need about {_gigabytes(logits)}, {where} has "
+            f"{_gigabytes(room - weights)} beside the model; {advice} is allowed"
+        )
+
+
+def _room(training: Training) -> tuple[float, str]:
+    """Bytes that are free where the training will run, and what that is."""
+    if training.device != "cpu" and torch.cuda.is_available():
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        return float(torch.cuda.mem_get_info(local)[0]), "the GPU"
+    return available(), "this machine"
+
+
+def _largest(model: Model) -> str:
+    """The key of the model that makes it as large as it is."""
+    if model.checkpoint is not None:
+        return f'model.checkpoint = "{Path(model.checkpoint)}"'
+    preset = SHAPES[model.preset]
+    sizes = ("vocabulary", "hidden_size", "intermediate_size", "layers")
+    growth = {key: getattr(model, key) / getattr(preset, key) for key in sizes if getattr(model, key) is not None}
+    if not growth or max(growth.values()) <= 1:
+        return f'model.preset = "{model.preset}"'
+    key = max(growth, key=lambda key: growth[key])
+    return f"model.{key} = {getattr(model, key)}"
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 2**30:,.1f} GiB"

@@ -1,0 +1,77 @@
+"""torchrun -m frugal_gpu train …: the run of one process, its errors said once, and its resumption by any number of them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tolerances import ACCUMULATION_FLOAT32
+
+from tests.cli.test_gpu_cli import EXPERIMENT
+
+pytestmark = pytest.mark.ecosystem
+
+OPTIONS = ["--set", "training.schedule=constant", "--set", "training.warmup_steps=0"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working folder with an experiment and its text."""
+    (tmp_path / "tiny.toml").write_text(EXPERIMENT)
+    texts = [f"document {i} says that {i} times {i} is {i * i}" for i in range(60)]
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    monkeypatch.setenv("FRUGAL_LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+def call(place, processes, *arguments):
+    """The command, by torchrun or alone, and what it said."""
+    torchrun = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
+    command = [sys.executable, "-m", *torchrun, "frugal_gpu", "train", "tiny.toml", *OPTIONS, *arguments]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=300, env=os.environ)
+
+
+def numbers(folder):
+    """Everything that training measured, without times."""
+    lines = (folder / "training" / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def test_two_processes_train_what_one_does(place):
+    for count in (1, 2):
+        done = call(place, count, "--out", str(count))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Results: ") == 1
+    for two, one in zip(numbers(place / "2"), numbers(place / "1"), strict=True):
+        assert two == pytest.approx(one, rel=ACCUMULATION_FLOAT32)
+
+
+def test_a_run_of_two_processes_goes_on_with_two_and_with_one(place):
+    assert call(place, 2, "--out", "whole").returncode == 0
+    assert call(place, 2, "--out", "run", "--set", "training.steps=2").returncode == 0
+    subprocess.run(["cp", "-r", "run", "other"], cwd=place, check=True)
+    for count, name in ((2, "run"), (1, "other")):
+        done = call(place, count, "--out", name, "--resume")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("warning: training.steps was 2, is 4") == 1
+        ours = [line for line in numbers(place / name) if "loss" in line]
+        theirs = [line for line in numbers(place / "whole") if "loss" in line]
+        if count == 2:
+            assert ours == theirs
+        for one, two in zip(ours, theirs, strict=True):
+            assert one == pytest.approx(two, rel=ACCUMULATION_FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("algorithm.density=2.0", "tiny.toml: algorithm.density = 2.0"),
+        ("training.batch_size=3", "tiny.toml: training.batch_size = 3: must be a multiple of accumulation × processes = 2"),
+    ],
+)
+def test_an_error_is_said_once(place, change, words):
+    done = call(place, 2, "--set", change)
+    assert done.returncode != 0
+    assert done.stderr.count(words) == 1

@@ -1,0 +1,100 @@
+"""A trained model used: exported for transformers, judged on texts, asked to go on with a text."""
+
+import json
+import math
+
+import pytest
+import tiny
+import torch
+from tolerances import ACCUMULATION_FLOAT32
+
+import frugal_theory as ft
+from frugal_gpu.commands import main as cli
+from frugal_gpu.train.judge import judge
+from frugal_gpu.train.loop import train
+from frugal_gpu.train.trained import export, load_trained
+from tests.calling import called
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return tiny.write_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("FRUGAL_LAB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def run(source, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FRUGAL_LAB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        changes = {"training.steps": 30, "algorithm.learning_rate": 0.02, "training.threads": 1}
+        train(tiny.experiment(source, changes), folder / "training")
+    return folder
+
+
+def test_transformers_loads_what_is_exported_and_computes_the_same(run, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    trained = load_trained(run)
+    tokens = torch.arange(12).view(1, 12)
+    with torch.no_grad():
+        ours = trained.model(input_ids=tokens).logits
+        export(trained, tmp_path / "out")
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+        assert torch.equal(model(input_ids=tokens).logits, ours)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    text = "the cat sees the moon."
+    assert tokenizer.decode(tokenizer(text).input_ids) == text
+    assert model.generate(**tokenizer(text, return_tensors="pt"), max_new_tokens=3, pad_token_id=0).shape[1] <= 16 + 3
+    with pytest.raises(ft.ExperimentError, match="exists and is not an empty folder"):
+        export(trained, tmp_path / "out")
+
+
+def test_the_runs_validation_loss_is_found_again(run):
+    summary = json.loads((run / "training" / "summary.json").read_text())
+    loss, count = judge(load_trained(run))
+    assert math.exp(loss) == pytest.approx(summary["final_validation_perplexity"], rel=ACCUMULATION_FLOAT32)
+    assert count > 100
+
+
+def test_another_text_is_judged_as_a_whole_token_by_token(run, source):
+    trained = load_trained(run)
+    both, count = judge(trained, str(source))
+    validation, share = judge(trained)
+    assert count > share
+    assert both != validation
+    assert judge(trained, str(source), tokens=50)[1] <= 50 + 16
+
+
+def test_a_checkpoint_is_named_by_itself(run):
+    best = load_trained(run / "training" / "checkpoints" / "best")
+    assert best.checkpoint.name == "best"
+    assert load_trained(run / "training").checkpoint.name == "step-000030"
+
+
+def test_the_commands_say_what_they_found_and_errors_are_one_line(run, tmp_path):
+    done = called(cli.main, "evaluate", run, cwd=tmp_path)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    assert "step-000030 on its validation text: loss " in done.stdout
+    done = called(cli.main, "generate", run, "--prompt", "the cat", "--tokens", "4", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("the cat")
+    again = called(cli.main, "generate", run, "--prompt", "the cat", "--tokens", "4", "--temperature", "1", cwd=tmp_path)
+    assert again.returncode == 0
+    assert called(cli.main, "export", run, "--out", tmp_path / "m", cwd=tmp_path).returncode == 0
+    for arguments in (["evaluate", tmp_path], ["export", run, "--out", tmp_path / "m"], ["evaluate", run, "--data", "no.txt"]):
+        failed = called(cli.main, *arguments, cwd=tmp_path)
+        assert (failed.returncode, failed.stderr.count("\n")) == (2, 1), failed.stderr
+
+
+def test_an_exported_model_is_what_a_run_begins_with(run, source, tmp_path):
+    export(load_trained(run), tmp_path / "out")
+    experiment = tiny.experiment(source, {"model": {"checkpoint": str(tmp_path / "out")}, "training.steps": 1})
+    outcome = train(experiment, tmp_path / "again")
+    summary = json.loads((run / "training" / "summary.json").read_text())
+    first, last = outcome.summary["initial_validation_perplexity"], summary["final_validation_perplexity"]
+    assert first == pytest.approx(last, rel=ACCUMULATION_FLOAT32)
