@@ -25,10 +25,13 @@ def memory(experiment: ExperimentFile, settings: Settings = None, out: Out = Non
     table = Table("method", box=None, pad_edge=False, header_style="dim")
     for name in ("weights", "gradients", "state", "selection", "together"):
         table.add_column(f"{name}, {unit}", justify="right")
-    parts = found[["parameters", "gradients", "state", "selection", "total"]] / size
+    table.add_column(f"temporaries of a step, {unit}", justify="right")
+    parts = found[["parameters", "gradients", "state", "selection", "total", "temporaries"]] / size
+    parts["share"] = found["temporaries"] / found["parameters"]
     for method, row in zip(found["method"], parts.to_numpy(), strict=True):
-        table.add_row(method, *(f"{part:,.2f}" for part in row))
+        table.add_row(method, *(f"{part:,.2f}" for part in row[:-2]), f"{row[-2]:,.2f} ({100 * row[-1]:.0f} %)")
     console = Console()
     console.print(table)
     console.print(f"{not_split(loaded.algorithm)}.", highlight=False, style="dim")
-    console.print("float32; without activations. selection: index of the units in the set.", highlight=False, style="dim")
+    said = "float32; without activations. selection: index of the units in the set. temporaries: at most, on a CPU, in a step "
+    console.print(f"{said}without a new basis, and as a share of the weights.", highlight=False, style="dim")

@@ -17,7 +17,7 @@ from frugal_gpu.optim.in_backward import InBackward
 from frugal_gpu.optim.loading import Loading, complete, prepared
 from frugal_gpu.optim.names import canonical
 from frugal_gpu.optim.periods import UNBEGUN, Periods, given_bases
-from frugal_gpu.optim.placement import agreed, as_dtype, check_placed, is_sharded, local
+from frugal_gpu.optim.placement import agreed, as_dtype, check_eight, check_placed, is_sharded, local
 from frugal_gpu.optim.plan import Plan, warn_of_many
 from frugal_gpu.optim.saving import asked_by_a_checkpoint, whole_group, whole_states
 from frugal_gpu.optim.stepping import rate, step_group
@@ -67,6 +67,8 @@ class Frugal(torch.optim.Optimizer):
         split_lr_scale: factor on the learning rate of what is split, and not on its decay.
         projector: "exact", or "randomised" for singular vectors by subspace iteration (subspace "svd"): a refresh then costs
             a few ordinary steps.
+        refresh: "together" (all bases in one step of a period) or "staggered" (each begins its periods at a step of its own,
+            basis i of n after ⌊i·T/n⌋ steps; the first step draws all).
         bases: for subspace "eigen", the orthonormal columns of each parameter by name, leading ones first.
         split: True (split by the subspace), "state_full" or "state_free" (as a whole). By default a named parameter is
             treated as ``from_config`` treats it: matrices are split but for those below a module named like embed, head,
@@ -79,7 +81,8 @@ class Frugal(torch.optim.Optimizer):
         maximize: step along the gradient instead of against it.
         foreach, fused: ask for a way to step, as with torch's optimizers; None leaves the choice.
         capturable, differentiable: torch's flags; only False is allowed.
-        state_dtype: dtype of the statistics, by default the parameter's, but float32 for bfloat16 and float16.
+        state_dtype: dtype of the statistics, by default the parameter's, but float32 for bfloat16 and float16; "8bit" keeps
+            moments of 4096 numbers and more in eight bits, in blocks of 256 with a scale each (not with "hold").
         stochastic_rounding: round bfloat16 parameters up or down by chance, so that steps smaller than their
             precision count on average; the chance is a pure function of (seed, name, step, coordinate).
         check_finite: name gradients that are not finite before anything is touched (RuntimeError): True, False or
@@ -127,6 +130,7 @@ class Frugal(torch.optim.Optimizer):
         sampling: str = "independent",
         order: str = "random",
         projector: str = "exact",
+        refresh: str = "together",
         bases: Mapping[str, Any] | None = None,
         split: bool | str | None = None,
         maximize: bool = False,
@@ -162,6 +166,7 @@ class Frugal(torch.optim.Optimizer):
             "sampling": sampling,
             "order": order,
             "projector": projector,
+            "refresh": refresh,
             "blocks": blocks,
             "state_full": state_full,
             "state_free": state_free,
@@ -281,6 +286,7 @@ class Frugal(torch.optim.Optimizer):
             allowed = ", ".join(map(repr, CHECK_FINITE))
             raise ValueError(f"Frugal: check_finite = {group['check_finite']!r}: allowed: {allowed}")
         group["state_dtype"] = as_dtype(group["state_dtype"])
+        check_eight(group)
         self._check_parameters(index)
         if group["subspace"] == "eigen":
             given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index), self.state)
@@ -386,4 +392,4 @@ class Frugal(torch.optim.Optimizer):
         ):
             if parameter.is_complex():
                 raise RuntimeError(f"Frugal: parameter {name} is complex; only real parameters are supported")
-            check_placed(name, parameter)
+            check_placed(name, parameter, self.param_groups[index]["state_dtype"])

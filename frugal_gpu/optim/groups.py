@@ -37,6 +37,7 @@ _ALGORITHM_KEYS = (
     "sampling",
     "order",
     "projector",
+    "refresh",
     "blocks",
     "on_update",
     "off_set_momentum",

@@ -14,7 +14,7 @@ from frugal_gpu.optim.flags import FLAGS, accelerator_of
 from frugal_gpu.optim.following import checked_shapes, follow, follow_by_formula
 from frugal_gpu.optim.groups import checked, names_of, rules_of
 from frugal_gpu.optim.periods import UNBEGUN, drawn_parts, selecting
-from frugal_gpu.optim.placement import like_of, stored_dtype
+from frugal_gpu.optim.placement import computed, like_of, stored, stored_dtype
 from frugal_gpu.optim.saving import narrow_group, narrowed
 from frugal_gpu.optim.subspaces import at_least_float32
 
@@ -33,6 +33,7 @@ LATER = {
     "stochastic_rounding": False,
     "check_finite": "auto",
     "projector": "exact",
+    "refresh": "together",
     "blocks": "tensor",
     "rank": None,
     "side": "std",
@@ -164,11 +165,15 @@ def _states_of(
         state = states[parameter] = _own(source, parameter, stored_dtype(group, parameter))
         if "full" not in state and fast is not None:
             _check(name_of[parameter], state, group, fast)
-            checked_shapes(name_of[parameter], state, part, like_of(group, part, parameter), (*fast.vectors, *fast.squares))
+            seen = computed(state, at_least_float32(parameter.dtype))
+            checked_shapes(name_of[parameter], seen, part, like_of(group, part, parameter), (*fast.vectors, *fast.squares))
             if moved:
-                follow(part, new, state, like_of(group, new, parameter), group, False)
+                follow(part, new, seen, like_of(group, new, parameter), group, False)
+                states[parameter] = stored(seen, group, parameter)
         elif "full" in state and fast is None and moved:
-            follow_by_formula(part, new, state, like_of(group, new, parameter), group, full, False)
+            seen = computed(state, at_least_float32(parameter.dtype))
+            follow_by_formula(part, new, seen, like_of(group, new, parameter), group, full, False)
+            states[parameter] = stored(seen, group, parameter)
     return {parameter: state for parameter, state in states.items() if state}
 
 
@@ -189,7 +194,8 @@ def _own(source: Mapping[str, Any], parameter: Tensor, dtype: torch.dtype) -> St
     state: State = {}
     for key, value in source.items():
         if isinstance(value, Mapping):
-            state[key] = _own(value, parameter, dtype)
+            coded = "codes" in value
+            state[key] = _own(value, parameter, value["scales"].dtype if coded else dtype)
         elif isinstance(value, Tensor):
             own = value.dtype if not value.is_floating_point() else exact if key in EXACT else dtype
             state[key] = value.detach().to(parameter.device, own, copy=True)

@@ -12,10 +12,11 @@ from torch import Tensor
 from frugal_gpu.optim.backends import InPlace
 from frugal_gpu.optim.following import follow, follow_by_formula, forget
 from frugal_gpu.optim.groups import checked, names_of
-from frugal_gpu.optim.placement import like_of, local_part
+from frugal_gpu.optim.placement import check_eight, computed, is_coded, like_of, local_part, stored
 from frugal_gpu.optim.subspaces import Basis, Part, Turning, at_least_float32, choose_basis, choose_parts, with_columns
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
+from frugal_theory.algorithm.staggering import offset, own_period
 from frugal_theory.config.registry import RULES
 
 __all__ = ["UNBEGUN", "Drawn", "Periods", "drawn_parts", "given_bases", "selecting"]
@@ -80,6 +81,19 @@ class Periods:
                 raise RuntimeError(f"Frugal: the gradient of {name} is sparse; only dense gradients are supported")
             yield parameter, name, part
 
+    def own_periods(self, groups: Sequence[Group], index: int) -> dict[str, int]:
+        """The present periods of the bases of a group by the names of their parameters (``refresh``)."""
+        group = groups[index]
+        names = names_of(groups, index)
+        turning = [name for name, part in zip(names, self.parts(groups, index), strict=True) if isinstance(part, Turning)]
+        period, phase = int(group["period"]), group["step"] - group["began"]
+        if group["refresh"] != "staggered":
+            return dict.fromkeys(turning, period)
+        every = (group.get("whole") or {}).get("turning", turning)
+        place = {name: i for i, name in enumerate(every)}
+        gap = group["update_gap"]
+        return {name: own_period(period, phase, offset(place[name], len(every), gap)) for name in turning}
+
     def enter(self, groups: Sequence[Group], index: int, rule: Rule, by_formula: bool, states: States) -> int:
         """Begin a new period if it is time, follow options that were changed, and return the period.
 
@@ -91,15 +105,21 @@ class Periods:
         due = group["step"] - group["began"] >= group["update_gap"]
         if now != was:
             checked(group)
+            check_eight(group)
             _check_eigen(dict(was), dict(now))
         if due or now != was:
             before, period = self.parts(groups, index), group["period"] + int(due)
             after = drawn_parts(groups, index, period, now)
             for parameter, *parts in zip(group["params"], before, after, strict=True):
                 if parameter in states:
-                    _follow(group, rule, states[parameter], like_of(group, parts[1], parameter), parts, dict(was))
-                    if not states[parameter]:
+                    held = states[parameter]
+                    state = computed(held, at_least_float32(parameter.dtype)) if is_coded(held) else held
+                    before_it = _leaves(state)
+                    _follow(group, rule, state, like_of(group, parts[1], parameter), parts, dict(was))
+                    if not state:
                         del states[parameter]
+                    elif state is not held and _leaves(state) != before_it:  # what stays is not rounded again
+                        states[parameter] = stored(state, group, parameter)
             self._parts[index] = (period, now), after
             group["period"], group["began"] = period, group["step"] if due else group["began"]
         group["drawn"] = now
@@ -113,7 +133,7 @@ class Periods:
     ) -> Basis:
         """A parameter's basis in this period; a new one resets, keeps or turns the statistics (``on_update``)."""
         old = with_columns(part, state["basis"]) if "basis" in state else None
-        if old is not None and (group["subspace"] == "eigen" or state["period"] == period):
+        if old is not None and (group["subspace"] == "eigen" or state["period"] >= period):
             return old
         if group["subspace"] == "eigen":
             raise ValueError(f'Frugal: subspace "eigen" has no basis for {name} in its state; pass bases={{name: columns}}')
@@ -144,6 +164,11 @@ def _follow(
         follow_by_formula(old, new, state, parameter, group, rule, redrawn)
     elif redrawn or group["off_set_momentum"] == "reset":  # the others' statistics cover every unit
         follow(old, new, state, parameter, group, redrawn)
+
+
+def _leaves(state: Mapping[str, Any]) -> list[int]:
+    """Which objects a state holds, those of nested states among them."""
+    return [leaf for v in state.values() for leaf in (_leaves(v) if isinstance(v, Mapping) else [id(v)])]
 
 
 def _check_eigen(was: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -16,15 +16,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frugal_gpu.optim.flags import accelerator_of
 from frugal_gpu.optim.groups import rules_of
 from frugal_gpu.optim.subspaces import Part, Turning, Units, at_least_float32
 from frugal_theory.algorithm.selection import selection_key, uniform_bits
+from frugal_theory.algorithm.storages import SIGNED8, UNSIGNED8, Coded, bytes_in_8
 
-__all__ = ["STATE_DTYPES", "Stand", "as_dtype", "stand_for", "stored_dtype"]
+__all__ = [
+    "EIGHT",
+    "STATE_DTYPES",
+    "Stand",
+    "as_dtype",
+    "check_eight",
+    "computed",
+    "is_coded",
+    "stand_for",
+    "stored",
+    "stored_bytes",
+    "stored_dtype",
+]
 
 State = dict[str, Any]
 
-STATE_DTYPES = ("float64", "float32", "bfloat16", "float16")
+EIGHT = "8bit"
+"""Moments in eight bits (:class:`frugal_theory.algorithm.storages.Dynamic8`); all other entries of a state as without it."""
+
+STATE_DTYPES = ("float64", "float32", "bfloat16", "float16", EIGHT)
 """What ``state_dtype`` may be, beside None."""
 
 EXACT = ("step", "count", "basis", "period")
@@ -41,11 +58,13 @@ class Stand:
     part: Part
     group: Mapping[str, Any]
     name: str
+    copied: int = 0
+    """Numbers of its statistics that were copied."""
 
     @property
     def numbers(self) -> int:
-        """How many numbers were copied for it."""
-        return 0 if self._is_itself else self.tensor.numel()
+        """How many numbers were copied for it, in its tensor or its state, whichever is more."""
+        return max(0 if self._is_itself else self.tensor.numel(), self.copied)
 
     @property
     def _is_itself(self) -> bool:
@@ -64,7 +83,7 @@ class Stand:
                 values = stochastically_rounded(values, key, before)
             own.copy_(values[start : start + own.shape[0]] if whole else values)
         if self.state:
-            states[self.parameter] = stored(self.state, stored_dtype(self.group, self.parameter))
+            states[self.parameter] = stored(self.state, self.group, self.parameter)
 
 
 def stand_for(
@@ -75,7 +94,8 @@ def stand_for(
     assert gradient is not None
     sharded = is_sharded(parameter)
     plain = parameter.dtype == gradient.dtype == stored_dtype(group, parameter) == compute
-    if plain and not sharded and not group["maximize"]:
+    held = states.get(parameter, {})
+    if plain and not sharded and not group["maximize"] and group["state_dtype"] != EIGHT and not is_coded(held):
         return None
     if sharded and gathered(group, part):
         tensor, gradient = parameter.detach().full_tensor(), gradient.full_tensor()  # type: ignore[attr-defined]
@@ -83,7 +103,7 @@ def stand_for(
         tensor, gradient = local(parameter.detach()), local(gradient)
     tensor, gradient = tensor.to(compute), gradient.to(compute)
     tensor.grad = -gradient if group["maximize"] else gradient
-    return Stand(parameter, tensor, computed(states.get(parameter, {}), compute), part, group, name)
+    return Stand(parameter, tensor, computed(held, compute), part, group, name, _in_another_form(held, compute))
 
 
 def is_sharded(x: Tensor) -> bool:
@@ -148,8 +168,10 @@ def placed_like(values: Tensor, parameter: Tensor) -> Tensor:
     return placed
 
 
-def check_placed(name: str, parameter: Tensor) -> None:
-    """Raise ValueError for a parameter that is sharded in a way that hides its matrix."""
+def check_placed(name: str, parameter: Tensor, state_dtype: str | None) -> None:
+    """Raise ValueError for a parameter that is sharded in a way that hides its matrix, or that its state cannot follow."""
+    if is_sharded(parameter) and state_dtype == EIGHT:
+        raise ValueError(f'Frugal: {name} is sharded, and state_dtype = "{EIGHT}" has no whole form; float types are allowed')
     if getattr(parameter, "_is_flat_param", False) or getattr(parameter, "_fsdp_flattened", False):
         raise ValueError(
             f"Frugal: {name} is a flat shard of FullyShardedDataParallel, in which rows and columns are lost; "
@@ -180,31 +202,95 @@ def as_dtype(state_dtype: object) -> str | None:
     return None if name is None else str(name)
 
 
+def check_eight(group: Mapping[str, Any]) -> None:
+    """Raise ValueError where statistics that stand still would be rounded again in every step."""
+    if group["state_dtype"] == EIGHT and group["off_set_momentum"] == "hold":
+        raise ValueError(
+            f'Frugal: off_set_momentum = "hold" with state_dtype = "{EIGHT}": what is held would be rounded again in every '
+            'step; "reset", "decay" are allowed'
+        )
+
+
 def stored_dtype(group: Mapping[str, Any], parameter: Tensor) -> torch.dtype:
-    """The dtype of a parameter's statistics: the group's ``state_dtype``, or that of the arithmetic."""
-    name = group["state_dtype"]
-    dtype: torch.dtype = at_least_float32(parameter.dtype) if name is None else getattr(torch, name)
-    return dtype
+    """The dtype of a parameter's statistics: the group's ``state_dtype``, or that of the arithmetic; of what is not in eight
+    bits, where that is asked for."""
+    return _float_of(group["state_dtype"], parameter.dtype)
 
 
-def stored(state: Mapping[str, Any], dtype: torch.dtype) -> State:
+def _float_of(name: str | None, dtype: torch.dtype) -> torch.dtype:
+    found: torch.dtype = at_least_float32(dtype) if name in (None, EIGHT) else getattr(torch, name)
+    return found
+
+
+def stored_bytes(name: str | None, dtype: torch.dtype, numbers: float) -> float:
+    """Bytes of a moment of so many numbers under a ``state_dtype``, of a parameter of a dtype."""
+    return bytes_in_8(numbers) if name == EIGHT else numbers * _float_of(name, dtype).itemsize
+
+
+def stored(state: Mapping[str, Any], group: Mapping[str, Any], parameter: Tensor) -> State:
     """A state as it waits for the next step."""
-    return _mapped(state, lambda value: value.to(dtype) if value.is_floating_point() else value)
+    dtype = stored_dtype(group, parameter)
+    if group["state_dtype"] != EIGHT:
+        return _in(state, dtype)
+    full, free = rules_of(group)
+    fast = accelerator_of(group)
+    if "full" not in state:
+        return _coded(state, fast or full, dtype)
+    nested = {"full": _coded(state["full"], full, dtype), "free": _coded(state["free"], free, dtype)}
+    return {key: nested.get(key, value) for key, value in state.items()}
 
 
 def computed(state: Mapping[str, Any], dtype: torch.dtype) -> State:
-    """The same in the precision of the arithmetic."""
-    return stored(state, dtype)
+    """The same in the precision of the arithmetic, whatever form it waits in."""
+    return _in(state, dtype)
 
 
-def _mapped(state: Mapping[str, Any], change: Any) -> State:
+def is_coded(state: Mapping[str, Any]) -> bool:
+    """Whether anything in a state is in eight bits."""
+    nested = [value for value in state.values() if isinstance(value, Mapping)]
+    return "codes" in state or any(map(is_coded, nested))
+
+
+def _in(state: Mapping[str, Any], dtype: torch.dtype) -> State:
     result: State = {}
     for key, value in state.items():
         if isinstance(value, Mapping):
-            result[key] = _mapped(value, change)
+            coded = "codes" in value
+            result[key] = _decoded(value, dtype) if coded else _in(value, dtype)
         else:
-            result[key] = change(value) if isinstance(value, Tensor) and key not in EXACT else value
+            kept = not isinstance(value, Tensor) or key in EXACT or not value.is_floating_point()
+            result[key] = value if kept else value.to(dtype)
     return result
+
+
+def _coded(state: Mapping[str, Any], rule: Any, dtype: torch.dtype) -> State:
+    """The moments of a rule in eight bits, those that cannot be negative with a map of their own."""
+    result = _in(state, dtype)
+    for key in (*rule.vectors, *rule.squares):
+        if key not in result or not isinstance(result[key], Tensor):
+            continue
+        signed = key not in rule.squares
+        code = (SIGNED8 if signed else UNSIGNED8).encode(result[key])
+        if isinstance(code, Coded):
+            result[key] = {"codes": code.codes, "scales": code.scales, "signed": signed}
+    return result
+
+
+def _decoded(value: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
+    storage = SIGNED8 if value["signed"] else UNSIGNED8
+    numbers: Tensor = storage.decode(Coded(value["codes"], value["scales"]), torch.empty(0, dtype=dtype))
+    return numbers
+
+
+def _in_another_form(state: Mapping[str, Any], dtype: torch.dtype) -> int:
+    """Numbers of a state's statistics that are not of this dtype."""
+    count = 0
+    for key, value in state.items():
+        if isinstance(value, Mapping):
+            count += value["codes"].numel() if "codes" in value else _in_another_form(value, dtype)
+        elif isinstance(value, Tensor) and key not in EXACT and value.is_floating_point() and value.dtype != dtype:
+            count += value.numel()
+    return count
 
 
 def stochastically_rounded(values: Tensor, key: int, start: int = 0) -> Tensor:

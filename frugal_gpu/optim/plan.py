@@ -50,6 +50,8 @@ class Plan:
             if group["split"] is True and SUBSPACES[group["subspace"]].whole:
                 trained = [(n, list(p.shape)) for n, p in zip(names, group["params"], strict=True) if p.requires_grad]
                 options["whole"] = {"key": "blocks" if index == 0 else f"blocks.{index}", "blocks": trained}
+            elif group["refresh"] == "staggered":
+                options["whole"] = {"turning": list(whole._periods.own_periods(whole.param_groups, index))}
             self._groups.append(options)
             start = 0
             for name, parameter in zip(names, group["params"], strict=True):

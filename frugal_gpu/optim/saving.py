@@ -23,7 +23,7 @@ from frugal_gpu.optim.flags import accelerator_of
 from frugal_gpu.optim.following import UNDRAWN, covered_shape
 from frugal_gpu.optim.groups import names_of, rules_of
 from frugal_gpu.optim.periods import Periods
-from frugal_gpu.optim.placement import gathered, is_sharded, like_of, local, placed_like, stored_dtype
+from frugal_gpu.optim.placement import EIGHT, gathered, is_sharded, like_of, local, placed_like, stored_dtype
 from frugal_gpu.optim.subspaces import DecayingUnits, Free, HeldUnits, Part, Turning, Units, at_least_float32
 from frugal_theory.algorithm.parts import Units as Compact
 
@@ -51,6 +51,10 @@ def whole_states(groups: Sequence[dict[str, Any]], periods: Periods, states: Map
     """The whole form of the state of every parameter, by its position in the optimizer."""
     result: dict[int, State] = {}
     for index, group in enumerate(groups):
+        if group["state_dtype"] == EIGHT:
+            raise ValueError(
+                f'Frugal: state_dtype = "{EIGHT}" has no whole form, which distributed checkpoints need; use state_dict()'
+            )
         for name, x, part in zip(names_of(groups, index), group["params"], periods.parts(groups, index), strict=True):
             state = states.get(x, {})
             fast = accelerator_of(group)

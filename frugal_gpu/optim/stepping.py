@@ -11,6 +11,7 @@ from frugal_gpu.optim import formula
 from frugal_gpu.optim.backends import Job, Law, whole_steps
 from frugal_gpu.optim.backends.backend import Chosen
 from frugal_gpu.optim.flags import accelerator_of, chosen_backend
+from frugal_gpu.optim.following import UNDRAWN
 from frugal_gpu.optim.groups import rules_of
 from frugal_gpu.optim.periods import Periods, States
 from frugal_gpu.optim.placement import Stand, stand_for
@@ -55,7 +56,8 @@ def rate(lr: float | Tensor) -> float | Tensor:
 
 def _accelerated(groups: Sequence[Group], index: int, law: Law, periods: Periods, states: States) -> None:
     group = groups[index]
-    period = periods.enter(groups, index, law.full, False, states)
+    periods.enter(groups, index, law.full, False, states)
+    own = periods.own_periods(groups, index)
     jobs: list[Job] = []
     stands: list[Stand] = []
     for parameter, name, part in periods.with_gradients(groups, index):
@@ -66,7 +68,7 @@ def _accelerated(groups: Sequence[Group], index: int, law: Law, periods: Periods
         chosen: Chosen
         if isinstance(part, Turning):
             assert x.grad is not None
-            chosen = periods.basis(group, law.rule, held[x], x.grad, name, part, period)
+            chosen = periods.basis(group, law.rule, held[x], x.grad, name, part, own[name])
         else:
             chosen = part
         jobs.append(job_of(law.rule, x, chosen, held, counted=isinstance(law.alpha, Tensor)))
@@ -91,7 +93,8 @@ def _take(groups: Sequence[Group], index: int, law: Law, jobs: list[Job], stands
 def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], periods: Periods, states: States) -> None:
     """The same, parameter by parameter."""
     group = groups[index]
-    period = periods.enter(groups, index, rules[0], True, states)
+    periods.enter(groups, index, rules[0], True, states)
+    own = periods.own_periods(groups, index)
     alpha, reading = rate(group["lr"]), group["off_set_momentum"]
     for parameter, name, turning in periods.with_gradients(groups, index):
         stand = stand_for(group, parameter, name, turning, states)
@@ -99,10 +102,10 @@ def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], p
         gradient = x.grad
         assert gradient is not None
         columns = state.get("basis")
-        if isinstance(turning, Turning) and group["subspace"] != "eigen" and state.get("period") != period:
-            key = selection_key(group["seed"], name, period)
+        if isinstance(turning, Turning) and group["subspace"] != "eigen" and state.get("period", UNDRAWN) < own[name]:
+            key = selection_key(group["seed"], name, own[name])
             state["basis"] = choose_basis(group["subspace"], key, turning, gradient).columns
-            state["period"] = period
+            state["period"] = own[name]
             if columns is not None:
                 old, new = (formula.part_of(turning, parameter, reading, basis) for basis in (columns, state["basis"]))
                 formula.carry(rules[0], group, state, gradient, old, new)

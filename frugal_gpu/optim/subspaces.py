@@ -409,9 +409,16 @@ def orthonormal(numbers: Tensor) -> Tensor:
 def principal(gradient: Tensor, part: Turning) -> Tensor:
     """The leading singular vectors of the gradient, each with its largest entry positive (svd leaves the sign open).
 
-    A copy of the r columns, shape (length, rank): a view would keep all of U or V alive.
+    A copy of the r columns, shape (length, rank): a view would keep all of U or V alive. Of a float32 matrix on a CPU, on its
+    shorter side, they are the eigenvectors of its Gram matrix in float64: nearer to the truth than a float32 SVD, and sooner
+    there. In float32 a Gram matrix would lose what is below √ε of the largest singular value (docs/benchmarks.md).
     """
-    left, _, right = torch.linalg.svd(gradient, full_matrices=False)
-    vectors = (left if part.side == "left" else right.mT)[:, : part.rank]
+    if gradient.dtype == torch.float32 and gradient.device.type == "cpu" and part.length == min(gradient.shape):
+        exact = gradient.double()
+        gram = exact @ exact.mT if part.side == "left" else exact.mT @ exact
+        vectors = torch.linalg.eigh(gram)[1].flip(1)[:, : part.rank].to(gradient.dtype)
+    else:
+        left, _, right = torch.linalg.svd(gradient, full_matrices=False)
+        vectors = (left if part.side == "left" else right.mT)[:, : part.rank]
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
     return (vectors * torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)).contiguous()

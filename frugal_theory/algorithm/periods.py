@@ -16,6 +16,7 @@ import numpy as np
 from frugal_theory.algorithm.combine import Split
 from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Sketch, Units, compact
 from frugal_theory.algorithm.rules.rule import Array, Rule, RuleState, Seen, namespace, rule_of
+from frugal_theory.algorithm.staggering import offsets, own_period
 from frugal_theory.algorithm.subspaces import choose_parts, side
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
@@ -73,7 +74,19 @@ class Alternating:
         gradients: dict[str, Array] = dict(g) if isinstance(g, Mapping) else {NAME: g}
         period, phase = divmod(state["step"], self.algorithm.update_gap)
         rules, columns = state["rules"], state["columns"]
-        if phase == 0:
+        begins = offsets(self.algorithm, {name: tuple(x.shape) for name, x in gradients.items()})
+        if begins and rules:  # each basis by itself
+            parts = old = self._parts(period, gradients, columns)
+            due = [name for name, begin in begins.items() if begin == phase]
+            rules, columns = dict(rules), dict(columns)
+            for name in due:
+                now = own_period(period, phase, begins[name])
+                new = self._parts(now, {name: gradients[name]}, {})[name]
+                assert isinstance(new, Basis)
+                parts = {**parts, name: new}
+                rules[name] = self._entered(old[name], new, rules[name], gradients[name])
+                columns[name] = new.columns
+        elif phase == 0:
             old = self._parts(period - 1, gradients, columns) if rules else {}
             parts = self._parts(period, gradients, {})
             rules = {name: self._entered(old.get(name), parts[name], rules.get(name), x) for name, x in gradients.items()}
@@ -81,12 +94,12 @@ class Alternating:
         else:
             parts = self._parts(period, gradients, columns)
         updates: dict[str, Array] = {}
-        new: dict[str, State] = {}
+        after: dict[str, State] = {}
         for name, gradient in gradients.items():
-            u, new[name] = self._split(parts[name]).update(rules[name], gradient)
+            u, after[name] = self._split(parts[name]).update(rules[name], gradient)
             updates[name] = u if self.algorithm.split_lr_scale == 1 else self.algorithm.split_lr_scale * u
         result = updates if isinstance(g, Mapping) else updates[NAME]
-        return result, {"step": state["step"] + 1, "rules": new, "columns": columns}
+        return result, {"step": state["step"] + 1, "rules": after, "columns": columns}
 
     def _split(self, part: Part) -> Split:
         return Split(part, self.full, self.free, self.algorithm.off_set_momentum)

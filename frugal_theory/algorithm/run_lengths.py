@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from frugal_theory.algorithm.kinds import Blocks, Drawn, Known, Scheduled, Turned
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.selection import budget, selection_key, trial_keys
+from frugal_theory.algorithm.staggering import offsets
 from frugal_theory.algorithm.subspaces import (
     Basis,
     Mask,
@@ -181,7 +182,8 @@ class RunLengths:
 
 def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None = None) -> RunLengths | None:
     """The law of the algorithm's momentum set; None if it depends on the noise (svd of the stochastic gradient), or if
-    it is unknown (an added subspace that does not declare its share). A draw that leaves nothing open is fixed."""
+    it is unknown (an added subspace that does not declare its share, bases that are refreshed one after another). A draw that
+    leaves nothing open is fixed."""
     runs = _law(algorithm, shapes, bases)
     if runs is None or runs.law == "scheduled" or any(np.any((share > 0) & (share < 1)) for share in runs.share.values()):
         return runs
@@ -190,6 +192,8 @@ def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array]
 
 def _law(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None) -> RunLengths | None:
     kind, density = algorithm.subspace, algorithm.density
+    if any(offsets(algorithm, shapes).values()):  # bases that change one after another: no law here speaks of them
+        return None
     subspace: Any = unit_subspace(algorithm) or blocks_of(algorithm.subspace, algorithm.order) or SUBSPACES[kind]
     if algorithm.set is not None or density in (0.0, 1.0) or _round(algorithm, shapes) == 1:
         return RunLengths(algorithm, shapes, "fixed", _members(algorithm, shapes, 0))

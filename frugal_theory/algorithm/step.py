@@ -16,6 +16,7 @@ from frugal_theory.algorithm.combine import Split
 from frugal_theory.algorithm.parts import Basis, Mask, Part
 from frugal_theory.algorithm.periods import carried, placed, readings
 from frugal_theory.algorithm.rules import Rule, RuleState, rule_of
+from frugal_theory.algorithm.staggering import offsets, own_period
 from frugal_theory.algorithm.subspaces import choose_parts
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
@@ -84,8 +85,8 @@ def step(
     alpha = _learning_rate(algorithm, learning_rate)
     _check(parameters, gradients)
     full, free = rule_of(algorithm.state_full), rule_of(algorithm.state_free)
-    if state.step % algorithm.update_gap == 0:
-        state = _select(algorithm, full, free, gradients, state)
+    if due := _due(algorithm, gradients, state):
+        state = _select(algorithm, full, free, {name: gradients[name] for name in due}, state, next(iter(due.values())))
     frozen = freezes(algorithm) and algorithm.weight_decay > 0
     new_parameters: Arrays = {}
     new_statistics: dict[str, Any] = {}
@@ -142,11 +143,21 @@ def _of_trial(part: Mask | Basis, trial: int, own: Array) -> Mask | Basis:
     return Mask(part.inside[trial]) if part.inside.ndim > own.ndim else part
 
 
-def _select(algorithm: Algorithm, full: Rule, free: Rule, gradients: Mapping[str, Array], state: State) -> State:
-    """Choose the parts of a new period, and carry the state into them (:func:`frugal_theory.algorithm.periods.carried`)."""
+def _due(algorithm: Algorithm, gradients: Mapping[str, Array], state: State) -> dict[str, int]:
+    """The parameters that enter a new period in this step, with that period, the same for all of them."""
+    period, phase = divmod(state.step, algorithm.update_gap)
+    leading = 0 if state.trials is None else 1
+    begins = offsets(algorithm, {name: g.shape[leading:] for name, g in gradients.items()}) if state.step else {}
+    if begins:
+        return {name: own_period(period, phase, begin) for name, begin in begins.items() if begin == phase}
+    return dict.fromkeys(gradients, period) if phase == 0 else {}
+
+
+def _select(algorithm: Algorithm, full: Rule, free: Rule, gradients: Mapping[str, Array], state: State, period: int) -> State:
+    """Choose the parts of a new period of these parameters, and carry their state into them
+    (:func:`frugal_theory.algorithm.periods.carried`)."""
     leading = 0 if state.trials is None else 1
     shapes = {name: g.shape[leading:] for name, g in gradients.items()}
-    period = state.step // algorithm.update_gap
     parts = choose_parts(algorithm, shapes, period, gradients, state.trials, state.bases)
     statistics: dict[str, Any] = {}
     free_states: dict[str, Any] = {}
@@ -170,7 +181,12 @@ def _select(algorithm: Algorithm, full: Rule, free: Rule, gradients: Mapping[str
             statistics[name], free_states[name] = [full_ for full_, _ in entered], [free_ for _, free_ in entered]
         if old is not None:
             free_states[name] = state.free.get(name, {})
-    return replace(state, parts=parts, statistics=statistics, free=free_states)
+    return replace(
+        state,
+        parts={**state.parts, **parts},
+        statistics={**state.statistics, **statistics},
+        free={**state.free, **free_states},
+    )
 
 
 def _entered(

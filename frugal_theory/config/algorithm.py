@@ -47,9 +47,10 @@ class Algorithm(Part):
     ``system`` names a setting of the other keys (:mod:`frugal_theory.algorithm.systems`); a key given beside it overrides the
     system's, if the system accepts it. ``rank``, for bases, stands instead of the density. ``side``: where a basis acts on an
     m×n matrix: "std" from the left if m < n and from the right if m ≥ n, "reverse" the other way round. ``split_lr_scale``: a
-    factor on the learning rate of the split parameters, and not on their decay. ``blocks``: a block is a tensor, or a layer
-    (what the name says up to and including its first number). ``biases``, ``norms``, ``embeddings`` and ``output`` say what
-    becomes of these parameters of a model: "state_full", "split", "state_free", or a state-full rule of their own.
+    factor on the learning rate of the split parameters, and not on their decay. ``refresh``: whether the bases of a model are
+    refreshed in one step of a period ("together"), or each at a step of its own ("staggered"). ``blocks``: a block is a tensor,
+    or a layer (what the name says up to and including its first number). ``biases``, ``norms``, ``embeddings`` and ``output``
+    say what becomes of these parameters of a model: "state_full", "split", "state_free", or a state-full rule of their own.
     """
 
     system: Annotated[str, NameOf(SYSTEMS)] | None = None
@@ -64,6 +65,7 @@ class Algorithm(Part):
     order: Literal["random", "ascending", "descending", "mirror", "inward"] = "random"
     blocks: Literal["tensor", "layer"] = "tensor"
     projector: Literal["exact", "randomised"] = "exact"
+    refresh: Literal["together", "staggered"] = "together"
     state_full: StateFull = Field(default_factory=default_rule("adamw"))
     state_free: StateFree = Field(default_factory=default_rule("signsgd"))
     on_update: Literal["reset", "keep", "project"] = "reset"
@@ -112,6 +114,11 @@ class Algorithm(Part):
         if self.projector != "exact" and self.subspace != "svd":
             raise ValueError(
                 f'projector = "{self.projector}" is a way to singular vectors: subspace is "{self.subspace}", "svd" is allowed'
+            )
+        if self.refresh != "together" and (self.subspace == "eigen" or not SUBSPACES[self.subspace].basis):
+            raise ValueError(
+                f'refresh = "{self.refresh}" spreads the refreshes of bases over a period; subspace is "{self.subspace}", '
+                f"{quoted(s for s, kind in SUBSPACES.items() if kind.basis and s != 'eigen')} are allowed"
             )
         if self.rank is not None and not SUBSPACES[self.subspace].basis:
             raise ValueError(

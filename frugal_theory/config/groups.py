@@ -39,6 +39,7 @@ class Group(Part):
     order: Literal["random", "ascending", "descending", "mirror", "inward"] | None = None
     blocks: Literal["tensor", "layer"] | None = None
     projector: Literal["exact", "randomised"] | None = None
+    refresh: Literal["together", "staggered"] | None = None
     state_full: Annotated[Any, TableOf(RULES, "rule", side="state_full")] | None = None
     state_free: Annotated[Any, TableOf(RULES, "rule", side="state_free", default="signsgd")] | None = None
     on_update: Literal["reset", "keep", "project"] | None = None

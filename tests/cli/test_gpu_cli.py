@@ -230,6 +230,7 @@ def test_memory_prints_a_row_a_method(monkeypatch, capsys):
     assert call(monkeypatch, "memory", "tiny.toml", "--set", "model.preset=llama-60m") == 0
     out = capsys.readouterr().out
     assert all(method in out for method in ("AdamW", "GaLore", "BAdam", "FRUGAL"))
+    assert "temporaries" in out
     assert call(monkeypatch, "memory", "tiny.toml", "--set", "model.heads=5") == 2
 
 

@@ -140,6 +140,22 @@ def test_adamw_everywhere_is_two_numbers_a_parameter():
     assert memory_of(model, Algorithm(density=1.0)).state == state_bytes_held(optimizer) - steps
 
 
+@pytest.mark.parametrize("subspace", ["columns", "random"])
+@pytest.mark.parametrize("state_dtype", [None, "bfloat16", "8bit"])
+def test_bfloat16_weights_have_float32_statistics_unless_told_otherwise(subspace, state_dtype):
+    model, algorithm = build_model(TINY, 8).to(torch.bfloat16), Algorithm(subspace=subspace)
+    predicted, plain = (memory_of(model, algorithm, state_dtype=dtype) for dtype in (state_dtype, None))
+    assert predicted.parameters == predicted.gradients == 2 * sum(x.numel() for x in model.parameters())
+    assert plain.state == memory_of(build_model(TINY, 8), algorithm).state
+    optimizer = Frugal.from_config(model, algorithm)
+    for group in optimizer.param_groups:
+        group["state_dtype"] = state_dtype
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    assert state_bytes_held(optimizer) == predicted.state
+
+
 def test_table_names_the_neighbours_at_the_experiments_density():
     experiment = parse('name = "m"\n[model]\npreset = "llama-60m"\n[algorithm]\ndensity = 0.25\nsubspace = "columns"\n')
     adamw, galore, badam, frugal = memory_table(experiment)

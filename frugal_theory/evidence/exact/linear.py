@@ -69,6 +69,8 @@ def momentum(algorithm: Algorithm, runs: RunLengths | None) -> Momentum:
     off it (a rule that never applies does not matter), or a set that looks at the noise.
     """
     full, free = algorithm.state_full, algorithm.state_free
+    if runs is None and algorithm.refresh == "staggered":
+        raise ValueError('algorithm.refresh = "staggered" changes bases one after another; "together" is allowed')
     if runs is None:
         raise ValueError('algorithm.subspace = "svd" looks at the noise; a selection that does not is allowed')
     if not isinstance(full, Sgdm) and not runs.empty:
