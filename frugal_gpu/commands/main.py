@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from contextlib import nullcontext
@@ -18,6 +19,7 @@ from frugal_gpu.commands.systems import systems
 from frugal_gpu.commands.use import evaluate, export, generate
 from frugal_gpu.train.together import main_process
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
+from frugal_theory.config.cells import label
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
 from frugal_theory.results.files import write_text
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from frugal_theory.config import Experiment
 
 __all__ = ["app", "main"]
+
+TRAINED = ("seed", "algorithm", "adapter", "model", "data", "training", "probes")
+"""Tables of the experiment file that a training reads."""
 
 app = application("Train LLaMA models with the FRUGAL algorithm family.", several=True)
 
@@ -82,7 +87,21 @@ def _runs(experiment: Experiment, folder: Path, sweep: bool) -> list[tuple[Exper
     """The experiments to train and their folders."""
     if not sweep:
         return [(experiment.model_copy(update={"sweep": {}, "cases": []}), folder)]
-    return [(cell.experiment, folder / (_slug(cell.label) or ".")) for cell in cells(experiment)]
+    return [(each, folder / (_slug(name) or ".")) for name, each in _distinct(experiment).items()]
+
+
+def _distinct(experiment: Experiment) -> dict[str, Experiment]:
+    """The cells that are trainings of their own, by name: what only theory reads makes no other training, nor another name."""
+    from frugal_gpu.train.run_folder import settings_of
+
+    found: dict[str, dict[str, list[tuple[str, Experiment]]]] = {}
+    for cell in cells(experiment):
+        own = {key: value for key, value in cell.settings.items() if key.split(".")[0] in TRAINED}
+        same = found.setdefault(label(own), {})
+        same.setdefault(json.dumps([settings_of(cell.experiment), str(cell.experiment.probes)]), []).append(
+            (cell.label, cell.experiment)
+        )
+    return {name if len(same) == 1 else first[0]: first[1] for name, same in found.items() for first, *_ in same.values()}
 
 
 def _slug(label: str) -> str:

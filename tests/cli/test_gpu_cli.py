@@ -225,6 +225,31 @@ def test_a_sweep_is_trained_cell_by_cell_on_request(place, experiment_file, monk
     assert found == {"density-0.25", "density-1.0"}
 
 
+THEORY = """
+[problem]
+kind = "quadratic"
+dimension = 5
+[noise]
+kind = "gaussian"
+sigma = 0.1
+[sweep]
+"algorithm.density" = [0.25, 1.0]
+"noise.sigma" = [0.1, 0.2]
+[[cases]]
+name = "a"
+[[cases]]
+name = "b"
+problem = { dimension = 6 }
+"""
+
+
+def test_cases_that_only_theory_reads_are_trained_once(experiment_file):
+    text = EXPERIMENT.replace('subspace = "columns"', 'subspace = "coordinates"')
+    assert list(cli._distinct(load(experiment_file(text + THEORY)))) == ["density = 0.25", "density = 1.0"]
+    cases = '[[cases]]\nname = "a"\n[[cases]]\nname = "b"\ntraining = { steps = 3 }\n'
+    assert list(cli._distinct(load(experiment_file(EXPERIMENT + cases)))) == ["a", "b"]
+
+
 @pytest.mark.usefixtures("place")
 def test_memory_prints_a_row_a_method(monkeypatch, capsys):
     assert call(monkeypatch, "memory", "tiny.toml", "--set", "model.preset=llama-60m") == 0

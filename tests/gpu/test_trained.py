@@ -6,7 +6,7 @@ import math
 import pytest
 import tiny
 import torch
-from tolerances import ACCUMULATION_FLOAT32
+from tolerances import ACCUMULATION_FLOAT32, FLOAT32
 
 import frugal_theory as ft
 from frugal_gpu.commands import main as cli
@@ -100,6 +100,21 @@ def test_an_exported_model_is_what_a_run_begins_with(run, source, tmp_path):
     summary = json.loads((run / "training" / "summary.json").read_text())
     first, last = outcome.summary["initial_validation_perplexity"], summary["final_validation_perplexity"]
     assert first == pytest.approx(last, rel=ACCUMULATION_FLOAT32)
+
+
+def test_adapters_are_merged_into_what_is_exported(source, tmp_path):
+    pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    experiment = tiny.experiment(source, {"adapter": {"rank": 4}, "training.steps": 4, "algorithm.learning_rate": 0.05})
+    train(experiment, tmp_path / "training")
+    trained, tokens = load_trained(tmp_path), torch.arange(12).view(1, 12)
+    with torch.no_grad():
+        ours = trained.model(input_ids=tokens).logits
+        export(trained, tmp_path / "out")
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+        torch.testing.assert_close(model(input_ids=tokens).logits, ours, rtol=FLOAT32, atol=FLOAT32)
+    assert not [name for name in model.state_dict() if "lora" in name or "base_layer" in name]
 
 
 # --- how fast, and watched
