@@ -100,6 +100,7 @@ def test_constants_are_what_they_are_in_closed_form():
     assert record["law"] == {"law": "fixed", "share": {"head": 1.0, "tail": 1.0}}
 
 
+@pytest.mark.ecosystem
 def test_a_false_theorem_is_contradicted_in_theory_and_in_practice():
     same, true = experiment("sgdm"), THEOREMS["sgdm_sharp"]
     false = scaled(true, 0.1, name="false")

@@ -126,8 +126,14 @@ def formula_path(chosen: Algorithm, as_array=np.asarray, as_numpy=np.asarray):
     return path
 
 
-@pytest.mark.parametrize("full", rules("state_full"))
-@pytest.mark.parametrize("subspace", SUBSPACES)
+def grid():
+    """Every rule with every subspace: AdamW and two subspaces with all in `make test`, the others in `make test-ecosystem`."""
+    for subspace, full in itertools.product(SUBSPACES, rules("state_full")):
+        often = full == "adamw" or subspace in ("columns", "svd") or SUBSPACES.is_added(subspace)
+        yield pytest.param(subspace, full, marks=[] if often else [pytest.mark.ecosystem])
+
+
+@pytest.mark.parametrize(("subspace", "full"), list(grid()))
 def test_all_that_runs_a_rule_follows_its_formula(subspace, full, monkeypatch):
     tolerance = FACTORISATION if SUBSPACES[subspace].basis else ROUNDING
     chosen = {case: algorithm(subspace, full, *case) for case in cases(subspace, full)}
