@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from contextlib import nullcontext
@@ -37,6 +38,8 @@ app = application("Train LLaMA models with the FRUGAL algorithm family.", severa
 
 def main() -> None:
     """Entry point. Exit status 0: done; 2: bad input or results that cannot be written; 130: interrupted."""
+    for library in ("torchao", "torch.utils._pytree"):  # transformers imports torchao where it is, which then tells of itself
+        logging.getLogger(library).setLevel(logging.ERROR)
     in_one_line(lambda: app(standalone_mode=False), quiet=not main_process())
 
 
