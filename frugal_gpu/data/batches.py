@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -22,19 +23,19 @@ PADDING = -100
 
 
 @dataclass(frozen=True)
-class Sequences:
+class Sequences(ABC):
     """Sequences of ``length`` tokens made of a ``stream`` of N ids, ``separator`` before, between and after its documents."""
 
     stream: Ids
     length: int
     separator: int | None = None
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def row(self, index: int) -> Ids:
         """The ids of one sequence, up to length + 1 of them: each predicts the next."""
-        raise NotImplementedError
 
     @property
     def tokens(self) -> int:

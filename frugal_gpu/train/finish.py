@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from frugal_gpu.train.run_folder import write_summary
 from frugal_gpu.train.speed import speed
 from frugal_gpu.train.step import Run
 from frugal_theory.config import Experiment
+from frugal_theory.config.version import installed
 
 __all__ = ["describe", "finish", "perplexity"]
 
@@ -92,14 +92,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {name: _version(name) for name in ("frugal-lab", "torch", "transformers", "tokenizers", "accelerate")}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # this package, where it runs from a checkout
-        return "unknown"
+    return {name: installed(name) for name in ("frugal-lab", "torch", "transformers", "tokenizers", "accelerate")}
 
 
 def perplexity(loss: float) -> float:

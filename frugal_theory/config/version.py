@@ -11,9 +11,9 @@ DISTRIBUTION = "frugal-lab"
 
 
 @cache
-def installed() -> str:
-    """Such as "1.0.0"; "unknown" for a checkout that was never installed."""
+def installed(distribution: str = DISTRIBUTION) -> str:
+    """Such as "1.0.0", of this or another distribution; "unknown" for one that is not there, or a checkout never installed."""
     try:
-        return version(DISTRIBUTION)
+        return version(distribution)
     except PackageNotFoundError:
         return "unknown"

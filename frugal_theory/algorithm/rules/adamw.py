@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,14 @@ from frugal_theory.algorithm.rules.rule import Array, RuleState, RuleTable, Seen
 from frugal_theory.config.parts import Epsilon, Pair
 from frugal_theory.config.registry import Kind
 
-__all__ = ["AdamW", "bias_correction", "bias_corrections"]
+__all__ = ["AdamMoments", "AdamW", "bias_correction", "bias_corrections"]
 
 
-class AdamW(RuleTable):
-    """Adam (Kingma & Ba 2015, Algorithm 1), u = m̂ / (√v̂ + ε); weight decay is decoupled and lives in the step.
+class AdamMoments:
+    """What the forms of Adam share: m, v, the steps counted, and how these go on."""
 
-    ``count`` is kept for every coordinate: a coordinate that enters the set starts its own bias correction.
-    """
-
-    title: ClassVar[str] = "AdamW"
-    rule: Literal["adamw"] = "adamw"
-    betas: Pair = (0.9, 0.999)
-    eps: Epsilon = 1e-8
+    if TYPE_CHECKING:
+        betas: tuple[float, float]
 
     sides: ClassVar[tuple[str, ...]] = ("state_full",)
     vectors: ClassVar[tuple[str, ...]] = ("exp_avg",)
@@ -37,21 +32,39 @@ class AdamW(RuleTable):
         xp = namespace(like)
         return {"exp_avg": xp.zeros_like(like), "exp_avg_sq": xp.zeros_like(like), "count": xp.zeros_like(like) + counter(like)}
 
-    def update(self, state: RuleState, g: Array, seen: Seen | None = None) -> tuple[Array, RuleState]:  # noqa: ARG002
-        """One step of the recursions of m and v, each over 1 − βᵏ, k its coordinate's steps."""
+    def moments(self, state: RuleState, g: Array) -> RuleState:
+        """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², one step more; arrays of the gradient's shape."""
         beta_1, beta_2 = self.betas
-        count = state["count"] + 1
-        exp_avg = beta_1 * state["exp_avg"] + (1 - beta_1) * g
-        exp_avg_sq = beta_2 * state["exp_avg_sq"] + (1 - beta_2) * g**2
-        mean = exp_avg / bias_correction(beta_1, count, g)
-        scale = namespace(g).sqrt(exp_avg_sq / bias_correction(beta_2, count, g)) + self.eps
-        return mean / scale, {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq, "count": count}
+        return {
+            "exp_avg": beta_1 * state["exp_avg"] + (1 - beta_1) * g,
+            "exp_avg_sq": beta_2 * state["exp_avg_sq"] + (1 - beta_2) * g**2,
+            "count": state["count"] + 1,
+        }
 
     def correction(self, state: RuleState, like: Array) -> Array:
         """√(1 − β₂ᵏ)/(1 − β₁ᵏ): what the update has in it beside m/(√v + ε√(1 − β₂ᵏ))."""
         beta_1, beta_2 = self.betas
         root = namespace(like).sqrt(bias_correction(beta_2, state["count"], like))
         return root / bias_correction(beta_1, state["count"], like)
+
+
+class AdamW(AdamMoments, RuleTable):
+    """Adam (Kingma & Ba 2015, Algorithm 1), u = m̂ / (√v̂ + ε); weight decay is decoupled and lives in the step.
+
+    ``count`` is kept for every coordinate: a coordinate that enters the set starts its own bias correction.
+    """
+
+    title: ClassVar[str] = "AdamW"
+    rule: Literal["adamw"] = "adamw"
+    betas: Pair = (0.9, 0.999)
+    eps: Epsilon = 1e-8
+
+    def update(self, state: RuleState, g: Array, seen: Seen | None = None) -> tuple[Array, RuleState]:  # noqa: ARG002
+        """One step of the recursions of m and v, each over 1 − βᵏ, k its coordinate's steps."""
+        beta_1, beta_2 = self.betas
+        new = self.moments(state, g)
+        mean = new["exp_avg"] / bias_correction(beta_1, new["count"], g)
+        return mean / (namespace(g).sqrt(new["exp_avg_sq"] / bias_correction(beta_2, new["count"], g)) + self.eps), new
 
 
 @lru_cache
