@@ -22,25 +22,9 @@ from frugal_gpu.train.lock import alone
 from frugal_gpu.train.log import read_metrics
 from frugal_gpu.train.loop import train
 
+pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
+
 SMALL = {"model.layers": 1, "model.hidden_size": 16, "model.intermediate_size": 16, "training.evaluation_tokens": 32}
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return tiny.write_text(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("FRUGAL_LAB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def experiment(source, **more):

@@ -31,15 +31,7 @@ from frugal_gpu.train import loop
 from frugal_gpu.train.loop import train
 from frugal_theory import config
 
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return tiny.write_text(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("FRUGAL_LAB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def three_rows() -> quadratic_rows.Rows:

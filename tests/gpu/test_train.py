@@ -23,26 +23,9 @@ from frugal_gpu.train.schedule import learning_rate_factor
 from frugal_gpu.train.step import evaluate, take_step
 from frugal_theory.config import Training
 
+pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
+
 TIMES = {"seconds"}
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return tiny.write_text(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Threads on a busy machine wait for each other far longer than such a small model computes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("FRUGAL_LAB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def metrics(folder):

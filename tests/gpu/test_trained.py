@@ -17,15 +17,7 @@ from frugal_gpu.train.speed import flops_per_token
 from frugal_gpu.train.trained import export, load_trained
 from tests.calling import called
 
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return tiny.write_text(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("FRUGAL_LAB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
