@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from frugal_gpu.optim.backends import InPlace
+from frugal_gpu.optim.bases import choose_basis
 from frugal_gpu.optim.following import follow, follow_by_formula, forget
 from frugal_gpu.optim.groups import checked, names_of
 from frugal_gpu.optim.placement import check_eight, computed, is_coded, like_of, local_part, stored
-from frugal_gpu.optim.subspaces import Basis, Part, Turning, at_least_float32, choose_basis, choose_parts, with_columns
+from frugal_gpu.optim.subspaces import Basis, Part, Turning, at_least_float32, choose_parts, with_columns
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
 from frugal_theory.algorithm.staggering import offset, own_period

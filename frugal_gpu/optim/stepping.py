@@ -10,13 +10,14 @@ from torch import Tensor
 from frugal_gpu.optim import formula
 from frugal_gpu.optim.backends import Job, Law, whole_steps
 from frugal_gpu.optim.backends.backend import Chosen
+from frugal_gpu.optim.bases import choose_basis
 from frugal_gpu.optim.flags import accelerator_of, chosen_backend
 from frugal_gpu.optim.following import UNDRAWN
 from frugal_gpu.optim.groups import rules_of
 from frugal_gpu.optim.periods import Periods, States
 from frugal_gpu.optim.placement import Stand, stand_for
 from frugal_gpu.optim.step import divides, is_frozen, job_of, move_scale, step_in_stretches
-from frugal_gpu.optim.subspaces import DecayingUnits, Free, Turning, Units, choose_basis
+from frugal_gpu.optim.subspaces import DecayingUnits, Free, Turning, Units
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
 

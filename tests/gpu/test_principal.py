@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from frugal_gpu.optim.bases import principal
 from frugal_gpu.optim.layout import Turning
-from frugal_gpu.optim.subspaces import principal
 
 SHORT, LONG, RANK = 64, 150, 16
 LARGE, SMALL = torch.ones(RANK // 2), torch.full((RANK // 2,), 1e-3)
