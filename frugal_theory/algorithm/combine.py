@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from frugal_theory.algorithm.parts import Basis, Part, Reading
-from frugal_theory.algorithm.rules.rule import Array, Rule, Seen, namespace
+from frugal_theory.algorithm.rules.rule import Array, Rule, Seen
 from frugal_theory.algorithm.storages import STORAGES
 
-__all__ = ["Channelwise", "Split", "Stored"]
+__all__ = ["Split", "Stored"]
 
 State = dict[str, Any]
-
-TINY = 1e-8
-"""What is added to the norm of a channel of the projected gradient before it is divided by (Fira, APOLLO)."""
 
 
 @dataclass(frozen=True)
@@ -59,37 +56,6 @@ class Split:
         if found is None or not isinstance(self.part, Basis) or getattr(self.free, "elementwise", True):
             return 1.0
         return found(new, inside)[(slice(0, 1),) * inside.ndim]
-
-
-@dataclass(frozen=True)
-class Channelwise:
-    """The gradient itself, each channel scaled as a rule scales its projection (APOLLO, arXiv 2412.05270)::
-
-        R = P(g),   u = g · ‖rule(R)‖ / (‖R‖ + 1e-8)   by channel, the axis that the projection leaves
-
-    ``axis``: the axis over which the norms are taken, -2 where columns are the channels. Nothing is lifted back.
-    """
-
-    part: Part
-    rule: Rule
-    axis: int = -2
-    vectors: ClassVar[tuple[str, ...]] = ()
-    squares: ClassVar[tuple[str, ...]] = ()
-    elementwise: ClassVar[bool] = False
-
-    def init(self, like: Array) -> State:
-        """The rule at its start, on the projection."""
-        return self.rule.init(self.part.project(like))
-
-    def update(self, state: State, g: Array, seen: Seen | None = None) -> tuple[Array, State]:  # noqa: ARG002
-        """The update of the formula above."""
-        xp, projected = namespace(g), self.part.project(g)
-        update, new = self.rule.update(state, projected)
-
-        def norm(x: Array) -> Array:
-            return xp.sqrt(xp.sum(x * x, axis=self.axis, keepdims=True))
-
-        return g * (norm(update) / (norm(projected) + TINY)), new
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
-from frugal_theory.algorithm.combine import Channelwise, Split, Stored
-from frugal_theory.algorithm.parts import Basis, Mask, compact
+from frugal_theory.algorithm.combine import Split, Stored
+from frugal_theory.algorithm.parts import Basis, Mask, Sketch, compact
 from frugal_theory.algorithm.rules import AdamW, Lion, RuleTable, Sgd, Sgdm, SignSgd
 from frugal_theory.algorithm.rules.adafactor import Adafactor
 from frugal_theory.algorithm.rules.adalayer import AdaLayer
@@ -147,12 +147,13 @@ def test_split_is_the_formula():
     np.testing.assert_array_equal(found, updates(Split(Mask(inside[None]), AdamW(), SignSgd(lr_scale=0.3))))
 
 
-def test_channelwise_scales_the_gradient_as_a_rule_scales_its_projection():
+def test_a_sketch_beside_like_full_scales_the_gradient_as_a_rule_scales_its_projection():
+    """APOLLO's step before its limiter, which says nothing in the first one: channel by channel, with nothing lifted back."""
     q = np.random.default_rng(8).standard_normal((6, 3)) / np.sqrt(3)
-    rule = Channelwise(Basis(q, "left"), AdamW())
+    rule = Split(Sketch(q, "left"), AdamW(), LikeFull())
     projected = np.array([q.T @ g for g in GRADIENTS])
     scale = np.linalg.norm(updates(AdamW(), projected), axis=1) / (np.linalg.norm(projected, axis=1) + 1e-8)
-    np.testing.assert_allclose(updates(rule), GRADIENTS * scale[:, None], rtol=ROUNDING)
+    np.testing.assert_allclose(updates(rule)[0], (GRADIENTS * scale[:, None])[0], rtol=ROUNDING)
 
 
 def test_stored_state_is_rounded_between_steps():
