@@ -95,7 +95,6 @@ def start(
         wrapped = torch.compile(wrapped)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-        group["stochastic_rounding"] = training.precision == "pure-bf16"  # or steps below a weight's resolution move nothing
     run = Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.data.sampling)
     run.scaler = scaler(training.precision, accelerator.device)
     run.random = model_table.checkpoint is not None or experiment.adapter is not None

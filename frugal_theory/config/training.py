@@ -148,7 +148,9 @@ class Training(Part):
     devices change speed and memory, not the result. ``warmup_steps`` is a tenth of the run by default, or of the cycle,
     ``final_learning_rate`` a share of the peak. ``cycle_steps`` is of the schedule "cosine-cycles", ``decay_steps`` (a tenth of
     the run) of "wsd", ``restart_every`` and ``restart_warmup_steps`` of "jagged-cosine". ``weight_decay_exempt``: kinds of
-    parameters that do not decay. ``precision``: "bf16" and "fp16" keep float32 weights, "pure-bf16" does not.
+    parameters that do not decay. ``precision``: "bf16" and "fp16" keep float32 weights, "pure-bf16" does not. ``state_dtype``:
+    what the optimizer's statistics are kept in, by default float32, the arithmetic's; "8bit": moments in eight bits.
+    ``stochastic_rounding``: whether bfloat16 weights are rounded up or down by chance, which they are by default.
     ``evaluation_tokens`` caps the validation tokens of one evaluation. ``keep_best``: keep the weights of the best evaluation;
     ``tensorboard``: write the log for TensorBoard, too.
     ``nan_step``: what becomes of a step whose loss or gradient is not finite. ``threads`` of the CPU are torch's choice by
@@ -172,6 +174,8 @@ class Training(Part):
     max_gradient_norm: Positive | None = None
     weight_decay_exempt: Annotated[tuple[Exempt, ...], Field(strict=False)] = ()
     precision: Literal["float32", "bf16", "pure-bf16", "fp16"] = "float32"
+    state_dtype: Literal["float32", "bfloat16", "float16", "8bit"] | None = None
+    stochastic_rounding: bool | None = None
     compile: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count | None = None
@@ -193,6 +197,11 @@ class Training(Part):
     def cycle(self) -> int:
         """Steps of a cycle of the schedule: ``cycle_steps``, or the run's."""
         return self.steps if self.cycle_steps is None else self.cycle_steps
+
+    @property
+    def rounds_by_chance(self) -> bool:
+        """Whether weights are rounded stochastically: those in bfloat16, whose steps are lost otherwise, unless told not to."""
+        return self.precision == "pure-bf16" and self.stochastic_rounding is not False
 
     @property
     def decay(self) -> int:
@@ -227,6 +236,10 @@ class Training(Part):
             raise ValueError(
                 f"batch_size is {self.batch_size}, accumulation is {self.accumulation}; "
                 f"a batch is cut into equal micro-batches: a divisor of {self.batch_size} is allowed"
+            )
+        if self.stochastic_rounding and self.precision != "pure-bf16":
+            raise ValueError(
+                f'stochastic_rounding = true is of weights in bfloat16; precision is "{self.precision}", "pure-bf16" is allowed'
             )
         if self.tokens is not None:
             steps = -(-self.tokens // (self.batch_size * self.sequence_length))
