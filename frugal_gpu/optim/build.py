@@ -25,6 +25,7 @@ def build_optimizer(model: nn.Module, experiment: Experiment, lr: float | Tensor
     training = experiment.training or Training()
     exempt = training.weight_decay_exempt
     practice: dict[str, Any] = {"state_dtype": training.state_dtype, "stochastic_rounding": training.rounds_by_chance}
+    practice["update_in_backward"] = training.update_in_backward
     if (adapter := experiment.adapter) is None:
         return Frugal.from_config(model, without_decay(experiment.algorithm, model, exempt), lr=lr, **practice)
     from frugal_gpu.adapters.lora import adapted

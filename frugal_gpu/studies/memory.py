@@ -83,7 +83,8 @@ def memory_table(experiment: Experiment) -> list[Memory]:
     """AdamW, GaLore and BAdam at the experiment's density, and the experiment's own algorithm, on its model.
 
     Weights have the dtype that ``training.precision`` gives them, adapters are in place, and the experiment's own state is kept
-    as ``training.state_dtype`` says, its neighbours' as it is by default. Raises :class:`ExperimentError` without a [model]
+    as ``training.state_dtype`` says, its neighbours' as it is by default; with ``training.update_in_backward`` it holds one
+    gradient, the largest at most. Raises :class:`ExperimentError` without a [model]
     table, and for a checkpoint or an adapter that cannot be had.
     """
     from frugal_gpu.model.build import shapes_only
@@ -91,7 +92,7 @@ def memory_table(experiment: Experiment) -> list[Memory]:
 
     if experiment.model is None:
         raise ExperimentError('model: is missing; frugal-gpu needs a [model] table, for example preset = "llama-tiny"')
-    training, own = experiment.training or Training(), experiment.algorithm
+    training, own = experiment.training or Training(), _at_its_largest(experiment.algorithm)
     model = shapes_only(experiment.model).to(weights(training.precision))
     if experiment.adapter is not None:
         from frugal_gpu.adapters.lora import adapted
@@ -105,7 +106,10 @@ def memory_table(experiment: Experiment) -> list[Memory]:
         f"BAdam, density {own.density:g}": own.model_copy(update={**adamw, "subspace": "blocks"}),
     }
     rows = [memory_of(model, algorithm, name) for name, algorithm in methods.items()]
-    return [*rows, memory_of(model, own, f"FRUGAL, {_describe(own, training)}", training.state_dtype)]
+    ours = memory_of(model, own, f"FRUGAL, {_describe(own, training)}", training.state_dtype)
+    if training.update_in_backward:
+        ours = replace(ours, gradients=max(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad))
+    return [*rows, ours]
 
 
 def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL", state_dtype: str | None = None) -> Memory:
@@ -315,6 +319,13 @@ def _residual(kept: _Kept, shape: tuple[int, ...]) -> float:
     """Bytes of the state of the state-free rule, which sees the whole parameter; most have none."""
     rule = rule_of(kept.algorithm.state_free)
     return _statistics(kept, rule, rule.init(torch.empty(shape, device="meta")))
+
+
+def _at_its_largest(algorithm: Algorithm) -> Algorithm:
+    """The algorithm with the largest density of its schedule."""
+    line = algorithm.density_schedule
+    most = algorithm.density if line is None else max(algorithm.density, line.to)
+    return algorithm.model_copy(update={"density": most, "density_schedule": None})
 
 
 def _describe(algorithm: Algorithm, training: Training) -> str:

@@ -10,6 +10,7 @@ from frugal_gpu.data.text import check_source, source_of
 from frugal_gpu.data.tokens import Corpus, prepare
 from frugal_gpu.model.build import check_model, made, vocabulary_of, with_tokenizer
 from frugal_gpu.probes import Watch, sample_size
+from frugal_gpu.train.norms import Norms
 from frugal_gpu.train.precision import scaler, weights
 from frugal_gpu.train.sizes import check_machine
 from frugal_gpu.train.step import Run, objective
@@ -42,6 +43,10 @@ def required(experiment: Experiment) -> float:
     if training.schedule == "jagged-cosine" and restarts not in (None, training.restart_every):
         raise ExperimentError(
             f"training.restart_every = {training.restart_every}: the adapter restarts every {restarts} steps; they must agree"
+        )
+    if training.update_in_backward and experiment.probes is not None:
+        raise ExperimentError(
+            "training.update_in_backward = true frees gradients as they arrive, and [probes] reads them; one of them is allowed"
         )
     check_model(experiment.model, training)
     check_machine(experiment)
@@ -76,6 +81,7 @@ def start(
 ) -> Run:
     """Tokens, model, optimizer and device, as they are before step 1."""
     from frugal_gpu.optim.build import build_optimizer
+    from frugal_gpu.optim.schedules import schedule_of
 
     model_table = experiment.model or config.Model()
     seed, corpus = experiment.seed, corpus or corpus_of(experiment, training)
@@ -90,12 +96,21 @@ def start(
         raise
     except ValueError as error:
         raise ExperimentError(f"algorithm: {str(error).removeprefix('Frugal: ')}") from None
+    if training.update_in_backward and accelerator.num_processes > 1:
+        raise ExperimentError(
+            "training.update_in_backward = true steps a parameter before its gradient is averaged over processes; "
+            f"{accelerator.num_processes} are at work, one is allowed"
+        )
     wrapped = accelerator.prepare(model)
     if training.compile:
         wrapped = torch.compile(wrapped)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
+        if training.update_in_backward:
+            group["check_finite"] = False  # the norm of the gradients says so after the step
     run = Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.data.sampling)
+    run.norms = Norms(model) if training.update_in_backward else None
+    run.schedule = schedule_of(experiment.algorithm, optimizer)
     run.scaler = scaler(training.precision, accelerator.device)
     run.random = model_table.checkpoint is not None or experiment.adapter is not None
     if experiment.probes is not None and accelerator.is_main_process:

@@ -14,8 +14,10 @@ from torch import nn
 
 from frugal_gpu.data.batches import PADDING, Packed, Sequences, batch_indices, independent_indices, shard
 from frugal_gpu.data.tokens import Corpus
+from frugal_gpu.optim.schedules import AdaFrugal
 from frugal_gpu.probes import Objective, Watch
 from frugal_gpu.train.divergence import diverged, may_skip
+from frugal_gpu.train.norms import Norms
 from frugal_gpu.train.precision import arithmetic
 from frugal_gpu.train.schedule import learning_rate_factor
 from frugal_theory.algorithm.selection import selection_key
@@ -45,6 +47,8 @@ class Run:
     scaler: torch.amp.GradScaler | None = None
     random: bool = False
     in_a_row: int = 0
+    schedule: AdaFrugal | None = None
+    norms: Norms | None = None
 
 
 def take_step(run: Run, step: int) -> dict[str, Any]:
@@ -58,8 +62,13 @@ def take_step(run: Run, step: int) -> dict[str, Any]:
     tokens = run.corpus.train.predicted(indices)
     micro = training.batch_size // training.accumulation
     run.wrapped.train()
+    if run.schedule is not None:
+        run.schedule.step()
     if run.random:  # dropout, a pure function of seed, step and process
         torch.manual_seed(selection_key(run.seed, f"dropout {accelerator.process_index}", step) % 2**63)
+    factor = learning_rate_factor(training, step)
+    for group in run.optimizer.param_groups:  # now, for a step may be taken in the backward pass
+        group["lr"] = group["initial_lr"] * factor
     total = torch.zeros((), device=accelerator.device)
     for begin in range(0, len(indices), micro):
         mine = shard(indices[begin : begin + micro], accelerator.process_index, accelerator.num_processes)
@@ -74,8 +83,7 @@ def take_step(run: Run, step: int) -> dict[str, Any]:
         run.scaler.unscale_(run.optimizer)
         run.scaler.update()
     gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    factor = learning_rate_factor(training, step)
+    norm = torch.nn.utils.get_total_norm(gradients) if run.norms is None else run.norms.total()
     rate = run.optimizer.param_groups[0]["initial_lr"] * factor
     loss, squared = float(accelerator.reduce(total, "sum")) / tokens, float(norm) ** 2
     run.tokens += tokens
@@ -90,11 +98,10 @@ def take_step(run: Run, step: int) -> dict[str, Any]:
     visit = None if run.watch is None else run.watch.visit(step, *_before(run, factor))
     if training.max_gradient_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(run.model.parameters(), training.max_gradient_norm, norm)
-    for group in run.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     values = {"loss": loss, "learning_rate": rate, "squared_gradient_norm": squared}
+    values |= {} if run.schedule is None else run.schedule.shown()
     return {**values, **({} if visit is None else visit.after())}
 
 

@@ -42,6 +42,9 @@ OF_SCHEDULES = {
 }
 """Keys that one schedule reads."""
 
+_NEEDS_ALL_GRADIENTS = {"nan_step": ("skip",), "precision": ("fp16",)}
+"""Values of keys by which a step waits for all gradients."""
+
 PLAIN = {"cosine", "constant", "linear"}
 """Schedules that read none of them; an added one may."""
 
@@ -153,6 +156,7 @@ class Training(Part):
     ``stochastic_rounding``: whether bfloat16 weights are rounded up or down by chance, which they are by default.
     ``evaluation_tokens`` caps the validation tokens of one evaluation. ``keep_best``: keep the weights of the best evaluation;
     ``tensorboard``: write the log for TensorBoard, too.
+    ``update_in_backward``: step every parameter as its gradient arrives, and free that: no more than one gradient is held.
     ``nan_step``: what becomes of a step whose loss or gradient is not finite. ``threads`` of the CPU are torch's choice by
     default; a small model is fastest, and the same everywhere, on one.
     """
@@ -176,6 +180,7 @@ class Training(Part):
     precision: Literal["float32", "bf16", "pure-bf16", "fp16"] = "float32"
     state_dtype: Literal["float32", "bfloat16", "float16", "8bit"] | None = None
     stochastic_rounding: bool | None = None
+    update_in_backward: bool = False
     compile: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count | None = None
@@ -240,6 +245,14 @@ class Training(Part):
         if self.stochastic_rounding and self.precision != "pure-bf16":
             raise ValueError(
                 f'stochastic_rounding = true is of weights in bfloat16; precision is "{self.precision}", "pure-bf16" is allowed'
+            )
+        needs_all = [key for key, needed in _NEEDS_ALL_GRADIENTS.items() if getattr(self, key) in needed]
+        needs_all += ["max_gradient_norm"] if self.max_gradient_norm is not None else []
+        needs_all += ["accumulation"] if self.accumulation > 1 else []
+        if self.update_in_backward and needs_all:
+            raise ValueError(
+                "update_in_backward = true steps each parameter as its gradient arrives, and "
+                f"{needs_all[0]} = {getattr(self, needs_all[0])} needs the gradients of all; one of them is allowed"
             )
         if self.tokens is not None:
             steps = -(-self.tokens // (self.batch_size * self.sequence_length))
