@@ -25,11 +25,17 @@ QUEUED = 2**21
 
 
 def job_of(
-    rule: InPlace, parameter: Tensor, part: Chosen, states: Mapping[Tensor, dict[str, Any]], counted: bool = False
+    rule: InPlace,
+    parameter: Tensor,
+    part: Chosen,
+    states: Mapping[Tensor, dict[str, Any]],
+    counted: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> Job:
     """The job of a parameter that has a gradient, with the statistics of its state-full part: zeros where there are none yet.
 
-    ``states`` is the optimizer's defaultdict. ``counted``: steps are counted in tensors, on the parameter's device.
+    ``states`` is the optimizer's defaultdict. ``counted``: steps are counted in tensors, on the parameter's device. ``dtype``:
+    of statistics that are made, by default the gradient's.
     """
     gradient = parameter.grad
     assert gradient is not None
@@ -39,7 +45,7 @@ def job_of(
     names = rule.vectors + rule.squares
     if names[0] not in state:
         like = _state_full_part(part, gradient)
-        state.update({name: torch.zeros_like(like, device=gradient.device) for name in names})
+        state.update({name: torch.zeros_like(like, dtype=dtype, device=gradient.device) for name in names})
         if rule.counts:
             state["step"] = _no_steps(part, gradient, counted)
     if isinstance(state.get("step"), int) and rule.counts:
@@ -99,7 +105,7 @@ def _by_torch(law: Law, jobs: Sequence[Job]) -> list[Job]:
             left.append(job)
     for (device, _), some in taken.items():
         counts = [job.statistics["step"] for job in some]
-        steps = [c.add_(1.0) if isinstance(c, Tensor) else torch.tensor(float(c), device=device) for c in counts]
+        steps = [c.add_(1.0) if isinstance(c, Tensor) else torch.full((), float(c), device=device) for c in counts]
         torch._fused_adamw_(
             [job.parameter for job in some],
             [job.gradient for job in some],

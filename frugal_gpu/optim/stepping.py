@@ -9,13 +9,13 @@ from torch import Tensor
 
 from frugal_gpu.optim import formula
 from frugal_gpu.optim.backends import Job, Law, whole_steps
-from frugal_gpu.optim.backends.backend import Chosen
+from frugal_gpu.optim.backends.backend import Chosen, WholeStep
 from frugal_gpu.optim.bases import choose_basis
 from frugal_gpu.optim.flags import accelerator_of, chosen_backend
 from frugal_gpu.optim.following import UNDRAWN
 from frugal_gpu.optim.groups import rules_of
 from frugal_gpu.optim.periods import Periods, States
-from frugal_gpu.optim.placement import Stand, stand_for
+from frugal_gpu.optim.placement import Stand, is_copied, stand_for, stored_dtype
 from frugal_gpu.optim.step import divides, is_frozen, job_of, move_scale, step_in_stretches
 from frugal_gpu.optim.subspaces import DecayingUnits, Free, Turning, Units
 from frugal_theory.algorithm.rules import Rule
@@ -59,12 +59,15 @@ def _accelerated(groups: Sequence[Group], index: int, law: Law, periods: Periods
     group = groups[index]
     periods.enter(groups, index, law.full, False, states)
     own = periods.own_periods(groups, index)
+    wholes = whole_steps(chosen_backend(group), sum(x.numel() for each in groups for x in each["params"]))
     jobs: list[Job] = []
     stands: list[Stand] = []
     for parameter, name, part in periods.with_gradients(groups, index):
         if isinstance(part, Free | Units) and not isinstance(part, DecayingUnits) and is_frozen(law.free, part, law.divided):
             continue
-        stand = stand_for(group, parameter, name, part, states)
+        stored = stored_dtype(group, parameter)
+        as_it_is = any(whole.as_it_is(parameter, part, stored) for whole in wholes) and not is_copied(group, states, parameter)
+        stand = None if as_it_is else stand_for(group, parameter, name, part, states)
         x, held = (parameter, states) if stand is None else (stand.tensor, {stand.tensor: stand.state})
         chosen: Chosen
         if isinstance(part, Turning):
@@ -72,19 +75,19 @@ def _accelerated(groups: Sequence[Group], index: int, law: Law, periods: Periods
             chosen = periods.basis(group, law.rule, held[x], x.grad, name, part, own[name])
         else:
             chosen = part
-        jobs.append(job_of(law.rule, x, chosen, held, counted=isinstance(law.alpha, Tensor)))
+        jobs.append(
+            job_of(law.rule, x, chosen, held, counted=isinstance(law.alpha, Tensor), dtype=stored if as_it_is else None)
+        )
         stands += [] if stand is None else [stand]
         if sum(stand.numbers for stand in stands) > MOST:
-            _take(groups, index, law, jobs, stands, states)
+            _take(law, wholes, jobs, stands, states)
             jobs, stands = [], []
-    _take(groups, index, law, jobs, stands, states)
+    _take(law, wholes, jobs, stands, states)
 
 
-def _take(groups: Sequence[Group], index: int, law: Law, jobs: list[Job], stands: Sequence[Stand], states: States) -> None:
+def _take(law: Law, wholes: Sequence[WholeStep], jobs: list[Job], stands: Sequence[Stand], states: States) -> None:
     """Take the steps of these jobs, and put back what stood in."""
-    group = groups[index]
-    numbers = sum(parameter.numel() for each in groups for parameter in each["params"])
-    for whole in whole_steps(chosen_backend(group), numbers):
+    for whole in wholes:
         jobs = whole.step_(law, jobs)
     step_in_stretches(law, jobs)
     for stand in stands:

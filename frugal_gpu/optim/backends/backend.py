@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from frugal_gpu.optim.subspaces import Basis, Free, Full, OffBlock, Units
@@ -91,6 +92,11 @@ class WholeStep(Protocol):
 
     def missing(self) -> str | None:
         """What it needs and this machine lacks, in a few words; None if it can run."""
+        ...
+
+    def as_it_is(self, parameter: Tensor, part: Any, statistics: torch.dtype) -> bool:
+        """Whether it steps a parameter that has a gradient in its own form, where its type, its gradient's and that of its
+        ``statistics`` need not be one: nothing need stand in for it then."""
         ...
 
     def step_(self, law: Law, jobs: Sequence[Job]) -> list[Job]:

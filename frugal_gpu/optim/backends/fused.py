@@ -21,7 +21,7 @@ from frugal_gpu.optim.backends.backend import Job, Law
 from frugal_gpu.optim.subspaces import Basis, Free, Full, Units
 from frugal_theory.algorithm.parts import ROUNDING
 
-__all__ = ["FUSED", "Fused"]
+__all__ = ["FUSED", "Fused", "in_memory_order"]
 
 TYPES = (torch.float32, torch.float64)
 KNOWN = (foreach.Sgdm, foreach.AdamW, foreach.Lion)
@@ -42,6 +42,10 @@ class Fused:
     def missing(self) -> str | None:
         """numba is an extra."""
         return None if find_spec("numba") else "numba (pip install 'frugal-lab[fast]')"
+
+    def as_it_is(self, parameter: Tensor, part: Any, statistics: torch.dtype) -> bool:  # noqa: ARG002
+        """Tensors of one type are."""
+        return False
 
     def step_(self, law: Law, jobs: Sequence[Job]) -> list[Job]:
         """Take the steps of contiguous float32 and float64 tensors on a CPU; give back the others."""
@@ -72,12 +76,18 @@ def _knows(job: Job) -> bool:
         return False
     if type(part) in (Full, Free):
         moments = [s for name, s in job.statistics.items() if name != "step"]
-        same = all(t.stride() == x.stride() for t in (g, *moments))
-        counted = isinstance(job.statistics.get("step"), Tensor)
-        return not counted and (x.is_contiguous() or _dense(x)) and (same or all(t.is_contiguous() for t in (x, g, *moments)))
+        return not isinstance(job.statistics.get("step"), Tensor) and in_memory_order([x, g, *moments])
     fits = type(part) is Basis and part.columns.dtype == x.dtype and part.columns.is_contiguous()
     fits |= type(part) is Units and part.index.dtype == torch.int32
     return fits and all(t.is_contiguous() for t in (x, g, *statistics))
+
+
+def in_memory_order(tensors: Sequence[Tensor]) -> bool:
+    """Whether tensors of one shape can be walked through in the order of their numbers in memory, all in the same."""
+    x, *others = tensors
+    if all(t.is_contiguous() for t in tensors):
+        return True
+    return _dense(x) and all(t.stride() == x.stride() for t in others)
 
 
 def _dense(x: Tensor) -> bool:
