@@ -12,6 +12,7 @@ from torch import Tensor
 
 from frugal_gpu.optim.backends.backend import Chosen, InPlace, Job, Law
 from frugal_gpu.optim.backends.foreach import AdamW, state_free_update
+from frugal_gpu.optim.backends.tables import capturing
 from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Part, Units
 from frugal_theory.config.registry import SUBSPACES
 
@@ -44,12 +45,19 @@ def job_of(
     state = states[parameter]
     names = rule.vectors + rule.squares
     if names[0] not in state:
+        if capturing():  # every replay would begin with zeros
+            raise RuntimeError(
+                "Frugal: a parameter has its first gradient while a graph is captured: take a step outside first"
+            )
         like = _state_full_part(part, gradient)
         state.update({name: torch.zeros_like(like, dtype=dtype, device=gradient.device) for name in names})
         if rule.counts:
             state["step"] = _no_steps(part, gradient, counted)
     if isinstance(state.get("step"), int) and rule.counts:
-        state["step"] += 1
+        if counted:
+            state["step"] = torch.full((), float(state["step"]), device=gradient.device)
+        else:
+            state["step"] += 1
     return Job(parameter, gradient, part, {name: state[name] for name in (*names, *(("step",) if rule.counts else ()))})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
 from importlib.util import find_spec
@@ -63,17 +63,15 @@ class MultiTensor:
             return "triton (it comes with torch for CUDA)"
         return None if torch.cuda.is_available() or _interpreted() else "a CUDA device"
 
-    def as_it_is(self, parameter: Tensor, part: Any, statistics: torch.dtype) -> bool:
+    def as_it_is(self, law: Law, parameter: Tensor, part: Any, stored: torch.dtype, state: Mapping[str, Any]) -> bool:
         """Whether a parameter with a gradient is stepped in its own form, with float32 arithmetic inside, whatever its type."""
-        gradient = parameter.grad
-        return (
-            isinstance(gradient, Tensor)
-            and _plain(parameter, gradient)
-            and statistics in TYPES
-            and type(part) in (Full, Free, Units)
-            and parameter.is_contiguous()
-            and gradient.is_contiguous()
-        )
+        if type(law.rule) not in FULL_RULES or stored not in TYPES or type(part) not in (Full, Free, Units):
+            return False
+        statistics = {name: state[name] for name in (*law.rule.vectors, *law.rule.squares, "step") if name in state}
+        if any(s.dtype != stored for name, s in statistics.items() if name != "step"):
+            return False
+        assert parameter.grad is not None
+        return _form(law, Job(parameter, parameter.grad, part, statistics)) is not None
 
     def step_(self, law: Law, jobs: Sequence[Job]) -> list[Job]:
         """Take the steps of tensors of up to 32 bits on a GPU; give back the others."""
@@ -82,7 +80,7 @@ class MultiTensor:
         left: list[Job] = []
         taken: dict[Form, list[Job]] = defaultdict(list)
         for job in jobs:
-            form = _form(law, job)
+            form = _form_again(law, job)
             if form is None:
                 left.append(job)
             elif job.parameter.numel():
@@ -141,6 +139,17 @@ def _plain(x: Tensor, g: Tensor) -> bool:
         return False
     where = x.device
     return where == g.device and (where.type == "cuda" or (where.type == "cpu" and _interpreted()))
+
+
+def _form_again(law: Law, job: Job) -> Form | None:
+    """The same, of a job whose gradient lies where it lay, as it was found."""
+    place = job.gradient.data_ptr()
+    known = job.known.get("triton")
+    if known is None or known[0] != place:
+        known = job.known["triton"] = place, _form(law, job)
+        job.known.pop("triton row", None)
+    form: Form | None = known[1]
+    return form
 
 
 def _form(law: Law, job: Job) -> Form | None:
@@ -244,18 +253,24 @@ class _Pass:
         return table
 
     def _row(self, job: Job, numel: int, x: int, launches: int) -> list[int]:
+        """The row of a job, as long as it lies where it lay the one of the step before."""
+        row: list[int] | None = job.known.get("triton row")
+        step = job.statistics.get("step", 0)
+        since = step - launches if isinstance(step, int) and self.law.rule.counts and not isinstance(job.part, Free) else 0
+        if row is None or row[2] != x or row[10] != since:
+            row = job.known["triton row"] = self._new_row(job, numel, x, since)
+        return row
+
+    def _new_row(self, job: Job, numel: int, x: int, since: int) -> list[int]:
         part, statistics, step = job.part, job.statistics, job.statistics.get("step", 0)
         pointers = [statistics[name].data_ptr() for name in self.moments if name in statistics]
         first, second, *_ = (*pointers, 0, 0)
-        counted = isinstance(step, Tensor)
         lookup = width = inside = 0
         if isinstance(part, Units):
             lookup, inside = self.whole.lookup(part).data_ptr(), len(part.index)
             width = 0 if len(part.shape) == 1 else part.shape[1]
+        steps = step.data_ptr() if isinstance(step, Tensor) else 0
         kind = 1 if isinstance(part, Free) else 0
-        steps, since = (step.data_ptr(), 0) if counted else (0, step - launches)
-        if kind == 1 or not self.law.rule.counts:
-            since = 0
         return [kind, numel, x, job.gradient.data_ptr(), first, second, steps, lookup, width, inside, since, 0]
 
     def _step_bases(self, jobs: Sequence[Job], owner: Tensor) -> None:
