@@ -47,7 +47,8 @@ def _check_capturable(group: Mapping[str, Any]) -> None:
     if accelerator_of(group) is None:
         raise ValueError(
             f'Frugal: capturable = True beside state_full = "{group["state_full"]}", state_free = "{group["state_free"]}", '
-            f'backend = "{group["backend"]}": a step by formulas makes new state; allowed: adamw, lion, sgdm with sgd, signsgd, none'
+            f'backend = "{group["backend"]}": a step by formulas makes new state; '
+            "allowed: adamw, lion, sgdm with sgd, signsgd, none"
         )
 
 

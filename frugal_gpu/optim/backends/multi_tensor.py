@@ -30,6 +30,9 @@ FREE_RULES = {"none": 0, "sgd": 1, "signsgd": 2}
 BLOCK = 2048
 """Numbers that a program takes: sixteen a thread, in loads of sixteen bytes."""
 
+UNITS_BLOCK = 1024
+"""The same of parameters that are split by units: with twice as many a thread runs out of registers."""
+
 WARPS = 4
 
 ROOM = 2**22
@@ -194,6 +197,7 @@ class _Pass:
         self.whole, self.kernels, self.law, self.form, rule = whole, kernels, law, form, law.rule
         given: Any = rule
         first, second = given.betas if hasattr(given, "betas") else (given.beta, 0.0)
+        self.block = BLOCK if form.kind in ("whole", "basis") else UNITS_BLOCK
         self.moments = (*rule.vectors, *rule.squares)
         self.tables = [reciprocals(beta if rule.counts else 0.0, form.device) for beta in (first, second)]
         self.rule: dict[str, Any] = {
@@ -229,7 +233,7 @@ class _Pass:
             self._run(self.kernels.step_units, table, **self.rule, **self.move, **types, BY=by)
 
     def _run(self, kernel: Any, table: Table, block: int | None = None, **arguments: Any) -> None:
-        kernel[(table.programs,)](table.rows, table.blocks, BLOCK=block or BLOCK, num_warps=WARPS, **arguments)
+        kernel[(table.programs,)](table.rows, table.blocks, BLOCK=block or self.block, num_warps=WARPS, **arguments)
 
     def _count(self, jobs: Sequence[Job]) -> None:
         """Count this step in the tensors that count on the device."""
@@ -249,7 +253,7 @@ class _Pass:
             self._row(job, numel, xs[i] if xs else job.parameter.data_ptr(), table.launches)
             for i, (job, numel) in enumerate(zip(jobs, numels, strict=True))
         ]
-        table.hold(rows, numels, BLOCK)
+        table.hold(rows, numels, self.block)
         return table
 
     def _row(self, job: Job, numel: int, x: int, launches: int) -> list[int]:
@@ -304,7 +308,7 @@ class _Pass:
             [0, n, j.parameter.data_ptr(), j.gradient.data_ptr(), a.data_ptr(), b.data_ptr(), 0, floors[i].data_ptr(), *[0] * 4]
             for i, (j, n, a, b) in enumerate(zip(jobs, numels, after, before, strict=True))
         ]
-        lifted.hold(rows, numels, BLOCK)
+        lifted.hold(rows, numels, self.block)
         rounding = ROUNDING * torch.finfo(torch.float32).eps
         self._run(self.kernels.step_lifted, lifted, **self.move, rounding=rounding, X=self.x, G=self.g)
 
