@@ -59,26 +59,27 @@ def judge_task(trained: Trained, source: str | None = None) -> tuple[dict[str, f
     model, task = experiment.model or Model(), task_of(experiment.data)
     assert task is not None
     if source is None:
-        rows = corpus_of(experiment, training).validation
+        rows, cap = corpus_of(experiment, training).validation, training.evaluation_tokens
     else:
         data = experiment.data.model_copy(update={"tokenizer": str(trained.tokenizer)})
-        rows = part_of(data, source, training.sequence_length, padding_of(model))
+        rows, cap = part_of(data, source, training.sequence_length, padding_of(model)), None
+    count = len(rows) if cap is None else min(len(rows), -(-cap // rows.length))
     total, made = 0.0, []
-    for logits, targets in _computed(trained, rows, len(rows)):
+    for logits, targets in _computed(trained, rows, count):
         total += float(rows.summed_loss(logits, targets))
         if isinstance(rows, Labels):
             made.append(logits)
-    loss = total / rows.predicted(range(len(rows)))
+    loss = total / rows.predicted(range(count))
     if isinstance(rows, Labels):
-        return {"loss": loss, **scores(task, rows, torch.cat(made))}, len(rows)
+        return {"loss": loss, **scores(task, rows, torch.cat(made))}, count
     assert isinstance(rows, Answers)
     tokenizer, device = Tokenizer.from_file(str(trained.tokenizer)), _device(training)
     right = 0
-    for begin in range(0, len(rows), ROWS):
-        indices = list(range(begin, min(len(rows), begin + ROWS)))
+    for begin in range(0, count, ROWS):
+        indices = list(range(begin, min(count, begin + ROWS)))
         with arithmetic(training.precision, device):
             right += sum(respond(trained.model, rows, indices, tokenizer, device))
-    return {"loss": loss, "accuracy": right / len(rows)}, len(rows)
+    return {"loss": loss, "accuracy": right / count}, count
 
 
 def _computed(trained: Trained, packed: Sequences, rows: int) -> Iterator[tuple[Tensor, Tensor]]:

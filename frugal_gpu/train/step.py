@@ -209,9 +209,7 @@ def assess(run: Run, packed: Sequences, count: int) -> tuple[float, dict[str, fl
     with torch.no_grad():
         for begin in range(0, -(-count // accelerator.num_processes), size):
             indices = list(mine[begin : begin + size])
-            if not indices and not run.shares:
-                break
-            logits, targets = shown(run, packed, indices or [0])  # those who hold shares go on until the last has done its rows
+            logits, targets = shown(run, packed, indices or [0])  # processes exchange in each pass: all make as many
             if not indices:
                 continue
             total += packed.summed_loss(logits, targets).double()

@@ -13,7 +13,9 @@ from tests.gpu.tiny import TIMES
 
 pytestmark = pytest.mark.ecosystem
 
-OPTIONS = ["--set", "training.schedule=constant", "--set", "training.warmup_steps=0"]
+CHANGES = ("training.schedule=constant", "training.warmup_steps=0", "training.evaluation_tokens=80")
+OPTIONS = [word for change in CHANGES for word in ("--set", change)]
+"""80 tokens are five sequences: one process evaluates in one pass more than the other."""
 
 
 @pytest.fixture
@@ -46,6 +48,18 @@ def test_two_processes_train_what_one_does(place):
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("Results: ") == 1
     for two, one in zip(numbers(place / "2"), numbers(place / "1"), strict=True):
+        assert two == pytest.approx(one, rel=ACCUMULATION_FLOAT32)
+
+
+def test_accelerate_launches_what_torchrun_does(place):
+    launched = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    arguments = ["--dynamo_backend", "no", "-m", "frugal_gpu", "train", "tiny.toml", *OPTIONS, "--out", "launched"]
+    done = subprocess.run(
+        [sys.executable, "-m", *launched, *arguments], cwd=place, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert call(place, 1, "--out", "1").returncode == 0
+    for two, one in zip(numbers(place / "launched"), numbers(place / "1"), strict=True):
         assert two == pytest.approx(one, rel=ACCUMULATION_FLOAT32)
 
 

@@ -119,8 +119,8 @@ def _multiple_choice(row: Row) -> tuple[str, str]:
 
 COMMONSENSE = Task(("zwhe99/commonsense_170k", None), _written, validation=None, others=TESTS, files=("commonsense_170k",))
 BOOLQ = Task(("google/boolq", None), _reader(_boolq))
-PIQA = Task(("ybisk/piqa", None), _reader(_piqa))
-SIQA = Task(("allenai/social_i_qa", None), _reader(_siqa), files=("social_i_qa",))
+PIQA = Task(("ybisk/piqa@refs/convert/parquet", None), _reader(_piqa))
+SIQA = Task(("allenai/social_i_qa@refs/convert/parquet", None), _reader(_siqa), files=("social_i_qa",))
 HELLASWAG = Task(("Rowan/hellaswag", None), _reader(_hellaswag))
 WINOGRANDE = Task(("allenai/winogrande", "winogrande_xl"), _reader(_winogrande))
 ARC_EASY = Task(("allenai/ai2_arc", "ARC-Easy"), _reader(_multiple_choice), validation="test")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from frugal_gpu.data.batches import Sequences
+from frugal_gpu.data.source import notice
 from frugal_gpu.data.tasks.examples import Answers, Labels
 from frugal_gpu.data.tasks.rows import Place, further_parts, place_of
 from frugal_gpu.data.tasks.task import Answered, Labelled, Task
@@ -138,7 +139,7 @@ def _prepared(data: Data, seed: int, vocabulary: int, length: int, padding: int 
     for part, examples in (("train", kept), ("validation", held)):
         if not examples:
             raise ExperimentError(f'data.task = "{data.task}": no row of {source} is of {part}')
-    others = {name: _kept(data, TASKS.get(name, task), place) for name, place in further_parts(source, data.task).items()}
+    others = dict(_others(data, task, further_parts(source, data.task)))
     parts: dict[str, Sequences] = {
         name: _tokenised(task, data, words, examples, length)
         for name, examples in (("train", kept), ("validation", held), *((name, found[0]) for name, found in others.items()))
@@ -155,6 +156,17 @@ def _prepared(data: Data, seed: int, vocabulary: int, length: int, padding: int 
         padding=words.padding,
         others={name: parts[name] for name in others},
     )
+
+
+def _others(data: Data, task: Task, places: dict[str, Place]) -> Iterator[tuple[str, Found]]:
+    """The further parts by name. One that the hub does not give is left out, which is said: the training does without it."""
+    for name, place in places.items():
+        try:
+            yield name, _kept(data, TASKS.get(name, task), place)
+        except ExperimentError as error:
+            if place.hub is None:
+                raise
+            notice(f"{name} is left out: {error}")
 
 
 def part_of(data: Data, source: str, length: int, padding: int | None) -> Sequences:

@@ -147,7 +147,7 @@ def _from_hub(key: str, name: str, configuration: str | None, split: str) -> Ite
     from datasets import load_dataset
 
     try:
-        found = load_dataset(name, configuration, split=split)
+        found = load_dataset(name.partition("@")[0], configuration, split=split, revision=name.partition("@")[2] or None)
     except Exception as error:  # whatever the hub's client raises
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise ExperimentError(

@@ -32,7 +32,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Task:
-    """A task of the registry. ``hub``: name and configuration of its data set there.
+    """A task of the registry. ``hub``: name (and after an @ the revision) and configuration of its data set there.
 
     ``read(row)``: what a row holds; raises ValueError, in words, for one that holds nothing of use. ``labels``: how many
     classes, 1 for a real number, 0 for a task with answers. ``metrics``: names of what is measured (see ``train.scores``), the
