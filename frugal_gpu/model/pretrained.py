@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import ERROR, getLogger
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from torch import nn
@@ -51,7 +53,8 @@ def pretrained_config(model: Model) -> Any:
     assert model.checkpoint is not None
     _check_name(model.checkpoint)
     try:
-        found = AutoConfig.from_pretrained(model.checkpoint, local_files_only=is_local(model.checkpoint))
+        with _quietly():
+            found = AutoConfig.from_pretrained(model.checkpoint, local_files_only=is_local(model.checkpoint))
     except Exception as error:  # transformers has many
         raise ExperimentError(f'model.checkpoint = "{model.checkpoint}": {_first_line(error)}') from None
     return _of_the_task(found, model)
@@ -121,7 +124,8 @@ def tokenizer_beside(checkpoint: str) -> str:
         from transformers.utils import cached_file
 
         try:
-            path = cached_file(checkpoint, "tokenizer.json", _raise_exceptions_for_missing_entries=False)
+            with _quietly():
+                path = cached_file(checkpoint, "tokenizer.json", _raise_exceptions_for_missing_entries=False)
         except Exception as error:  # transformers has many
             raise ExperimentError(f'model.checkpoint = "{checkpoint}": {_first_line(error)}') from None
     if path is None or not Path(path).is_file():
@@ -146,19 +150,23 @@ def _check_name(checkpoint: str) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without a bar for every file, and without a table of the old head's weights, which a new one replaces."""
+    """Without a bar for each file, a line for each attempt to reach the hub, and a table of a head that a new one replaces."""
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub = getLogger("huggingface_hub")
+    level = hub.level
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    hub.setLevel(ERROR)
     try:
         yield
     finally:
+        hub.setLevel(level)
         logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return shorten(str(error), 200, placeholder=" …") or type(error).__name__
