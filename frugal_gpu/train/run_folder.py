@@ -25,10 +25,12 @@ FREE = {
         "evaluate_every",
         "keep_best",
         "keep_checkpoints",
+        "sharding",
         "steps",
         "tensorboard",
         "threads",
         "tokens",
+        "wandb",
     ),
     "data": ("source", "tokenizer", "validation"),
 }
