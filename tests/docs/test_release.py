@@ -21,7 +21,7 @@ CITATION_KEYS = {
 }
 """Keys of the Citation File Format 1.2.0; four of them are required."""
 
-PERSON_KEYS = {"family-names", "given-names", "affiliation", "orcid", "email", "name-particle", "name-suffix", "alias", "website"}
+PERSON_KEYS = {"family-names", "given-names", "name-particle", "name-suffix", "affiliation", "orcid", "email", "website"}
 REFERENCE_TYPES = {"article", "conference-paper", "proceedings", "software", "report", "unpublished"}
 
 
