@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from frugal_theory.config.extras import missing
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.one_line import printable
 from frugal_theory.config.version import installed
@@ -96,6 +97,10 @@ def in_one_line(command: Callable[[], Any], quiet: bool = False) -> NoReturn:
     except OSError as error:  # ResultsError has said everything itself
         where = f"{error.filename}: " if error.filename else ""
         _stop(f"{where}{error.strerror or error}", 2, quiet)
+    except ModuleNotFoundError as error:
+        if (line := missing(error.name)) is None:
+            raise
+        _stop(line, 2, quiet)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     if status == INTERRUPTED:  # whatever keeps something says so itself, and exits
