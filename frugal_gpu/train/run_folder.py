@@ -44,6 +44,8 @@ def settings_of(experiment: Experiment) -> dict[str, Any]:
     """All settings that a training run depends on, as plain values."""
     tables = experiment.model_dump(mode="json", include={"seed", "algorithm", "adapter", "model", "data", "training"})
     plain: dict[str, Any] = json.loads(json.dumps(tables))
+    if experiment.algorithm.update_gap_schedule is not None and experiment.training is not None:  # T goes by evaluations
+        plain["training.evaluate_every"] = experiment.training.evaluate_every
     return plain
 
 
