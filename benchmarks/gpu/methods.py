@@ -18,20 +18,22 @@ METHODS: dict[str, dict[str, Any]] = {
     "FRUGAL ρ = 0": {"system": "frugal", "density": 0.0},
     "signSGD": {"system": "signsgd"},
 }
-"""The [algorithm] of each: what is not said, learning rate included, is the system's own (docs/systems.md): that of its paper."""
+"""The [algorithm] of each: what is not said, learning rate included, is the system's own (docs/systems.md)."""
 
 PERIODS = 8
 """Update gap: an eighth of the run, for every system that has one. The papers' 200 steps are a thousandth of theirs."""
 
-TRAINING = {
+TRAINING: dict[str, Any] = {
     "batch_size": 256,
     "sequence_length": 256,
     "precision": "bf16",
-    "evaluation_tokens": 500_000,
     "keep_best": False,
     "checkpoint_every": 1_000_000,
 }
 """65,536 tokens a step. Warm-up over a tenth of the steps, then a cosine to a tenth of the peak: the trainer's defaults."""
+
+EVALUATED = 3
+"""Batches of one evaluation: whole ones, or a compiled model would be compiled for a part of one, too."""
 
 PROBE_ROWS = 32
 """Sequences of one measurement. Curvature holds the graph of a gradient of them: 256 would not fit beside the model."""
@@ -48,13 +50,14 @@ class Piece:
     seeds: tuple[int, ...] = (0,)
     compiled: tuple[bool, ...] = (False,)
     batch_size: int = 256
+    evaluations: int = 4
     probes: bool = True
 
 
 PIECES = {
     1: Piece("llama-60m", 400, ("AdamW", "FRUGAL ρ = ¼", "GaLore")),
     2: Piece("llama-60m", 400, ("BAdam", "FRUGAL ρ = 0", "signSGD")),
-    3: Piece("llama-130m", 30, ("AdamW", "FRUGAL ρ = ¼"), compiled=(False, True), batch_size=128, probes=False),
+    3: Piece("llama-130m", 30, ("AdamW", "FRUGAL ρ = ¼"), compiled=(False, True), batch_size=128, evaluations=1, probes=False),
     4: Piece("llama-60m", 400, factors=(3.0,)),
     5: Piece("llama-60m", 400, factors=(1 / 3,)),
     6: Piece("llama-60m", 400, seeds=(1, 2)),
@@ -97,7 +100,8 @@ def experiment(trial: Trial, tiny: bool) -> Experiment:
         **TRAINING,
         "batch_size": piece.batch_size,
         "steps": steps,
-        "evaluate_every": max(1, steps // 4),
+        "evaluate_every": max(1, steps // piece.evaluations),
+        "evaluation_tokens": EVALUATED * piece.batch_size * TRAINING["sequence_length"],
         "compile": trial.compiled,
     }
     model: dict[str, Any] = {"preset": piece.preset}
@@ -108,7 +112,7 @@ def experiment(trial: Trial, tiny: bool) -> Experiment:
     tables: dict[str, dict[str, Any]] = {
         "algorithm": _algorithm(trial, steps),
         "model": model,
-        "data": {"source": "python-sources", "tokens": max(read, 2_000 if tiny else 4_000_000), "validation_fraction": 0.03},
+        "data": {"source": "python-sources", "tokens": max(read, 2_000 if tiny else 6_000_000), "validation_fraction": 0.03},
         "training": training,
     }
     if piece.probes:

@@ -20,7 +20,7 @@ from benchmarks.gpu.place import MIB, Deadline, machine, write
 from benchmarks.gpu.study_report import curves, picture_of, report, table
 from frugal_gpu.train.log import read_metrics
 from frugal_gpu.train.loop import train
-from frugal_gpu.train.speed import flops_per_token, peak_flops
+from frugal_gpu.train.speed import peak_flops
 from frugal_gpu.train.start import corpus_of
 from frugal_theory.commands.options import application, in_one_line
 from frugal_theory.config import Experiment, Training
@@ -50,8 +50,7 @@ def study(out: Out = Path("runs/gpu-study"), piece: Chosen = 1, seconds: Seconds
     out = out / "tiny" if tiny else out  # beside real results, never among them
     deadline, last = Deadline(seconds), 0.0
     trials = list(trials_of(piece))
-    missing = [trial for trial in trials if trial.name not in {row["name"] for row in rows_of(out) if row["outcome"] != "failed"}]
-    for trial in missing:
+    for trial in _missing(trials, out):
         if last > 0 and deadline.left < 1.3 * last:
             break
         made = experiment(trial, tiny)
@@ -61,11 +60,16 @@ def study(out: Out = Path("runs/gpu-study"), piece: Chosen = 1, seconds: Seconds
         last = time.monotonic() - begin
         _add(out, row)
         print(f"{deadline.used:6.1f} s  {trial.name}: {row['outcome']}, {last:.1f} s, {_said(row)}", flush=True)
-    rows = rows_of(out)
-    print(f"\n{report(rows)}\n\n{deadline.used:.1f} s. Results: {out}")
-    left = sum(trial.name not in {row["name"] for row in rows if row["outcome"] != "failed"} for trial in trials)
+    left = len(_missing(trials, out))
+    print(f"\n{report(rows_of(out))}\n\n{deadline.used:.1f} s. Results: {out}")
     print(f"piece {piece}: {len(trials) - left} of {len(trials)} runs are done.{' The same command goes on.' if left else ''}")
     return 0
+
+
+def _missing(trials: list[Trial], out: Path) -> list[Trial]:
+    """Those that are not done: what broke is tried again."""
+    done = {row["name"] for row in rows_of(out) if row["outcome"] != "failed"}
+    return [trial for trial in trials if trial.name not in done]
 
 
 def run(trial: Trial, made: Experiment) -> Row:

@@ -1,6 +1,6 @@
 """The tables and the picture of the training study.
 
-A method is shown at the learning rate of its paper; where it was tried at others, they stand in a table of their own, and
+A method is shown at its system's own learning rate; where it was tried at others, they stand in a table of their own, and
 none is picked. Seeds share start, data and order among methods, so that differences within a seed say more than the spread of
 the losses does.
 """
@@ -51,7 +51,7 @@ def curves(rows: list[Row]) -> pd.DataFrame:
     """A row a step of every run: ``name``, ``method``, ``step``, ``loss`` and, where it was evaluated, ``validation``."""
     found = []
     for row in rows:
-        losses = {step: loss for step, loss in enumerate(row.get("losses", []), start=1)}
+        losses = dict(enumerate(row.get("losses", []), start=1))
         validation = {int(step): loss for step, loss in row.get("validation", {}).items()}
         steps = sorted({*losses, *validation})
         named = {"name": row["name"], "method": row["method"]}
@@ -72,7 +72,7 @@ def picture_of(rows: list[Row]) -> bytes | None:
     colours = dict(zip(METHODS, sns.color_palette("colorblind", len(METHODS)), strict=True))
     with style():
         title = f"{shown[0]['preset']}, {max(row['tokens'] for row in shown):,} tokens"
-        note = f"{sentence(shown[0]['machine'])}; each at the learning rate of its paper"
+        note = f"{sentence(shown[0]['machine'])}; each at its system's own learning rate"
         figure, axes = panels(title, [f"training loss, mean of {WINDOW} steps", "validation loss"], note, height=400)
         for own, column in zip(axes, ("loss", "validation"), strict=True):
             part = drawn[(drawn["step"] > 0) & drawn[column].notna()]
@@ -90,7 +90,7 @@ def _trained(rows: list[Row]) -> list[Row]:
 
 
 def _base(rows: list[Row]) -> list[Row]:
-    """The runs of the comparison: the paper's rate, the first seed."""
+    """The runs of the comparison: the system's own rate, the first seed."""
     return [row for row in _trained(rows) if row["factor"] == 1 and row["seed"] == 0]
 
 
@@ -130,7 +130,7 @@ def _line(row: Row, marks: list[int]) -> Row:
 
 
 def _rates(rows: list[Row]) -> list[str]:
-    """The last validation loss at every multiple of the paper's rate."""
+    """The last validation loss at every multiple of the system's own rate."""
     own = [row for row in rows if row["seed"] == 0 and not row["compiled"]]
     factors = sorted({row["factor"] for row in own})
     return [] if len(factors) < 2 else _grid("learning rate × ", own, "factor", factors)
