@@ -16,6 +16,7 @@ from rich.console import Console
 from frugal_gpu.commands.bench import bench
 from frugal_gpu.commands.compare import compare
 from frugal_gpu.commands.memory import memory
+from frugal_gpu.commands.plan import plan
 from frugal_gpu.commands.study import study
 from frugal_gpu.commands.systems import systems
 from frugal_gpu.commands.use import evaluate, export, generate
@@ -86,6 +87,7 @@ app.command()(export)
 app.command()(generate)
 app.command()(compare)
 app.command()(study)
+app.command()(plan)
 
 
 def _runs(experiment: Experiment, folder: Path, sweep: bool) -> list[tuple[Experiment, Path]]:
