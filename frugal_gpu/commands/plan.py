@@ -32,7 +32,7 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Results folder.
 
 def plan(
     models: Models = None,
-    ranks: Ranks = "1,8,64,512,1024",
+    ranks: Ranks = "1,2,4,8,16,32,64,128,256,512,1024",
     flops: Flops = 4e14,
     bandwidth: Bandwidth = 3e12,
     network: Network = 5e10,

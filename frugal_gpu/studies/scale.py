@@ -37,7 +37,7 @@ MODELS: dict[str, Shape] = {
 }
 """1B to 7B: the presets; 13B and 30B: LLaMA's (arXiv 2302.13971), 70B: LLaMA 2's (arXiv 2307.09288)."""
 
-RANKS = (1, 8, 64, 512, 1024)
+RANKS = tuple(2**k for k in range(11))
 
 SYSTEMS: dict[str, dict[str, Any]] = {
     "AdamW": {"system": "adamw"},
