@@ -19,6 +19,7 @@ from torch import nn
 from frugal_gpu.model.llama import SHAPES, Shape, meta_model
 from frugal_gpu.studies.memory import Kept, state_by_parameter
 from frugal_theory.config import Algorithm
+from frugal_theory.report.drawing import log_ticks
 from frugal_theory.studies.figures import panels
 from frugal_theory.studies.study import Answer, Run
 
@@ -198,6 +199,8 @@ class Scale:
             sns.lineplot(part, x="ranks", y="gib", hue="system", palette="colorblind", marker="o", ax=own, legend=legend)
             own.axhline(self.machine.memory / 2**30, color="black", lw=0.8)
             own.set(xscale="log", yscale="log", xlabel="", ylabel="")
+            log_ticks(own.xaxis, 1.0, float(part["ranks"].max()) + 1.0)
+            log_ticks(own.yaxis, float(part["gib"].min()), float(part["gib"].max()))
         axes[0].legend(frameon=False, fontsize=9)
         return {"scale": figure}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from frugal_gpu.studies.tables.recipes import FACTORS, SETTINGS, Size, experiment
 from frugal_gpu.studies.tables.study import Runs, tuned
 from frugal_theory.config import Algorithm
+from frugal_theory.report.drawing import log_ticks
 from frugal_theory.studies.figures import panels
 from frugal_theory.studies.study import Answer, Run
 
@@ -61,6 +62,7 @@ class Rates:
         figure, (axes,) = panels("Sensitivity to the learning rate", ["validation loss over learning rate"], note, height=400)
         sns.lineplot(table, x="learning_rate", y="loss", hue="setting", palette="colorblind", marker="o", ax=axes)
         axes.set(xscale="log", xlabel="", ylabel="")
+        log_ticks(axes.xaxis, float(table["learning_rate"].min()), float(table["learning_rate"].max()))
         axes.legend(frameon=False, fontsize=9.5)
         return {self.name: figure}
 
@@ -165,6 +167,7 @@ class MemoryBySize:
         sns.lineplot(drawn, x="preset", y="gib", hue="setting", palette="colorblind", marker="o", ax=axes)
         axes.plot(drawn["preset"], drawn["reported"], "x", color="black")
         axes.set(yscale="log", xlabel="", ylabel="")
+        log_ticks(axes.yaxis, float(drawn["gib"].min()), float(drawn["gib"].max()))
         axes.legend(frameon=False, fontsize=9.5)
         return {self.name: figure}
 
@@ -214,6 +217,7 @@ class TimeBySize:
         figure, (axes,) = panels("Time of an optimizer step", ["over torch's fused AdamW"], "ordinary steps", height=420)
         sns.lineplot(table, x="preset", y="ratio", hue="optimizer", palette="husl", marker="o", ax=axes)
         axes.set(yscale="log", xlabel="", ylabel="")
+        log_ticks(axes.yaxis, float(table["ratio"].min()), float(table["ratio"].max()))
         axes.legend(frameon=False, fontsize=8)
         return {self.name: figure}
 
