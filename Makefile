@@ -61,7 +61,7 @@ gpu-study: OUT ?= runs/gpu-study
 gpu-check:  ## times, memory and tests on a GPU, with PYTHON as it is: OUT=DIR, SECONDS=270
 	$(PYTHON) -m benchmarks.gpu.check --out $(OUT) --seconds $(SECONDS)
 
-gpu-study:  ## a piece of the training study on a GPU, with PYTHON as it is: PIECE=1 to 3, OUT=DIR, SECONDS=270
+gpu-study:  ## a piece of the training study on a GPU, with PYTHON as it is: PIECE=1 to 6, OUT=DIR, SECONDS=270
 	$(PYTHON) -m benchmarks.gpu.study --out $(OUT) --piece $(PIECE) --seconds $(SECONDS)
 
 lint: $(STAMP)  ## ruff (lint and format), mypy and import-linter
