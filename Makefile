@@ -77,8 +77,8 @@ format: $(STAMP)  ## let ruff mend what it can
 bench: $(STAMP)  ## benchmarks: ratios measured in one run
 	$(BIN)/python -m benchmarks
 
-notebooks: $(STAMP)  ## run every notebook from top to bottom
-	$(BIN)/python notebooks/execute.py
+notebooks: $(STAMP)  ## run every notebook from top to bottom; STORE=1 keeps the outputs in them
+	$(BIN)/python notebooks/execute.py $(if $(STORE),--store)
 
 clean:  ## remove the virtual environment and the results
 	rm -rf $(VENV) runs
