@@ -37,7 +37,9 @@ def test_steps_are_compared_with_the_fused_adamw_of_their_run(small, monkeypatch
     for name, row in rows.items():
         assert row["alone ratio"] == row["alone ms"] / rows[FUSED]["alone ms"]
         assert row["steps"] == (3 if torch.cuda.is_available() else 5)  # 0 to 3 warm up, 5 enters a period, 9 was the last
-        periods = name in {f"FRUGAL {kind}" for kind in ("blocks", "columns", "coordinates", "randk", "random", "svd")}
+        periods = name in {
+            f"FRUGAL {kind}" for kind in ("blocks", "columns", "coordinates", "randk", "random", "svd", "blocks, foreach")
+        }
         assert (row["entering ms"] is not None) == periods
         expected = (199 * row["alone ms"] + row["entering ms"]) / 200 if periods else row["alone ms"]
         assert row["amortised ms"] == pytest.approx(expected)
