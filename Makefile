@@ -77,8 +77,8 @@ format: $(STAMP)  ## let ruff mend what it can
 bench: $(STAMP)  ## benchmarks: ratios measured in one run
 	$(BIN)/python -m benchmarks
 
-notebooks: $(STAMP)  ## run every notebook from top to bottom
-	$(BIN)/python notebooks/execute.py
+notebooks: $(STAMP)  ## run every notebook from top to bottom; STORE=1 keeps the outputs in them
+	$(BIN)/python notebooks/execute.py $(if $(STORE),--store)
 
 docs: $(STAMP)  ## the site, in build/docs; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -E -b html -c docs -d build/doctrees . build/docs
