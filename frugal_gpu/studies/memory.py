@@ -36,7 +36,7 @@ from frugal_theory.studies.study import Answer, Run
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STUDY", "Memory", "MemoryStudy", "memory_of", "memory_table", "not_split", "unit_of"]
+__all__ = ["STUDY", "Kept", "Memory", "MemoryStudy", "memory_of", "memory_table", "not_split", "state_by_parameter", "unit_of"]
 
 ALL_STATE_FULL = {
     "density": 1.0,
@@ -137,6 +137,39 @@ def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL", st
         needs.append(need_of(own, split, list(shapes.values()), dtype, kept.state_dtype, trained, decoded))
     width = dtype.itemsize
     return Memory(method, width * size, width * (trained - idle), state, INDEX * selection, max(needs))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """``bytes`` of state of the parameter ``name``; ``whole``: whether a rank of a sharded model holds all of them."""
+
+    name: str
+    bytes: float
+    whole: bool
+
+
+def state_by_parameter(model: nn.Module, algorithm: Algorithm) -> list[Kept]:
+    """The state of every parameter, as :func:`memory_of` counts it.
+
+    A rank needs a matrix whole for a basis, and for a rule that sees more than a coordinate.
+    """
+    from frugal_gpu.optim.arranging import model_groups
+
+    found = []
+    for group in model_groups(model, algorithm):
+        own = algorithm.model_copy(update={key: value for key, value in group.items() if key in Algorithm.model_fields})
+        kept, split = _Kept(own, None, next(model.parameters()).dtype), group["split"]
+        shapes = {name: tuple(parameter.shape) for name, parameter in group["params"]}
+        together = not all(getattr(rule_of(table), "elementwise", True) for table in (own.state_full, own.state_free))
+        basis = split is True and SUBSPACES[own.subspace].basis and own.density not in (0, 1)
+        if split == "state_full":
+            held = [_state(kept, shape, False) for shape in shapes.values()]
+        else:
+            rest = [0.0 if split is True and own.density == 1 else _residual(kept, shape) for shape in shapes.values()]
+            each = _split(kept, shapes) if split is True else ((0.0, 0.0, 0.0) for _ in shapes)
+            held = [free + full for free, (full, _, _) in zip(rest, each, strict=True)]
+        found += [Kept(name, own_bytes, basis or together) for name, own_bytes in zip(shapes, held, strict=True)]
+    return found
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from frugal_gpu.train.checksums import CHECKSUMS, as_text, damage, digest
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.results.files import write_text
+from frugal_theory.results.schema import DIVERGED
 
 __all__ = ["choose", "find_run", "moved", "read_summary", "reopen", "settings_of", "write_summary"]
 
@@ -25,10 +26,12 @@ FREE = {
         "evaluate_every",
         "keep_best",
         "keep_checkpoints",
+        "sharding",
         "steps",
         "tensorboard",
         "threads",
         "tokens",
+        "wandb",
     ),
     "data": ("source", "tokenizer", "validation"),
 }
@@ -153,8 +156,8 @@ def write_summary(folder: Path, summary: dict[str, Any]) -> None:
 
 
 def reopen(folder: Path) -> None:
-    """Let a finished run be an unfinished one again."""
-    for name in (SUMMARY, CHECKSUMS):
+    """Let a finished run, or one that diverged, be an unfinished one again."""
+    for name in (SUMMARY, CHECKSUMS, Path(DIVERGED.path).name):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -89,7 +89,9 @@ def _theory(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
     if isinstance(problem, (Quadratic, Nonconvex)):
         settings = {"dimension": problem.dimension, **settings}
     words = [f"{key.replace('_', ' ')} {show(f'problem.{key}', value)}" for key, value in settings.items()]
-    spread = [f"{key.replace('_', ' ')} {show(f'noise.{key}', v)}" for key, v in noise.model_dump(exclude={"kind"}).items()]
+    said = {"sigma": "σ of each coordinate"}  # the σ² of theorems is the sum of its squares
+    noises = noise.model_dump(exclude={"kind"}).items()
+    spread = [f"{said.get(key, key.replace('_', ' '))} {show(f'noise.{key}', v)}" for key, v in noises]
     return [
         ("Problem", ", ".join([show("problem.kind", getattr(problem, "kind", None)), *words])),
         ("Gradient noise", ", ".join([show("noise.kind", noise.kind), *spread])),
