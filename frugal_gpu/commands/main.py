@@ -16,6 +16,8 @@ from rich.console import Console
 from frugal_gpu.commands.bench import bench
 from frugal_gpu.commands.compare import compare
 from frugal_gpu.commands.memory import memory
+from frugal_gpu.commands.plan import plan
+from frugal_gpu.commands.study import study
 from frugal_gpu.commands.systems import systems
 from frugal_gpu.commands.use import evaluate, export, generate
 from frugal_gpu.train.together import main_process
@@ -84,6 +86,8 @@ app.command()(evaluate)
 app.command()(export)
 app.command()(generate)
 app.command()(compare)
+app.command()(study)
+app.command()(plan)
 
 
 def _runs(experiment: Experiment, folder: Path, sweep: bool) -> list[tuple[Experiment, Path]]:

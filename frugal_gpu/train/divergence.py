@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from frugal_gpu.optim.placement import local
 from frugal_gpu.train import checkpoint
 from frugal_theory.config import Training
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.results.files import write_text
+from frugal_theory.results.schema import DIVERGED
 
 __all__ = ["diverged", "may_skip", "not_finite"]
 
@@ -23,12 +26,14 @@ MOST_IN_A_ROW = 20
 def diverged(model: nn.Module, training: Training, folder: Path, found: str, early: bool = False) -> ExperimentError:
     """The error of a run whose loss, gradient or weights are not finite: what, where, and from where it can go on.
 
-    ``found``: the loss and the step, in words. ``early``: whether no step has been made yet. ``folder``: that of the run.
+    ``found``: the loss and the step, in words. ``early``: whether no step has been made yet. ``folder``: that of the run; a
+    file says there that the run diverged, for the report.
     """
     where = next(not_finite(model), "")
     last = checkpoint.latest(folder / "checkpoints")
     kept = f"the last good checkpoint is {last.name}" if last is not None else "no checkpoint was written"
     key, advice = _remedy(training, early)
+    write_text(folder / Path(DIVERGED.path).name, json.dumps({"found": f"{found}{f': {where}' if where else ''}"}) + "\n")
     return ExperimentError(f"{key}: the run diverged, {found}{f': {where}' if where else ''}; {kept}; {advice}")
 
 

@@ -105,12 +105,14 @@ def _train(
         progress.start(describe(run, unigram, step), training.steps, step, run.tokens, run.seconds)
         with stop_requested() as stop:
             if step == 0:
-                _log_evaluation(run, 0, log, progress)
+                _tell(run, 0, _log_evaluation(run, 0, log, progress))
             while step < training.steps and not _agreed(run, stop):
                 step += 1
                 log_step(run, step, log, progress)
                 if step % training.evaluate_every == 0 or step == training.steps:
-                    _keep_best(run, step, _log_evaluation(run, step, log, progress))
+                    line = _log_evaluation(run, step, log, progress)
+                    _keep_best(run, step, line)
+                    _tell(run, step, line)
                 if step % training.checkpoint_every == 0:
                     _save(run, step, folder, log, settings)
             if step % training.checkpoint_every:
@@ -143,6 +145,8 @@ def _restore(run: Run, folder: Path, found: str, settings: dict[str, Any], progr
     run.skipped = state.get("skipped", 0)
     if run.scaler is not None:
         run.scaler.load_state_dict(state["scaler"])
+    if run.schedule is not None and "schedule" in state:
+        run.schedule.load_state_dict(state["schedule"])
     if run.watch is not None and "probes" in state:
         run.watch.timetable.load(state["probes"])
     return state["step"], checkpoint.read_log(path)
@@ -188,6 +192,12 @@ def _log_evaluation(run: Run, step: int, log: Log, progress: Progress) -> dict[s
     return line
 
 
+def _tell(run: Run, step: int, line: dict[str, Any]) -> None:
+    """Tell the schedules of an evaluation; one that the end of the run alone has called for does not count."""
+    if run.schedule is not None and step % run.training.evaluate_every == 0:
+        run.schedule.evaluated(line["validation_loss"])
+
+
 def _keep_best(run: Run, step: int, line: dict[str, Any]) -> None:
     """Keep the weights if this is the best evaluation so far: by the task's first metric, if it is logged, or else the loss."""
     key = "validation_loss" if run.task is None else f"validation_{run.task.metrics[0]}"
@@ -220,6 +230,8 @@ def _save(run: Run, step: int, folder: Path, log: Log, settings: dict[str, Any])
     }
     if run.scaler is not None:
         state["scaler"] = run.scaler.state_dict()
+    if run.schedule is not None:
+        state["schedule"] = run.schedule.state_dict()
     if run.watch is not None:
         state["probes"] = run.watch.timetable.state()
     if math.isfinite(run.best):

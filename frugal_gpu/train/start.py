@@ -12,6 +12,7 @@ from frugal_gpu.data.text import check_source, check_tokenizer, source_of
 from frugal_gpu.data.tokens import Corpus, prepare
 from frugal_gpu.model.build import check_model, made, padding_of, vocabulary_of, with_tokenizer
 from frugal_gpu.probes import Watch, sample_size
+from frugal_gpu.train.norms import Norms
 from frugal_gpu.train.precision import scaler, weights
 from frugal_gpu.train.sharding import check_sharding, check_state, shard_model
 from frugal_gpu.train.sizes import check_machine
@@ -45,6 +46,10 @@ def required(experiment: Experiment) -> float:
     if training.schedule == "jagged-cosine" and restarts not in (None, training.restart_every):
         raise ExperimentError(
             f"training.restart_every = {training.restart_every}: the adapter restarts every {restarts} steps; they must agree"
+        )
+    if training.update_in_backward and experiment.probes is not None:
+        raise ExperimentError(
+            "training.update_in_backward = true frees gradients as they arrive, and [probes] reads them; one of them is allowed"
         )
     check_model(experiment.model, training)
     check_sharding(experiment)
@@ -103,6 +108,7 @@ def start(
 ) -> Run:
     """Tokens, model, optimizer and device, as they are before step 1."""
     from frugal_gpu.optim.build import build_optimizer
+    from frugal_gpu.optim.schedules import schedule_of
 
     model_table = experiment.model or config.Model()
     seed, corpus = experiment.seed, corpus or corpus_of(experiment, training)
@@ -122,14 +128,22 @@ def start(
         raise ExperimentError(f"algorithm: {str(error).removeprefix('Frugal: ')}") from None
     if sharded:
         check_state(model, optimizer)
+    if training.update_in_backward and accelerator.num_processes > 1:
+        raise ExperimentError(
+            "training.update_in_backward = true steps a parameter before its gradient is averaged over processes; "
+            f"{accelerator.num_processes} are at work, one is allowed"
+        )
     wrapped = model if sharded else accelerator.prepare(model)
     if training.compile:
         wrapped = torch.compile(wrapped)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-        group["stochastic_rounding"] = training.precision == "pure-bf16"  # or steps below a weight's resolution move nothing
+        if training.update_in_backward:
+            group["check_finite"] = False  # the norm of the gradients says so after the step
     run = Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.data.sampling)
     run.task = task
+    run.norms = Norms(model) if training.update_in_backward else None
+    run.schedule = schedule_of(experiment.algorithm, optimizer)
     run.scaler = scaler(training.precision, accelerator.device)
     run.random = model_table.checkpoint is not None or experiment.adapter is not None
     if experiment.probes is not None and accelerator.is_main_process:

@@ -16,8 +16,10 @@ from frugal_gpu.data.batches import Packed, Sequences, batch_indices, independen
 from frugal_gpu.data.tasks.examples import Labels
 from frugal_gpu.data.tasks.task import Task
 from frugal_gpu.data.tokens import Corpus
+from frugal_gpu.optim.schedules import AdaFrugal
 from frugal_gpu.probes import Objective, Watch
 from frugal_gpu.train.divergence import diverged, may_skip
+from frugal_gpu.train.norms import Norms
 from frugal_gpu.train.precision import arithmetic
 from frugal_gpu.train.schedule import learning_rate_factor
 from frugal_gpu.train.scores import scores
@@ -50,6 +52,8 @@ class Run:
     random: bool = False
     in_a_row: int = 0
     task: Task | None = None
+    schedule: AdaFrugal | None = None
+    norms: Norms | None = None
 
     @property
     def labels(self) -> int:
@@ -89,8 +93,13 @@ def take_step(run: Run, step: int) -> dict[str, Any]:
     tokens = run.corpus.train.predicted(indices)
     micro = training.batch_size // training.accumulation
     run.wrapped.train()
+    if run.schedule is not None:
+        run.schedule.step()
     if run.random:  # dropout, a pure function of seed, step and process
         torch.manual_seed(selection_key(run.seed, f"dropout {accelerator.process_index}", step) % 2**63)
+    factor = learning_rate_factor(training, step)
+    for group in run.optimizer.param_groups:  # now, for a step may be taken in the backward pass
+        group["lr"] = group["initial_lr"] * factor
     total = torch.zeros((), device=accelerator.device)
     for begin in range(0, len(indices), micro):
         mine = shard(indices[begin : begin + micro], accelerator.process_index, accelerator.num_processes)
@@ -105,8 +114,7 @@ def take_step(run: Run, step: int) -> dict[str, Any]:
         run.scaler.unscale_(run.optimizer)
         run.scaler.update()
     gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
-    norm = total_norm(gradients)
-    factor = learning_rate_factor(training, step)
+    norm = total_norm(gradients) if run.norms is None else run.norms.total()
     rate = run.optimizer.param_groups[0]["initial_lr"] * factor
     summed, length = torch.stack([accelerator.reduce(total, "sum"), norm.to(total.dtype)]).tolist()  # the host waits once
     loss, squared = summed / tokens, length**2
@@ -122,11 +130,10 @@ def take_step(run: Run, step: int) -> dict[str, Any]:
     visit = None if run.watch is None else run.watch.visit(step, *_before(run, factor))
     if training.max_gradient_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(run.model.parameters(), training.max_gradient_norm, norm)
-    for group in run.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     values = {"loss": loss, "learning_rate": rate, "squared_gradient_norm": squared, **density(run.optimizer)}
+    values |= {} if run.schedule is None else run.schedule.shown()
     return {**values, **({} if visit is None else visit.after())}
 
 

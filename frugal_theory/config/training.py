@@ -45,6 +45,9 @@ OF_SCHEDULES = {
 }
 """Keys that one schedule reads."""
 
+_NEEDS_ALL_GRADIENTS = {"nan_step": ("skip",), "precision": ("fp16",)}
+"""Values of keys by which a step waits for all gradients."""
+
 PLAIN = {"cosine", "constant", "linear"}
 """Schedules that read none of them; an added one may."""
 
@@ -170,6 +173,9 @@ class Training(Part):
     ``evaluation_tokens`` caps the validation tokens of one evaluation. ``keep_best``: keep the weights of the best evaluation;
     ``tensorboard``, ``wandb``: write the log for TensorBoard, and for Weights & Biases, too.
     ``sharding``: of several processes, each holds all ("ddp") or a share of weights, gradients and state ("fsdp2").
+    ``state_dtype``: what the optimizer's statistics are kept in, by default float32, the arithmetic's; "8bit": moments in eight
+    bits. ``stochastic_rounding``: whether bfloat16 weights are rounded up or down by chance, which they are by default.
+    ``update_in_backward``: step every parameter as its gradient arrives, and free that: no more than one gradient is held.
     ``nan_step``: what becomes of a step whose loss or gradient is not finite. ``threads`` of the CPU are torch's choice by
     default; a small model is fastest, and the same everywhere, on one.
     """
@@ -192,6 +198,9 @@ class Training(Part):
     max_gradient_norm: Positive | None = None
     weight_decay_exempt: Annotated[tuple[Exempt, ...], Field(strict=False)] = ()
     precision: Literal["float32", "bf16", "pure-bf16", "fp16"] = "float32"
+    state_dtype: Literal["float32", "bfloat16", "float16", "8bit"] | None = None
+    stochastic_rounding: bool | None = None
+    update_in_backward: bool = False
     compile: bool = False
     sharding: Literal["ddp", "fsdp2"] = "ddp"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -217,6 +226,11 @@ class Training(Part):
     def cycle(self) -> int:
         """Steps of a cycle of the schedule: ``cycle_steps``, or the run's."""
         return self.steps if self.cycle_steps is None else self.cycle_steps
+
+    @property
+    def rounds_by_chance(self) -> bool:
+        """Whether weights are rounded stochastically: those in bfloat16, whose steps are lost otherwise, unless told not to."""
+        return self.precision == "pure-bf16" and self.stochastic_rounding is not False
 
     @property
     def decay(self) -> int:
@@ -256,6 +270,18 @@ class Training(Part):
             raise ValueError(
                 f"batch_size is {self.batch_size}, accumulation is {self.accumulation}; "
                 f"a batch is cut into equal micro-batches: a divisor of {self.batch_size} is allowed"
+            )
+        if self.stochastic_rounding and self.precision != "pure-bf16":
+            raise ValueError(
+                f'stochastic_rounding = true is of weights in bfloat16; precision is "{self.precision}", "pure-bf16" is allowed'
+            )
+        needs_all = [key for key, needed in _NEEDS_ALL_GRADIENTS.items() if getattr(self, key) in needed]
+        needs_all += ["max_gradient_norm"] if self.max_gradient_norm is not None else []
+        needs_all += ["accumulation"] if self.accumulation > 1 else []
+        if self.update_in_backward and needs_all:
+            raise ValueError(
+                "update_in_backward = true steps each parameter as its gradient arrives, and "
+                f"{needs_all[0]} = {getattr(self, needs_all[0])} needs the gradients of all; one of them is allowed"
             )
         if self.tokens is not None:
             steps = -(-self.tokens // (self.batch_size * self.sequence_length))
