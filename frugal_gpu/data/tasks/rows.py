@@ -57,8 +57,8 @@ def place_of(source: str, name: str, split: str) -> Place | None:
     if source == HUB or not path.exists():
         if source != HUB and (path.parent.exists() or not ON_THE_HUB.fullmatch(source)):
             raise ExperimentError(
-                f'{key}: no such file; allowed for data.task = "{name}": "{HUB}", a name of the hub such as "{task.hub[0]}", or a file or folder of '
-                f"{', '.join(ENDINGS)} with the columns of the task"
+                f'{key}: no such file; allowed for data.task = "{name}": "{HUB}", a name of the hub such as '
+                f'"owner/name", or a file or folder of {", ".join(ENDINGS)} with the columns of the task'
             )
         if split == "validation" and task.validation is None:
             return None
