@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from frugal_gpu.optim.placement import local
 from frugal_gpu.train import checkpoint
 from frugal_theory.config import Training
 from frugal_theory.config.load import ExperimentError
@@ -42,7 +43,7 @@ def may_skip(model: nn.Module, training: Training, scaler: torch.amp.GradScaler 
     overflow = scaler is not None and math.isfinite(loss)
     if not (overflow or training.nan_step == "skip") or in_a_row >= MOST_IN_A_ROW:
         return False
-    return all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
+    return all(bool(torch.isfinite(local(parameter)).all()) for parameter in model.parameters())
 
 
 def not_finite(model: nn.Module) -> Iterator[str]:
@@ -50,7 +51,7 @@ def not_finite(model: nn.Module) -> Iterator[str]:
     for what in ("weights", "gradient"):
         for name, parameter in model.named_parameters():
             tensor = parameter.detach() if what == "weights" else parameter.grad
-            if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            if tensor is not None and not bool(torch.isfinite(local(tensor)).all()):
                 yield f"the {what} of {name} {'are' if what == 'weights' else 'is'} not finite"
 
 

@@ -26,10 +26,12 @@ FREE = {
         "evaluate_every",
         "keep_best",
         "keep_checkpoints",
+        "sharding",
         "steps",
         "tensorboard",
         "threads",
         "tokens",
+        "wandb",
     ),
     "data": ("source", "tokenizer", "validation"),
 }
@@ -43,6 +45,8 @@ def settings_of(experiment: Experiment) -> dict[str, Any]:
     """All settings that a training run depends on, as plain values."""
     tables = experiment.model_dump(mode="json", include={"seed", "algorithm", "adapter", "model", "data", "training"})
     plain: dict[str, Any] = json.loads(json.dumps(tables))
+    if experiment.algorithm.update_gap_schedule is not None and experiment.training is not None:  # T goes by evaluations
+        plain["training.evaluate_every"] = experiment.training.evaluate_every
     return plain
 
 

@@ -65,14 +65,22 @@ def _algorithm(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
         ("State-full rule", _rule("algorithm.state_full", algorithm.state_full, {"beta": "β", "betas": "β₁, β₂"}, show)),
         ("State-free rule", _rule("algorithm.state_free", algorithm.state_free, {"lr_scale": "learning rate scale"}, show)),
         ("Subspace", show("algorithm.subspace", algorithm.subspace)),
-        ("Density ρ", show("algorithm.density", algorithm.density)),
-        ("Update gap T", show("algorithm.update_gap", algorithm.update_gap)),
+        ("Density ρ", show("algorithm.density", algorithm.density) + _line(algorithm.density_schedule)),
+        ("Update gap T", show("algorithm.update_gap", algorithm.update_gap) + _growth(algorithm.update_gap_schedule)),
         ("Learning rate α", show("algorithm.learning_rate", algorithm.learning_rate)),
         ("State on update", show("algorithm.on_update", algorithm.on_update)),
     ]
     if algorithm.set is not None:
         rows[3] = ("Momentum set", show("algorithm.set", algorithm.set))
     return rows
+
+
+def _line(schedule: Any) -> str:
+    return "" if schedule is None else f", to {schedule.to:g} in {schedule.steps:,} steps"
+
+
+def _growth(schedule: Any) -> str:
+    return "" if schedule is None else f", up to {schedule.most:,} where evaluations stop to improve"
 
 
 def _theory(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
