@@ -253,6 +253,7 @@ def test_too_many_cells_are_said_and_those_with_an_alarm_stay() -> None:
     assert found.rows[1][1][0].share == "150 %"
 
 
+@pytest.mark.slow
 def test_a_large_sweep_stays_under_three_megabytes(folder: Path) -> None:
     """As does a page of many runs: they share what one may hold."""
     write_theory(folder, tuple(np.linspace(0.001, 0.05, 130).round(6)), steps=200, sweep=True)
