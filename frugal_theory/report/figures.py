@@ -41,18 +41,18 @@ def draw(results: Results, pages: int = 1) -> Figures:
     """Every figure that the results allow; those of cells are fewer where so many runs share a page."""
     from frugal_theory.report import ladder
     from frugal_theory.report.overview import overview
-    from frugal_theory.report.panels import has_lines, measured_and_bounds
+    from frugal_theory.report.panels import measured_and_bounds
     from frugal_theory.report.practice import gradient_norm, training_curve
     from frugal_theory.report.practice_figures import angles
     from frugal_theory.report.runs import Run
 
-    practice = [figure(results) for figure in (training_curve, gradient_norm)] if results.training.is_there else []
+    practice = [figure(results) for figure in (gradient_norm, training_curve)] if results.training.is_there else []
     turned = [(results.training, "angles"), *((run, f"angles-{run.name}") for run in results.training_cells)]
     practice += [angles(Run(run.name, run, run.experiment), name) for run, name in turned[:ANGLES]]
-    chosen = [cell for cell in choose_cells(results, max(1, PANELS // pages)) if has_lines(results, cell)]
+    cells, drawn = measured_and_bounds(results, choose_cells(results, max(1, PANELS // pages)))
     return Figures(
-        cells=measured_and_bounds(results, chosen) if results.has_theory else [],
-        drawn=chosen if results.has_theory else [],
+        cells=cells,
+        drawn=drawn,
         overview=overview(results) if results.verdicts else None,
         practice=[plot for plot in practice if plot is not None],
         ladders=ladder.figures(results),

@@ -54,6 +54,7 @@ def proof_file(source: str) -> str | None:
     return found.group(1) if found and (PROOFS / f"{found.group(1)}.md").is_file() else None
 
 
+@cache
 def proof(name: str) -> str:
     """The text of docs/theory/NAME.md as HTML: headings below the page's own, formulas as MathML, links as plain text."""
     text = (PROOFS / f"{name}.md").read_text(encoding="utf-8")

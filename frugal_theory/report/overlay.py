@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from frugal_theory.metrics import words as metric_words
-from frugal_theory.report.panels import panel_data
+from frugal_theory.report.panels import Cell, by_cell, panel_data
 from frugal_theory.report.words import theorem_name
 from frugal_theory.results.read import Results, to_number
 
@@ -109,14 +109,15 @@ def bounds_and_measurements(results: Results, share: float = 1.0) -> Overlay | N
     At first it shows the first cells with their measurements and one bound; of a single cell all.
     ``share``: of the numbers that a page may hold. Cells beyond that are left out, the last ones, and ``note`` says so.
     """
-    cells = [cell for cell in results.cells() if _has(results.evidence, cell) or _has(results.bounds, cell)]
+    rows_of = by_cell(results)
+    cells = list(rows_of)
     if not cells:
         return None
-    widest = max(_width(results, cell) for cell in cells)
+    widest = max(_width(cell) for cell in rows_of.values())
     budget = NUMBERS * share
     points = int(min(MOST, max(FEWEST, budget / (widest * len(cells)))))
     kept = cells[: max(1, int(budget / (widest * points)))]
-    tables = [panel_data(results, cell, points) for cell in kept]
+    tables = [panel_data(rows_of[cell], points) for cell in kept]
     lines: dict[tuple[str, str, str], int] = {}
     series = []
     for place, table in enumerate(tables):
@@ -150,15 +151,10 @@ def bounds_and_measurements(results: Results, share: float = 1.0) -> Overlay | N
     )
 
 
-def _has(table: pd.DataFrame, cell: str) -> bool:
-    return bool((table["cell"] == cell).any())
-
-
-def _width(results: Results, cell: str) -> int:
+def _width(cell: Cell) -> int:
     """Columns of numbers that the cell's lines have."""
-    measured = results.evidence[results.evidence["cell"] == cell].groupby(["metric", "source"]).ngroups
-    bounds = results.bounds[results.bounds["cell"] == cell].groupby(["metric", "theorem"]).ngroups
-    return 4 * measured + 2 * bounds
+    measured = cell.evidence.groupby(["metric", "source"]).ngroups
+    return 4 * measured + 2 * cell.bounds.groupby(["metric", "theorem"]).ngroups
 
 
 def _series(cell: int, line: int, rows: pd.DataFrame) -> Series:

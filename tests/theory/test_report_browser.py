@@ -11,20 +11,18 @@ from typing import Any
 import pytest
 
 from frugal_theory.report import write_report
+from tests.browser import chromium
 from tests.theory.results_folders import EXPERIMENT, write_ladder, write_study, write_theory, write_training
 
 pytestmark = pytest.mark.ecosystem
 
 WIDTHS = (390, 768, 1024, 1280)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra ecosystem")
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("needs a browser: apt-get install chromium")
+    path = chromium()
     with playwright.sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield running

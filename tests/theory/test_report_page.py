@@ -52,7 +52,7 @@ def test_both_schemes_and_phones_are_styled(report: Rendered) -> None:
     text = report.text
     assert "prefers-color-scheme: dark" in text
     assert "color-scheme: light dark" in text
-    assert "max-width: 760px" in text
+    assert "max-width: 820px" in text
     body = text[text.index("<body>") : text.index("<script>")]
     assert "var(--hue-1)" in body
     assert not re.search(r"#[0-9a-f]{6}\b", body), "a colour that the dark scheme cannot answer"
