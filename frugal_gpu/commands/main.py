@@ -22,6 +22,7 @@ from frugal_gpu.train.together import main_process
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.cells import label
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
+from frugal_theory.config.one_line import printable
 from frugal_theory.results.files import write_text
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
     console = Console(quiet=not main_process())
     outcome = run(experiment, folder, resume, Progress(console))
     if outcome.status == "interrupted":
-        kept = f"step {outcome.step} is kept in {folder}" if outcome.step else "no step was finished"
+        kept = f"step {outcome.step} is kept in {printable(str(folder))}" if outcome.step else "no step was finished"
         if main_process():
             print(f"interrupted: {kept}; the same command with --resume continues", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
@@ -129,7 +130,10 @@ def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
 def _print_outcome(console: Console, outcome: Outcome) -> None:
     summary = outcome.summary
     if outcome.status == "already complete":
-        console.print(f"{outcome.folder}: already complete; give another --out to train again", highlight=False, soft_wrap=True)
+        where = printable(str(outcome.folder))
+        console.print(
+            f"{where}: already complete; give another --out to train again", highlight=False, soft_wrap=True, markup=False
+        )
     unigram, final = summary["unigram_perplexity"], summary["final_validation_perplexity"]
     console.print(
         f"validation perplexity {final:.2f}, {summary['initial_validation_perplexity']:.2f} before the first step: "
@@ -146,7 +150,7 @@ def _print_outcome(console: Console, outcome: Outcome) -> None:
     )
     if "probe_share" in summary:
         _print_practice(console, outcome)
-    console.print(f"Results: {outcome.folder}", highlight=False, soft_wrap=True)
+    console.print(f"Results: {printable(str(outcome.folder))}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _print_practice(console: Console, outcome: Outcome) -> None:

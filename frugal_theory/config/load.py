@@ -34,6 +34,8 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experi
     """
     path = Path(path)
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            raise ExperimentError(f"{path}: is no regular file; give the path of an experiment file (.toml)")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ExperimentError(f"{path}: no such file; give the path of an experiment file (.toml)") from None

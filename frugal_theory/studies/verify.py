@@ -100,7 +100,11 @@ class VerifyStudy:
             begun = [claims.instance.trials for claims in self.claims]
             found = [e if e and all(m.trials <= n for m in e.values()) else None for e, n in zip(found, begun, strict=True)]
         if done := sum(metrics is not None for metrics in found):
-            print(f"{done} of {len(found)} cells are those of an interrupted run in {self.folder}", file=sys.stderr)
+            where = printable(str(self.folder))
+            print(f"{done} of {len(found)} cells are those of an interrupted run in {where}", file=sys.stderr)
+                f"{done} of {len(found)} cells are those of an interrupted run in {printable(str(self.folder))}",
+                file=sys.stderr,
+            )
         return found
 
     def _interruptible(self, found: Sequence[dict[str, Evidence] | None]) -> Any:
