@@ -102,9 +102,6 @@ class VerifyStudy:
         if done := sum(metrics is not None for metrics in found):
             where = printable(str(self.folder))
             print(f"{done} of {len(found)} cells are those of an interrupted run in {where}", file=sys.stderr)
-                f"{done} of {len(found)} cells are those of an interrupted run in {printable(str(self.folder))}",
-                file=sys.stderr,
-            )
         return found
 
     def _interruptible(self, found: Sequence[dict[str, Evidence] | None]) -> Any:
