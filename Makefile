@@ -61,7 +61,7 @@ gpu-study: OUT ?= runs/gpu-study
 gpu-check:  ## times, memory and tests on a GPU, with PYTHON as it is: OUT=DIR, SECONDS=270
 	$(PYTHON) -m benchmarks.gpu.check --out $(OUT) --seconds $(SECONDS)
 
-gpu-study:  ## a piece of the training study on a GPU, with PYTHON as it is: PIECE=1 to 3, OUT=DIR, SECONDS=270
+gpu-study:  ## a piece of the training study on a GPU, with PYTHON as it is: PIECE=1 to 6, OUT=DIR, SECONDS=270
 	$(PYTHON) -m benchmarks.gpu.study --out $(OUT) --piece $(PIECE) --seconds $(SECONDS)
 
 lint: $(STAMP)  ## ruff (lint and format), mypy and import-linter
@@ -77,8 +77,8 @@ format: $(STAMP)  ## let ruff mend what it can
 bench: $(STAMP)  ## benchmarks: ratios measured in one run
 	$(BIN)/python -m benchmarks
 
-notebooks: $(STAMP)  ## run every notebook from top to bottom
-	$(BIN)/python notebooks/execute.py
+notebooks: $(STAMP)  ## run every notebook from top to bottom; STORE=1 keeps the outputs in them
+	$(BIN)/python notebooks/execute.py $(if $(STORE),--store)
 
 docs: $(STAMP)  ## the site, in build/docs; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -E -b html -c docs -d build/doctrees . build/docs

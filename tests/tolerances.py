@@ -65,3 +65,6 @@ GOLDEN = 1e-7
 
 PREDICTED_ON_AVERAGE = 0.01
 """Bytes of state that are predicted, beside the mean over the draws of a round."""
+
+BFLOAT16_STEP = 2.0**-7
+"""The same steps in float32, kept in 16 bits between them: at a tie a rounding of 6e-8 tips one of these, relative."""

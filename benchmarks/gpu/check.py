@@ -14,7 +14,7 @@ from benchmarks.gpu import memory, steps, tests
 from benchmarks.gpu.place import Deadline, device, machine, markdown, sentence, write
 from frugal_theory.commands.options import application, in_one_line
 
-FULL, TINY = ("llama-60m", "llama-130m"), ("llama-tiny",)
+FULL, TINY = ("llama-60m", "llama-350m", "llama-1b"), ("llama-tiny",)
 """Shapes of models: on a GPU, and to try the code without one."""
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from frugal_gpu.model.llama import SHAPES, build_model
+from frugal_gpu.model.llama import SHAPES, meta_model
 from frugal_gpu.optim import Frugal
 from frugal_theory.config import Algorithm
 
@@ -23,6 +23,13 @@ RATE = 1e-6
 NO_STATE = {"embeddings": "state_free", "norms": "state_free", "output": "state_free"}
 
 
+LISTS = "FRUGAL blocks, foreach"
+"""Blocks by lists of tensors, for comparison: the others take what is fastest on the device."""
+
+LEFT_OUT = (AGAIN, FOREACH, "FRUGAL coordinates", "FRUGAL ρ = 1")
+"""Of a large model, whose optimizers all lie on the device at once."""
+
+
 def optimizers(update_gap: int) -> dict[str, Make]:
     """By name, what makes each for a model. FRUGAL is AdamW on the subspace, signSGD off it."""
     keys: dict[str, dict[str, object]] = {
@@ -34,22 +41,29 @@ def optimizers(update_gap: int) -> dict[str, Make]:
     made: dict[str, Make] = {FUSED: _adamw(fused=True), AGAIN: _adamw(fused=True), FOREACH: _adamw(foreach=True)}
     for name, given in keys.items():
         made[name] = _frugal(Algorithm.model_validate({"update_gap": update_gap, **given}))
-    return made
+    blocks = Algorithm.model_validate({"update_gap": update_gap, "subspace": "blocks", "density": DENSITY})
+    return {**made, LISTS: _frugal(blocks, "foreach")}
 
 
 def _adamw(**backend: bool) -> Make:
     return lambda model: torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0, **backend)
 
 
-def _frugal(algorithm: Algorithm) -> Make:
-    return lambda model: Frugal.from_config(model, algorithm, lr=RATE)
+def _frugal(algorithm: Algorithm, backend: str = "auto") -> Make:
+    def make(model: nn.Module) -> torch.optim.Optimizer:
+        optimizer = Frugal.from_config(model, algorithm, lr=RATE)
+        for group in optimizer.param_groups:
+            group["backend"] = backend
+        return optimizer
+
+    return make
 
 
 def model_with_gradients(preset: str, device: torch.device) -> nn.Module:
-    """A LLaMA in float32 whose parameters have Gaussian gradients, the same in every call."""
-    torch.manual_seed(0)
-    model = build_model(SHAPES[preset], sequence_length=256).to(device)
+    """A LLaMA in float32 with Gaussian parameters and gradients, made on the device, the same in every call."""
+    model = meta_model(SHAPES[preset]).to_empty(device=device)
     generator = torch.Generator(device).manual_seed(0)
     for parameter in model.parameters():
-        parameter.grad = 1e-3 * torch.randn(parameter.shape, generator=generator, device=device)
+        parameter.data.normal_(0.0, 0.02, generator=generator)
+        parameter.grad = torch.empty_like(parameter).normal_(0.0, 1e-3, generator=generator)
     return model

@@ -19,10 +19,11 @@ CHECK_FINITE = (True, False, "auto")
 
 def check_finite(groups: Sequence[Mapping[str, Any]]) -> None:
     """Raise RuntimeError, on all ranks, naming the first parameters whose gradients have NaN or infinite entries."""
-    looked_at = [(i, local(x), local(x.grad)) for i, x in _numbered(groups) if x.grad is not None]
-    suspects = [i for (i, _, g), odd in zip(looked_at, _odd([g for _, _, g in looked_at]), strict=True) if odd]
-    bad = {i: count for i, _, g in looked_at if i in suspects and (count := int((~g.isfinite()).sum()))}
-    if not agreed(bool(bad), [x for _, x in _numbered(groups)]):
+    numbered = _numbered(groups)
+    looked_at = [(i, local(x.grad)) for i, x in numbered if x.grad is not None]
+    odd = _odd([g for _, g in looked_at])
+    bad = {i: count for (i, g), is_odd in zip(looked_at, odd, strict=True) if is_odd and (count := int((~g.isfinite()).sum()))}
+    if not agreed(bool(bad), [x for _, x in numbered]):
         return
     names = [name for index in range(len(groups)) for name in names_of(groups, index)]
     found = [
@@ -38,12 +39,14 @@ def _numbered(groups: Sequence[Mapping[str, Any]]) -> list[tuple[int, Tensor]]:
     """The parameters of groups that are checked, with their positions in the optimizer."""
     found, position = [], 0
     for group in groups:
-        for x in group["params"]:
-            ask = group["check_finite"]
-            dense = x.grad is None or not x.grad.is_sparse
-            if dense and (ask is True or (ask == "auto" and x.device.type == "cpu")):
-                found.append((position, x))
-            position += 1
+        ask, parameters = group["check_finite"], group["params"]
+        if ask is True or ask == "auto":
+            found += [
+                (position + i, x)
+                for i, x in enumerate(parameters)
+                if (ask is True or x.is_cpu) and ((g := x.grad) is None or not g.is_sparse)
+            ]
+        position += len(parameters)
     return found
 
 

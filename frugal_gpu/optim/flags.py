@@ -13,7 +13,7 @@ __all__ = ["FLAGS", "accelerator_of", "check_flags", "chosen_backend"]
 FLAGS: dict[str, Any] = {"maximize": False, "foreach": None, "fused": None, "capturable": False, "differentiable": False}
 """Flags of a group with their defaults. ``foreach`` and ``fused`` ask for a way to step."""
 
-ALLOWED = {"maximize": (True, False), "foreach": (True, False, None), "fused": (True, False, None)}
+ALLOWED = {"maximize": (True, False), "capturable": (True, False), "foreach": (True, False, None), "fused": (True, False, None)}
 
 
 def check_flags(group: Mapping[str, Any]) -> None:
@@ -29,8 +29,26 @@ def check_flags(group: Mapping[str, Any]) -> None:
     if group["differentiable"]:
         raise ValueError("Frugal: differentiable = True: a step is not recorded by autograd; allowed: False")
     if group["capturable"]:
+        _check_capturable(group)
+
+
+def _check_capturable(group: Mapping[str, Any]) -> None:
+    """Raise ValueError for what a replayed graph would do wrong, since the host decides it in every step."""
+    for key, allowed in (
+        ("state_dtype", (None,)),
+        ("stochastic_rounding", (False,)),
+        ("check_finite", (False, "auto")),
+        ("refresh", ("together",)),
+    ):
+        if group[key] not in allowed:
+            raise ValueError(
+                f"Frugal: capturable = True beside {key} = {group[key]!r}: allowed: {', '.join(map(repr, allowed))}"
+            )
+    if accelerator_of(group) is None:
         raise ValueError(
-            "Frugal: capturable = True: a new period changes shapes, which no captured graph follows; allowed: False"
+            f'Frugal: capturable = True beside state_full = "{group["state_full"]}", state_free = "{group["state_free"]}", '
+            f'backend = "{group["backend"]}": a step by formulas makes new state; '
+            "allowed: adamw, lion, sgdm with sgd, signsgd, none"
         )
 
 

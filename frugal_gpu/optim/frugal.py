@@ -13,14 +13,15 @@ from frugal_gpu.optim import groups as param_groups
 from frugal_gpu.optim.arranging import Arrangement, arrangement_of, model_groups
 from frugal_gpu.optim.finite import CHECK_FINITE, check_finite
 from frugal_gpu.optim.flags import check_flags
+from frugal_gpu.optim.graphs import count_replays, is_captured
 from frugal_gpu.optim.in_backward import InBackward
 from frugal_gpu.optim.loading import Loading, complete, prepared
 from frugal_gpu.optim.names import canonical
 from frugal_gpu.optim.periods import UNBEGUN, Periods, given_bases
-from frugal_gpu.optim.placement import agreed, as_dtype, check_eight, check_placed, is_sharded, local
+from frugal_gpu.optim.placement import as_dtype, check_eight, check_placed, is_sharded
 from frugal_gpu.optim.plan import Plan, warn_of_many
 from frugal_gpu.optim.saving import asked_by_a_checkpoint, whole_group, whole_states
-from frugal_gpu.optim.stepping import rate, step_group
+from frugal_gpu.optim.stepping import something_to_do, step_group
 from frugal_theory import config
 
 __all__ = ["Frugal"]
@@ -80,15 +81,17 @@ class Frugal(torch.optim.Optimizer):
         unmatched: "default", or "error" to refuse a trainable parameter that no rule matches.
         maximize: step along the gradient instead of against it.
         foreach, fused: ask for a way to step, as with torch's optimizers; None leaves the choice.
-        capturable, differentiable: torch's flags; only False is allowed.
+        capturable: count steps on the device, so that ``step()`` can be captured in a CUDA graph (see below).
+        differentiable: torch's flag; only False is allowed.
         state_dtype: dtype of the statistics, by default the parameter's, but float32 for bfloat16 and float16; "8bit" keeps
             moments of 4096 numbers and more in eight bits, in blocks of 256 with a scale each (not with "hold").
         stochastic_rounding: round bfloat16 parameters up or down by chance, so that steps smaller than their
             precision count on average; the chance is a pure function of (seed, name, step, coordinate).
         check_finite: name gradients that are not finite before anything is touched (RuntimeError): True, False or
             "auto", which is True on the CPU; elsewhere the host would wait for the device in every step.
-        backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers),
-            "foreach" (lists of tensors) or "formula" (the rules' own text). All follow the formula up to rounding.
+        backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers), "triton"
+            (a GPU, one launch for many tensors), "foreach" (lists of tensors) or "formula" (the rules' own text). All follow
+            the formula up to rounding.
         update_in_backward: step a parameter as its gradient arrives and free the gradient, in one backward pass a step;
             ``step()`` then ends the step. Gradients cannot be accumulated, nor clipped by their global norm.
 
@@ -99,6 +102,10 @@ class Frugal(torch.optim.Optimizer):
     only for what is in the set; which units those are is recomputed, never saved. Statistics have ``state_dtype``; step
     counts (key "step") and bases are at least float32, and so is the arithmetic. A group counts the steps in which any
     parameter had a gradient ("step") and its periods ("period", and "began": the step with which the present one began).
+
+    Graphs: with ``capturable=True`` an ordinary step can be captured after one outside in the same period, for the rest of
+    its ``update_gap`` steps. Replays are told to :meth:`count_replays`; then a step outside begins the next period, and a graph
+    is captured again. A number as ``lr`` is the graph's for good, a tensor on the device is read in every replay.
 
     >>> weight = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
     >>> optimizer = Frugal([("weight", weight)], lr=0.25, density=0.0, state_free="signsgd")
@@ -227,11 +234,13 @@ class Frugal(torch.optim.Optimizer):
         algorithm: config.Algorithm,
         lr: float | Tensor | None = None,
         bases: Mapping[str, Any] | None = None,
+        **practice: Any,
     ) -> Frugal:
         """The optimizer that an experiment's ``[algorithm]`` table describes, for all trainable parameters of a model.
 
         Which parameters are split is said in :func:`frugal_gpu.optim.arranging.model_groups`. ``lr`` replaces the
-        algorithm's learning rate. Raises ValueError if that is a fraction of the admissible step and ``lr`` is None.
+        algorithm's learning rate. ``practice``: what no algorithm says, such as ``state_dtype`` or ``backend``. Raises
+        ValueError if the learning rate is a fraction of the admissible step and ``lr`` is None.
         """
         if lr is None:
             if isinstance(algorithm.learning_rate, config.FractionOfAdmissible):
@@ -241,7 +250,7 @@ class Frugal(torch.optim.Optimizer):
                 )
             lr = algorithm.learning_rate
         groups = model_groups(model, arrangement_of(algorithm))
-        return cls(groups, lr=lr, bases=bases, **param_groups.options(algorithm))
+        return cls(groups, lr=lr, bases=bases, **param_groups.options(algorithm), **practice)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as in torch; options it does not set are the constructor's. Raises ValueError for bad options.
@@ -364,11 +373,16 @@ class Frugal(torch.optim.Optimizer):
     @_disable_dynamo  # under torch.compile it runs as it is: a set that changes would mean a compilation every period
     def _step_all(self) -> None:
         stepped = self._in_backward is not None and self._in_backward.end()
-        if self._has_something_to_do() or stepped:
+        captured = is_captured(self.param_groups)
+        if something_to_do(self.param_groups) or stepped:
             check_finite(self.param_groups)
             for index, group in enumerate(self.param_groups):
                 self._step_group(index)
-                group["step"] += 1
+                group["step"] += int(not captured)  # nothing is stepped before the graph is replayed
+
+    def count_replays(self, steps: int = 1) -> None:
+        """Count steps that replays of a graph have taken. ValueError if they reach beyond the present period of a group."""
+        count_replays(self.param_groups, steps)
 
     def _step_group(self, index: int) -> None:
         step_group(self.param_groups, index, self._periods, self.state)
@@ -377,15 +391,6 @@ class Frugal(torch.optim.Optimizer):
         check_finite(self.param_groups)
         self._step_group(index)
 
-    def _has_something_to_do(self) -> bool:
-        """Whether there is a gradient and, with lr = 0, one that is not zero on any rank."""
-        parameters = [x for group in self.param_groups for x in group["params"] if x.grad is not None]
-        rates = [rate(group["lr"]) for group in self.param_groups if any(x.grad is not None for x in group["params"])]
-        if any(isinstance(lr, Tensor) or lr != 0 for lr in rates):  # on a device it is not read: a probe's is on the host
-            return True
-        nonzero = any(bool(local(x.grad).any()) for x in parameters)
-        return agreed(nonzero, parameters)
-
     def _check_parameters(self, index: int) -> None:
         for name, parameter in zip(
             param_groups.names_of(self.param_groups, index), self.param_groups[index]["params"], strict=True
@@ -393,3 +398,5 @@ class Frugal(torch.optim.Optimizer):
             if parameter.is_complex():
                 raise RuntimeError(f"Frugal: parameter {name} is complex; only real parameters are supported")
             check_placed(name, parameter, self.param_groups[index]["state_dtype"])
+            if self.param_groups[index]["capturable"] and parameter.device.type != "cuda":
+                raise ValueError(f"Frugal: capturable = True: {name} is on {parameter.device}; graphs are of CUDA devices")

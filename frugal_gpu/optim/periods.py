@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from frugal_gpu.optim.backends import InPlace
+from frugal_gpu.optim.backends.tables import capturing
 from frugal_gpu.optim.bases import choose_basis
 from frugal_gpu.optim.following import follow, follow_by_formula, forget
 from frugal_gpu.optim.groups import checked, names_of
+from frugal_gpu.optim.ordinary import Kept
 from frugal_gpu.optim.placement import check_eight, computed, is_coded, like_of, local_part, stored
 from frugal_gpu.optim.subspaces import Basis, Part, Turning, at_least_float32, choose_parts, with_columns
 from frugal_theory.algorithm.rules import Rule
@@ -31,6 +33,8 @@ SELECTING = (
     *("off_set_momentum", "state_full", "state_free"),
 )
 """The options that say what is in the set and what is kept of it: parts are a pure function of these, names and the period."""
+
+IN_A_GRAPH = "Frugal: a new period begins in this step, which a graph cannot capture: take it outside, then capture again"
 
 UNBEGUN: dict[str, Any] = {"step": 0, "period": 0, "began": 0, "drawn": None}
 """What a group counts and remembers of its run, before its first step."""
@@ -63,6 +67,8 @@ class Periods:
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[tuple[int, Drawn], list[Part]]] = {}
+        self.kept: dict[int, Kept] = {}
+        """What ordinary steps take again, by group."""
 
     def parts(self, groups: Sequence[Group], index: int) -> list[Part]:
         """The parts of a group in its present period, in the group's order."""
@@ -109,12 +115,15 @@ class Periods:
             check_eight(group)
             _check_eigen(dict(was), dict(now))
         if due or now != was:
+            if capturing():
+                raise RuntimeError(IN_A_GRAPH)
             before, period = self.parts(groups, index), group["period"] + int(due)
             after = drawn_parts(groups, index, period, now)
             for parameter, *parts in zip(group["params"], before, after, strict=True):
                 if parameter in states:
                     held = states[parameter]
-                    state = computed(held, at_least_float32(parameter.dtype)) if is_coded(held) else held
+                    decoded = is_coded(held) or "full" in held  # nested states follow in the form of the arithmetic
+                    state = computed(held, at_least_float32(parameter.dtype)) if decoded else held
                     before_it = _leaves(state)
                     _follow(group, rule, state, like_of(group, parts[1], parameter), parts, dict(was))
                     if not state:
@@ -138,6 +147,8 @@ class Periods:
             return old
         if group["subspace"] == "eigen":
             raise ValueError(f'Frugal: subspace "eigen" has no basis for {name} in its state; pass bases={{name: columns}}')
+        if capturing():
+            raise RuntimeError(IN_A_GRAPH)
         new = choose_basis(group["subspace"], selection_key(group["seed"], name, period), part, gradient)
         if old is not None and group["on_update"] == "reset":
             state.clear()

@@ -30,6 +30,7 @@ __all__ = [
     "check_eight",
     "computed",
     "is_coded",
+    "is_copied",
     "stand_for",
     "stored",
     "stored_bytes",
@@ -104,6 +105,13 @@ def stand_for(
     tensor, gradient = tensor.to(compute), gradient.to(compute)
     tensor.grad = -gradient if group["maximize"] else gradient
     return Stand(parameter, tensor, computed(held, compute), part, group, name, _in_another_form(held, compute))
+
+
+def is_copied(group: Mapping[str, Any], states: Mapping[Tensor, State], parameter: Tensor) -> bool:
+    """Whether more than its type stands between a parameter and a step: a sign, a rounding by chance, a code, a shard."""
+    if group["maximize"] or group["state_dtype"] == EIGHT or is_sharded(parameter) or is_coded(states.get(parameter, {})):
+        return True
+    return group["stochastic_rounding"] and parameter.dtype == torch.bfloat16
 
 
 def is_sharded(x: Tensor) -> bool:

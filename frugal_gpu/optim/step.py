@@ -12,6 +12,7 @@ from torch import Tensor
 
 from frugal_gpu.optim.backends.backend import Chosen, InPlace, Job, Law
 from frugal_gpu.optim.backends.foreach import AdamW, state_free_update
+from frugal_gpu.optim.backends.tables import capturing
 from frugal_gpu.optim.subspaces import Basis, Free, Full, HeldUnits, OffBlock, Part, Units
 from frugal_theory.config.registry import SUBSPACES
 
@@ -25,11 +26,17 @@ QUEUED = 2**21
 
 
 def job_of(
-    rule: InPlace, parameter: Tensor, part: Chosen, states: Mapping[Tensor, dict[str, Any]], counted: bool = False
+    rule: InPlace,
+    parameter: Tensor,
+    part: Chosen,
+    states: Mapping[Tensor, dict[str, Any]],
+    counted: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> Job:
     """The job of a parameter that has a gradient, with the statistics of its state-full part: zeros where there are none yet.
 
-    ``states`` is the optimizer's defaultdict. ``counted``: steps are counted in tensors, on the parameter's device.
+    ``states`` is the optimizer's defaultdict. ``counted``: steps are counted in tensors, on the parameter's device. ``dtype``:
+    of statistics that are made, by default the gradient's.
     """
     gradient = parameter.grad
     assert gradient is not None
@@ -38,12 +45,19 @@ def job_of(
     state = states[parameter]
     names = rule.vectors + rule.squares
     if names[0] not in state:
+        if capturing():  # every replay would begin with zeros
+            raise RuntimeError(
+                "Frugal: a parameter has its first gradient while a graph is captured: take a step outside first"
+            )
         like = _state_full_part(part, gradient)
-        state.update({name: torch.zeros_like(like, device=gradient.device) for name in names})
+        state.update({name: torch.zeros_like(like, dtype=dtype, device=gradient.device) for name in names})
         if rule.counts:
             state["step"] = _no_steps(part, gradient, counted)
     if isinstance(state.get("step"), int) and rule.counts:
-        state["step"] += 1
+        if counted:
+            state["step"] = torch.full((), float(state["step"]), device=gradient.device)
+        else:
+            state["step"] += 1
     return Job(parameter, gradient, part, {name: state[name] for name in (*names, *(("step",) if rule.counts else ()))})
 
 
@@ -99,7 +113,7 @@ def _by_torch(law: Law, jobs: Sequence[Job]) -> list[Job]:
             left.append(job)
     for (device, _), some in taken.items():
         counts = [job.statistics["step"] for job in some]
-        steps = [c.add_(1.0) if isinstance(c, Tensor) else torch.tensor(float(c), device=device) for c in counts]
+        steps = [c.add_(1.0) if isinstance(c, Tensor) else torch.full((), float(c), device=device) for c in counts]
         torch._fused_adamw_(
             [job.parameter for job in some],
             [job.gradient for job in some],

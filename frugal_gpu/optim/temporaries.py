@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from frugal_gpu.optim.backends import accelerated, whole_steps
+from frugal_gpu.optim.backends import FUSED, accelerated, whole_steps
 from frugal_gpu.optim.groups import FLAT
 from frugal_gpu.optim.layout import Turning, UnitLayout, layout_of
 from frugal_gpu.optim.placement import EIGHT
@@ -71,7 +71,7 @@ def need_of(
         stepped = max(_by_formula(algorithm, split, shape) for shape in shapes)
     else:
         copied = min(total, MOST + largest)
-        fused = whole_steps("auto", together) != [] and algorithm.off_set_momentum == "reset"
+        fused = FUSED in whole_steps("auto", together) and algorithm.off_set_momentum == "reset"
         needs = [_accelerated(algorithm, split, free, shape, budget(algorithm.density, total), fused) for shape in shapes]
         stepped = max(needs) if fused else max(*needs, _of_a_stretch(algorithm, needs, numbers))
     stands = (2 * compute.itemsize * copied if dtype != compute else 0) + decoded * copied / max(total, 1)

@@ -7,12 +7,15 @@ from functools import cache
 
 from frugal_gpu.optim.backends.backend import Backend, InPlace, Job, Law, WholeStep
 from frugal_gpu.optim.backends.fused import FUSED
+from frugal_gpu.optim.backends.multi_tensor import MULTI_TENSOR
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.config.registry import Registry
 
 __all__ = [
     "BACKENDS",
     "CHOICES",
+    "FUSED",
+    "MULTI_TENSOR",
     "Backend",
     "InPlace",
     "Job",
@@ -28,7 +31,7 @@ BACKENDS: Registry[Backend] = Registry(
 )
 """What can run a rule instead of its formula; those that were added are asked first, the latest before the others."""
 
-WHOLE: dict[str, WholeStep] = {"fused": FUSED}
+WHOLE: dict[str, WholeStep] = {"fused": FUSED, "triton": MULTI_TENSOR}
 """What can take the step of a parameter as a whole; each takes the jobs it knows, and leaves the rest to lists of tensors."""
 
 CHOICES = ("auto", "formula", "foreach", *WHOLE)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from frugal_gpu.optim.subspaces import Basis, Free, Full, OffBlock, Units
@@ -54,18 +55,21 @@ class Backend(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Job:
     """The step of one parameter: its gradient, its part, and the statistics of that by name.
 
     Under "hold" statistics cover every unit; else they have the shape of the state-full part. "step" (only if the rule counts)
     is an int that counts this step, or a tensor, one number a unit, that does not yet: whoever takes the step adds 1.
+    A job may be taken again in the next step, with another gradient of the same type and strides and another count, all else as
+    it was: in ``known`` whole steps keep, under their names, what they found out about it.
     """
 
     parameter: Tensor
     gradient: Tensor
     part: Chosen
     statistics: dict[str, Any]
+    known: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Law:
 
     ``full`` is the state-full rule and ``rule`` its accelerator; ``free`` the state-free rule by name, ``scale`` its factor.
     A tensor α is on a device that the host should not wait for. ``divided``: whether units are those of divided blocks.
+    ``owner``: the group's first parameter, with which what is kept between its steps is kept, and goes.
     """
 
     full: Rule
@@ -84,6 +89,7 @@ class Law:
     decay: float
     split_scale: float = 1.0
     divided: bool = False
+    owner: Tensor | None = None
 
 
 class WholeStep(Protocol):
@@ -91,6 +97,11 @@ class WholeStep(Protocol):
 
     def missing(self) -> str | None:
         """What it needs and this machine lacks, in a few words; None if it can run."""
+        ...
+
+    def as_it_is(self, law: Law, parameter: Tensor, part: Any, stored: torch.dtype, state: Mapping[str, Any]) -> bool:
+        """Whether it steps a parameter that has a gradient in its own form, where its type, its gradient's and the one in
+        which statistics are ``stored`` need not be one: nothing need stand in for it then."""
         ...
 
     def step_(self, law: Law, jobs: Sequence[Job]) -> list[Job]:

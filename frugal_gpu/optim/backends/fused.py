@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frugal_gpu.optim.backends import foreach
+from frugal_gpu.optim.backends.announcing import prepare
 from frugal_gpu.optim.backends.backend import Job, Law
 from frugal_gpu.optim.subspaces import Basis, Free, Full, Units
 from frugal_theory.algorithm.parts import ROUNDING
 
-__all__ = ["FUSED", "Fused"]
+__all__ = ["FUSED", "Fused", "in_memory_order"]
 
 TYPES = (torch.float32, torch.float64)
 KNOWN = (foreach.Sgdm, foreach.AdamW, foreach.Lion)
@@ -43,6 +44,10 @@ class Fused:
         """numba is an extra."""
         return None if find_spec("numba") else "numba (pip install 'frugal-lab[fast]')"
 
+    def as_it_is(self, *_: Any) -> bool:
+        """Its tensors are of one type."""
+        return False
+
     def step_(self, law: Law, jobs: Sequence[Job]) -> list[Job]:
         """Take the steps of contiguous float32 and float64 tensors on a CPU; give back the others."""
         if type(law.rule) not in KNOWN or isinstance(law.alpha, Tensor):
@@ -50,7 +55,9 @@ class Fused:
         left: list[Job] = []
         taken: dict[torch.dtype, list[Job]] = defaultdict(list)
         for job in jobs:
-            if not _knows(job):
+            if (known := job.known.get("fused")) is None:
+                known = job.known["fused"] = _knows(job)
+            if not known:
                 left.append(job)
             elif job.parameter.numel():
                 taken[job.parameter.dtype].append(job)
@@ -72,12 +79,18 @@ def _knows(job: Job) -> bool:
         return False
     if type(part) in (Full, Free):
         moments = [s for name, s in job.statistics.items() if name != "step"]
-        same = all(t.stride() == x.stride() for t in (g, *moments))
-        counted = isinstance(job.statistics.get("step"), Tensor)
-        return not counted and (x.is_contiguous() or _dense(x)) and (same or all(t.is_contiguous() for t in (x, g, *moments)))
+        return not isinstance(job.statistics.get("step"), Tensor) and in_memory_order([x, g, *moments])
     fits = type(part) is Basis and part.columns.dtype == x.dtype and part.columns.is_contiguous()
     fits |= type(part) is Units and part.index.dtype == torch.int32
     return fits and all(t.is_contiguous() for t in (x, g, *statistics))
+
+
+def in_memory_order(tensors: Sequence[Tensor]) -> bool:
+    """Whether tensors of one shape can be walked through in the order of their numbers in memory, all in the same."""
+    x, *others = tensors
+    if all(t.is_contiguous() for t in tensors):
+        return True
+    return _dense(x) and all(t.stride() == x.stride() for t in others)
 
 
 def _dense(x: Tensor) -> bool:
@@ -100,6 +113,7 @@ class _Pass:
         self.kernels = kernels
         self.law, self.rule, self.alpha = law, law.rule, float(law.alpha)
         self.dtype = dtype
+        self._kept: dict[int, tuple[float, float]] = {}
         self.numpy = np.dtype(str(dtype).removeprefix("torch."))
         rule: Any = law.rule
         first, second = rule.betas if hasattr(rule, "betas") else (rule.beta, 0.0)
@@ -123,9 +137,9 @@ class _Pass:
         start = 0
         for job in jobs:
             if not isinstance(job.part, Basis):
-                rows.append(self._row(job, start))
-                factors.append((*self._corrections(job), 0.0))
-                start += job.parameter.numel()
+                rows.append(row := self._row(job, start))
+                factors.append(self._factors(job))
+                start += row[2]
         self._run(rows, factors, start)
         bases = [job for job in jobs if isinstance(job.part, Basis)]
         room = torch.empty(2, max((job.parameter.numel() for job in bases), default=0), dtype=self.dtype)
@@ -133,10 +147,15 @@ class _Pass:
             self._step_basis(job, room)
 
     def _row(self, job: Job, start: int) -> Any:
+        row = job.known.get("fused row")
+        if row is None:
+            row = job.known["fused row"] = self._new_row(job)
+        return row[0], start, *row[2:6], job.gradient.data_ptr(), *row[7:]
+
+    def _new_row(self, job: Job) -> Any:
         kernels, part, x = self.kernels, job.part, job.parameter
         first, second = self._moments(job)
-        common = {"start": start, "numel": x.numel(), "x": x.data_ptr(), "g": job.gradient.data_ptr()}
-        common |= {"first": first, "second": second}
+        common = {"start": 0, "numel": x.numel(), "x": x.data_ptr(), "g": 0, "first": first, "second": second}
         if not isinstance(part, Units):
             kind = kernels.FULL if isinstance(part, Full) else kernels.FREE
             return kernels.Row(kind, units=1, inside=0, **common)
@@ -151,13 +170,14 @@ class _Pass:
         first, second, *_ = (*pointers, 0, 0)
         return first, second
 
-    def _corrections(self, job: Job) -> tuple[float, float]:
-        """1 / (1 − βᵏ) of a tensor whose steps are counted as a whole."""
+    def _factors(self, job: Job, floor: float = 0.0) -> tuple[float, float, float]:
+        """1 / (1 − βᵏ) of a tensor whose steps are counted as a whole, and the rounding of a residual."""
         count = job.statistics.get("step", 0)
         if not self.rule.counts or not isinstance(count, int) or count == 0:
-            return 1.0, 1.0
-        first, second = (1 / (1 - beta**count) for beta in self.betas)
-        return first, second
+            return 1.0, 1.0, floor
+        if (kept := self._kept.get(count)) is None:  # most tensors have the same count
+            kept = self._kept[count] = 1 / (1 - self.betas[0] ** count), 1 / (1 - self.betas[1] ** count)
+        return *kept, floor
 
     def _step_basis(self, job: Job, room: Tensor) -> None:
         """R = P g; x ← κx − α (P⁻¹ rule(R) + free(g − P⁻¹R)): matrix products into ``room``, one pass over the rest."""
@@ -167,7 +187,7 @@ class _Pass:
         before, after = (room[i, :numel].view(part.shape) for i in (0, 1))
         inside = torch.empty(part.projected, dtype=self.dtype)
         part.project(gradient, inside)
-        corrections = self._corrections(job)
+        factors = self._factors(job)
         floor = 0.0
         if self.law.free != "none":
             part.lift(inside, before)
@@ -176,7 +196,7 @@ class _Pass:
         first, second = self._moments(job)
         at = inside.data_ptr()
         row = kernels.Row(kernels.UPDATE, 0, inside.numel(), 1, 0, at, at, first, second)
-        self._run([row], [(*corrections, 0.0)], inside.numel())
+        self._run([row], [factors], inside.numel())
         part.lift(inside, after)
         projected = before.data_ptr() if self.law.free != "none" else 0
         x, g = job.parameter.data_ptr(), job.gradient.data_ptr()
@@ -197,10 +217,10 @@ class _Pass:
 
         def work() -> None:
             while (i := next(turn)) < portions:
-                self.kernels.advance(
-                    table, values, self.full, self.free, self.scalars, *self.known, betas, bounds[i], bounds[i + 1]
-                )
+                self.kernels.advance(*law, bounds[i], bounds[i + 1])
 
+        law = (table, values, self.full, self.free, self.scalars, *self.known, betas)
+        prepare(str(self.numpy), lambda: self.kernels.advance(*law, 0, 0))  # a call without numbers compiles, too
         others = [_threads(os.getpid(), threads - 1).submit(work) for _ in range(threads - 1)]
         work()
         for other in others:
