@@ -24,6 +24,7 @@ from frugal_gpu.train.together import main_process
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.cells import label
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
+from frugal_theory.config.one_line import printable
 from frugal_theory.results.files import write_text
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
     console = Console(quiet=not main_process())
     outcome = run(experiment, folder, resume, Progress(console))
     if outcome.status == "interrupted":
-        kept = f"step {outcome.step} is kept in {folder}" if outcome.step else "no step was finished"
+        kept = f"step {outcome.step} is kept in {printable(str(folder))}" if outcome.step else "no step was finished"
         if main_process():
             print(f"interrupted: {kept}; the same command with --resume continues", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
@@ -133,7 +134,10 @@ def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
 def _print_outcome(console: Console, outcome: Outcome) -> None:
     summary = outcome.summary
     if outcome.status == "already complete":
-        console.print(f"{outcome.folder}: already complete; give another --out to train again", highlight=False, soft_wrap=True)
+        where = printable(str(outcome.folder))
+        console.print(
+            f"{where}: already complete; give another --out to train again", highlight=False, soft_wrap=True, markup=False
+        )
     console.print(_result(summary), highlight=False, soft_wrap=True)
     held, adamw = summary["optimizer_state_bytes"], summary["adamw_state_bytes"]
     console.print(
@@ -144,7 +148,7 @@ def _print_outcome(console: Console, outcome: Outcome) -> None:
     )
     if "probe_share" in summary:
         _print_practice(console, outcome)
-    console.print(f"Results: {outcome.folder}", highlight=False, soft_wrap=True)
+    console.print(f"Results: {printable(str(outcome.folder))}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _result(summary: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.one_line import printable
 
 __all__ = ["evaluate", "export", "generate"]
 
@@ -29,7 +30,7 @@ def export(
     trained = load_trained(run)
     write(trained, out)
     kind = "SequenceClassification" if trained.has_labels else "CausalLM"
-    print(f'{trained.checkpoint.name} in {out}: AutoModelFor{kind}.from_pretrained("{out}")')
+    print(printable(f'{trained.checkpoint.name} in {out}: AutoModelFor{kind}.from_pretrained("{out}")'))
 
 
 def evaluate(

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from frugal_theory.commands.verdict_table import print_practice, print_summary
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.one_line import printable
 from frugal_theory.results.schema import LADDERS, PRACTICE_VERDICTS, VERDICTS
 
 __all__ = ["report"]
@@ -31,6 +32,10 @@ def report(
 ) -> None:
     """Write report.html: bounds, training curve, verdicts. Exit status 1 if one is violated, or contradicted."""
     from frugal_theory.report import write_report
+    from frugal_theory.results.files import check_place
+
+    if out is not None:
+        check_place(out)
 
     console, failed = Console(), False
     try:
@@ -41,7 +46,7 @@ def report(
         raise ExperimentError(str(error)) from error
     for folder in runs:
         if len(runs) > 1:
-            console.print(f"[bold]{escape(str(folder))}[/bold]", highlight=False)
+            console.print(f"[bold]{escape(printable(str(folder)))}[/bold]", highlight=False)
         verdicts, climbed = folder / VERDICTS.path, folder / LADDERS.path
         if verdicts.exists():
             records = json.loads(verdicts.read_text(encoding="utf-8"))
@@ -49,14 +54,14 @@ def report(
             print_summary(console, records)
         for path_, records in _practice(folder):
             failed |= any(record["status"] == "contradicted" for record in records)
-            console.print(f"[bold]{escape(path_)}[/bold]", highlight=False)
+            console.print(f"[bold]{escape(printable(path_))}[/bold]", highlight=False)
             print_practice(console, records)
         if climbed.exists():
             for one in json.loads(climbed.read_text(encoding="utf-8"))["ladders"]:
                 failed |= not one["in_order"]
                 said = f"Ladder, {one['label'] or 'this experiment'}: {one['sentence']}"
                 console.print(said, highlight=False, markup=False)
-    console.print(f"Report: {path}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {printable(str(path))}", highlight=False, soft_wrap=True, markup=False)
     if failed:
         raise typer.Exit(1)
 
