@@ -25,6 +25,9 @@ Names = Annotated[
 SizeOption = Annotated[str, typer.Option("--size", help="cpu: 0.2 million parameters, 131,072 tokens; gpu: 60M, 26 million.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results; DIR/runs keeps every run.")]
 Seconds = Annotated[float | None, typer.Option("--seconds", min=1, help="No run is begun after these.")]
+Page = Annotated[
+    Path | None, typer.Option("--page", metavar="FILE", help='Write what is done below "## The tables" of a Markdown file.')
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many runs are missing and what they take; train nothing.")]
 
 
@@ -34,6 +37,7 @@ def study(
     out: Out = Path("runs/studies"),
     seconds: Seconds = None,
     dry_run: DryRun = False,
+    page: Page = None,
 ) -> None:
     """Train the tables of the paper and of its authors' answers, and hold their orderings against what was reported.
 
@@ -45,7 +49,7 @@ def study(
         print("\nfrugal-gpu study NAME answers one, frugal-gpu study all every one.")
         return
     from frugal_gpu.studies.tables.bank import Bank, OutOfTimeError, Plan
-    from frugal_gpu.studies.tables.pages import page
+    from frugal_gpu.studies.tables import pages
     from frugal_gpu.studies.tables.recipes import SIZES
     from frugal_theory.studies.runner import carry_out
 
@@ -63,9 +67,13 @@ def study(
             found = carry_out(one, None, out / name)
         except OutOfTimeError:
             print(f"stopped: every run that is done is kept in {out / 'runs'}; the same command goes on")
+            if page is not None:
+                pages.publish(out, page)
             raise typer.Exit(0 if seconds is not None and bank.over else INTERRUPTED) from None
         print(f"    {found.answer.sentence}\n    {found.answer.status}; {out / name}\n", flush=True)
-        page(out)
+        pages.page(out)
+    if page is not None:
+        pages.publish(out, page)
 
 
 def _plan(chosen: dict[str, Study], size: str, plan: Any) -> None:

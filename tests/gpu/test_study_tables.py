@@ -143,6 +143,15 @@ def test_tables_share_runs_and_go_on_where_they_stopped(tmp_path, monkeypatch, t
     command.study(["table-2"], size="cpu", out=tmp_path)
     text = (tmp_path / "cpu" / "studies.md").read_text(encoding="utf-8")
     assert "| FRUGAL ρ = ¼ | 0.01 (end of the grid) |" in text
+    target = tmp_path / "docs" / "page.md"
+    target.parent.mkdir()
+    target.write_text("Before.\n\n## The tables\n\nOld.\n", encoding="utf-8")
+    command.study(["table-2"], size="cpu", out=tmp_path, page=target)
+    published = target.read_text(encoding="utf-8")
+    assert published.startswith("Before.\n\n## The tables\n\n6 runs on cpu (")
+    assert "Old." not in published
+    assert "![T](images/studies/table-2.png)" in published
+    assert (target.parent / "images" / "studies" / "table-2.png").is_file()
     plan = Plan(Bank(tmp_path / "cpu" / "runs"))
     PaperTable(TABLES["table-15"], tiny, plan).measure(None, ALONE)
     assert (plan.missing, len(plan.asked)) == (1, 5)
