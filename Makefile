@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-ecosystem test-kernels test-slow test-cuda gpu-check gpu-study lint format bench notebooks clean
+.PHONY: help install demo test test-ecosystem test-kernels test-slow test-cuda gpu-check gpu-study lint format bench notebooks docs clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -77,8 +77,12 @@ format: $(STAMP)  ## let ruff mend what it can
 bench: $(STAMP)  ## benchmarks: ratios measured in one run
 	$(BIN)/python -m benchmarks
 
-notebooks: $(STAMP)  ## run every notebook from top to bottom
-	$(BIN)/python notebooks/execute.py
+notebooks: $(STAMP)  ## run every notebook from top to bottom; STORE=1 keeps the outputs in them
+	$(BIN)/python notebooks/execute.py $(if $(STORE),--store)
+
+docs: $(STAMP)  ## the site, in build/docs; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -E -b html -c docs -d build/doctrees . build/docs
+	@echo "build/docs/index.html"
 
 clean:  ## remove the virtual environment and the results
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs build

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from frugal_theory.premises.check import add_premise
     from frugal_theory.premises.premise import Premise
     from frugal_theory.problems import build_noise, build_problem
+    from frugal_theory.report.drawing import use_style
     from frugal_theory.report.showing import plot, table
     from frugal_theory.studies.ladder.ladder import Ladder, ladder
     from frugal_theory.theorems import THEOREMS, Setting, add_theorem
@@ -42,6 +43,7 @@ _HOMES = {
     "premises.check": ("add_premise",),
     "premises.premise": ("Premise",),
     "problems": ("build_noise", "build_problem"),
+    "report.drawing": ("use_style",),
     "report.showing": ("plot", "table"),
     "studies.ladder.ladder": ("Ladder", "ladder"),
     "theorems": ("THEOREMS", "Setting", "add_theorem"),
@@ -95,6 +97,7 @@ __all__ = [
     "simulate",
     "step",
     "table",
+    "use_style",
     "verify",
     "worst_case",
 ]

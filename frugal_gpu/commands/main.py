@@ -8,7 +8,7 @@ import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -134,13 +134,7 @@ def _print_outcome(console: Console, outcome: Outcome) -> None:
     summary = outcome.summary
     if outcome.status == "already complete":
         console.print(f"{outcome.folder}: already complete; give another --out to train again", highlight=False, soft_wrap=True)
-    unigram, final = summary["unigram_perplexity"], summary["final_validation_perplexity"]
-    console.print(
-        f"validation perplexity {final:.2f}, {summary['initial_validation_perplexity']:.2f} before the first step: "
-        f"{final / unigram:.2f} of the unigram perplexity {unigram:.2f}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print(_result(summary), highlight=False, soft_wrap=True)
     held, adamw = summary["optimizer_state_bytes"], summary["adamw_state_bytes"]
     console.print(
         f"{summary['tokens']:,} tokens in {summary['seconds']:.1f} s; optimizer state {held / 2**20:.1f} MiB "
@@ -151,6 +145,21 @@ def _print_outcome(console: Console, outcome: Outcome) -> None:
     if "probe_share" in summary:
         _print_practice(console, outcome)
     console.print(f"Results: {outcome.folder}", highlight=False, soft_wrap=True)
+
+
+def _result(summary: dict[str, Any]) -> str:
+    """What the run came to, in words."""
+    if "task" not in summary:
+        unigram, final = summary["unigram_perplexity"], summary["final_validation_perplexity"]
+        return (
+            f"validation perplexity {final:.2f}, {summary['initial_validation_perplexity']:.2f} before the first step: "
+            f"{final / unigram:.2f} of the unigram perplexity {unigram:.2f}"
+        )
+    before = "final_validation_"
+    found = {key.removeprefix(before): value for key, value in summary.items() if key.startswith(before)}
+    words = [f"{name} {value:.4f}" for name, value in found.items()]
+    others = [f"{part} {name} {value:.4f}" for part, each in summary.get("others", {}).items() for name, value in each.items()]
+    return f"{summary['task']}: validation {', '.join(words)}{'; ' if others else ''}{', '.join(others)}"
 
 
 def _print_practice(console: Console, outcome: Outcome) -> None:

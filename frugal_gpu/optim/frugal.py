@@ -236,11 +236,13 @@ class Frugal(torch.optim.Optimizer):
         algorithm: config.Algorithm,
         lr: float | Tensor | None = None,
         bases: Mapping[str, Any] | None = None,
+        **practice: Any,
     ) -> Frugal:
         """The optimizer that an experiment's ``[algorithm]`` table describes, for all trainable parameters of a model.
 
         Which parameters are split is said in :func:`frugal_gpu.optim.arranging.model_groups`. ``lr`` replaces the
-        algorithm's learning rate. Raises ValueError if that is a fraction of the admissible step and ``lr`` is None.
+        algorithm's learning rate. ``practice``: what no algorithm says, such as ``state_dtype`` or ``backend``. Raises
+        ValueError if the learning rate is a fraction of the admissible step and ``lr`` is None.
         """
         if lr is None:
             if isinstance(algorithm.learning_rate, config.FractionOfAdmissible):
@@ -250,7 +252,7 @@ class Frugal(torch.optim.Optimizer):
                 )
             lr = algorithm.learning_rate
         groups = model_groups(model, arrangement_of(algorithm))
-        return cls(groups, lr=lr, bases=bases, **param_groups.options(algorithm))
+        return cls(groups, lr=lr, bases=bases, **param_groups.options(algorithm), **practice)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as in torch; options it does not set are the constructor's. Raises ValueError for bad options.

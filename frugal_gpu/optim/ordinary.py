@@ -115,4 +115,4 @@ def kept_of(
 
 
 def _options(group: Mapping[str, Any]) -> list[Any]:
-    return [value for key, value in group.items() if key not in MOVING]
+    return [value for key, value in group.items() if key not in MOVING and not isinstance(value, Tensor)]

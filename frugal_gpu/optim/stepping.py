@@ -48,7 +48,17 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
         _by_formula(groups, index, (full, free), periods, states)
     else:
         decay, scale = group["weight_decay"], group["state_free_lr_scale"]
-        law = Law(full, rule, group["state_free"], scale, alpha, decay, move_scale(group), divides(group))
+        law = Law(
+            full,
+            rule,
+            group["state_free"],
+            scale,
+            alpha,
+            decay,
+            move_scale(group),
+            divides(group),
+            next(iter(group["params"]), None),
+        )
         _accelerated(groups, index, law, periods, states)
 
 

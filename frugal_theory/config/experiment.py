@@ -79,7 +79,7 @@ class Experiment(Part):
         full, free = (getattr(table, "rule", "?") for table in (rule.state_full, rule.state_free))
         parts = [f"{full} on {rule.subspace} of density {rule.density:g}, {free} off them, T = {rule.update_gap}"]
         parts += [] if self.problem is None else [f"problem {getattr(self.problem, 'kind', '?')}, noise {self.noise.kind}"]
-        parts += [] if self.training is None else [f"a LLaMA trained for {self.training.steps} steps"]
+        parts += [] if self.training is None else [f"a model trained for {self.training.steps} steps"]
         parts += ["a sweep"] if self.sweep or self.cases else []
         return f"<experiment {self.name}: {'; '.join(parts)}>"
 

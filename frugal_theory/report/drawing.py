@@ -32,6 +32,7 @@ __all__ = [
     "shorten",
     "style",
     "thin",
+    "use_style",
 ]
 
 COLOURS = {
@@ -89,7 +90,56 @@ def style() -> Iterator[None]:
     import matplotlib
     import seaborn as sns
 
-    settings = {
+    with matplotlib.rc_context(), sns.axes_style("whitegrid"):
+        matplotlib.rcParams.update(_settings())
+        yield
+
+
+def use_style() -> list[str]:
+    """Give all Matplotlib figures that are made from here on the fonts and colours of the report; returns its line colours.
+
+    For notebooks and scripts: one line, after which ``$…$`` in labels is still set as a formula, in the same font, and
+    colours ``C0`` to ``C3`` are those that are returned (blue, orange, purple, teal). ``ft.plot`` needs none of this.
+
+    >>> import frugal_theory as ft
+    >>> blue, orange, purple, teal = ft.use_style()
+    >>> blue
+    '#1f66b0'
+    """
+    import matplotlib
+    import seaborn as sns
+
+    colours = [COLOURS[role] for role in HUES]
+    sns.set_theme(style="whitegrid")
+    matplotlib.rcParams.update(_settings())
+    matplotlib.rcParams.update(
+        {
+            "axes.prop_cycle": matplotlib.cycler(color=colours),
+            "text.parse_math": True,
+            "mathtext.fontset": "dejavusans",
+            "axes.facecolor": COLOURS["surface"],
+            "axes.titlecolor": COLOURS["ink"],
+            "axes.titlesize": 12,
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.labelsize": 11,
+            "legend.fontsize": 10,
+            "legend.title_fontsize": 10,
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+            "xtick.bottom": False,
+            "ytick.left": False,
+            "figure.figsize": (8.0, 4.2),
+            "figure.dpi": 90,
+        }
+    )
+    return colours
+
+
+def _settings() -> dict[str, Any]:
+    """Matplotlib's settings for a figure of the report."""
+    return {
         "font.family": FONT,
         "font.size": 11,
         "text.color": COLOURS["ink"],
@@ -110,9 +160,6 @@ def style() -> Iterator[None]:
         "svg.hashsalt": "frugal",
         "axes.unicode_minus": True,
     }
-    with matplotlib.rc_context(), sns.axes_style("whitegrid"):
-        matplotlib.rcParams.update(settings)
-        yield
 
 
 def canvas(title: str, subtitle: str, *, left: float = 46, right: float = 120, height: float = HEIGHT) -> tuple[Any, Any]:

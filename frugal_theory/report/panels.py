@@ -26,13 +26,13 @@ from frugal_theory.results.read import Results
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["measured_and_bounds"]
+__all__ = ["has_lines", "measured_and_bounds", "panel_data"]
 
 LINE_LABEL = 18
 """Characters at the end of a line, at most."""
 
 
-def panel_data(results: Results, cell: str) -> pd.DataFrame:
+def panel_data(results: Results, cell: str, points: int = POINTS) -> pd.DataFrame:
     """One cell's measured metrics and bounds, thinned: columns kind, origin, metric, explicit, step, value, lower, upper."""
     import pandas as pd
 
@@ -42,14 +42,14 @@ def panel_data(results: Results, cell: str) -> pd.DataFrame:
         rows = group[group["mean"] > 0].sort_values("step")
         crowded = source == "exact" and "monte_carlo" in set(evidence.loc[evidence["metric"] == metric, "source"])
         parts.append(
-            thin(rows, 14 if crowded else POINTS)
+            thin(rows, 14 if crowded else points)
             .rename(columns={"mean": "value"})
             .assign(kind="measured", origin=source, metric=metric, explicit=True)
         )
     bounds = results.bounds[results.bounds["cell"] == cell]
     for (metric, theorem), group in bounds.groupby(["metric", "theorem"], sort=False):
         rows = group[group["bound"] > 0].sort_values("step").rename(columns={"bound": "value"})
-        parts.append(thin(rows).assign(kind="bound", origin=theorem, metric=metric, lower=math.nan, upper=math.nan))
+        parts.append(thin(rows, points).assign(kind="bound", origin=theorem, metric=metric, lower=math.nan, upper=math.nan))
     columns = ["kind", "origin", "metric", "explicit", "step", "value", "lower", "upper"]
     table = pd.concat([part[columns] for part in parts if len(part)]) if any(map(len, parts)) else pd.DataFrame(columns=columns)
     return table[table["value"].map(math.isfinite)].reset_index(drop=True)
@@ -78,17 +78,29 @@ def _together(panels: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def measured_and_bounds(results: Results, cells: list[str]) -> list[Plot]:
-    """For each cell a panel: the measured metric with its band, under every bound of the same metric, on log axes."""
+    """For each cell, all with :func:`has_lines`, a panel: the measured metrics with their bands and bounds, on log axes."""
     if not cells:
         return []
     panels = [panel_data(results, cell) for cell in cells]
     shared = limits(panels)
     with style():
         return [
-            _panel(f"measured-and-bounds-{place + 1:02d}", cell or "Measured under its bounds", data, shared)
+            _panel(f"measured-and-bounds-{place + 1:02d}", cell or _heading(results), data, shared)
             for place, (cell, data) in enumerate(zip(cells, panels, strict=True))
-            if len(data)
         ]
+
+
+def has_lines(results: Results, cell: str) -> bool:
+    """Whether there is anything of the cell that a logarithmic axis can show."""
+    return len(panel_data(results, cell)) > 0
+
+
+def _heading(results: Results) -> str:
+    """What a figure of one cell shows; that something lies under its bounds is said only where every verdict says so."""
+    statuses = [verdict.get("status") for verdict in results.verdicts]
+    if "violated" in statuses:
+        return "Measured, above a bound"
+    return "Measured under its bounds" if "holds" in statuses and "inconclusive" not in statuses else "Measured, and bounds"
 
 
 def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float] | None) -> Plot:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.report.drawing import canvas, log_ticks, style, thin
+from frugal_theory.report.drawing import COLOURS, HUES, canvas, log_ticks, style, thin
 from frugal_theory.report.drawing import plot as rendered
 from frugal_theory.report.overview import dots
 from frugal_theory.report.words import source_name
@@ -105,7 +105,9 @@ def _lines(evidence: Mapping[str, Evidence], title: str) -> Any:
     what = "average of E‖g‖² over the first k steps" if metrics == {"squared_gradient_norm"} else ", ".join(sorted(metrics))
     with style():
         figure, axes = canvas(title or "Evidence", what, right=24)
-        palette = dict(zip(evidence, sns.color_palette("colorblind", len(evidence)), strict=True))
+        hues = [COLOURS[role] for role in HUES]
+        enough = hues if len(evidence) <= len(hues) else sns.color_palette("colorblind", len(evidence))
+        palette = dict(zip(evidence, enough, strict=False))
         sns.lineplot(data=data, x="step", y="mean", hue="evidence", palette=palette, ax=axes, legend=len(evidence) > 1)
         for label, lines in data.groupby("evidence", sort=False):
             axes.fill_between(

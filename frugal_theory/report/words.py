@@ -118,6 +118,8 @@ def practice_sentence(verdicts: list[dict[str, Any]]) -> str:
 def training_sentence(run: TrainingRun, experiment: Experiment | None = None) -> str:
     """The result of training in one sentence; where it stands, of how many steps of its experiment, if it has not finished."""
     summary = run.summary
+    if run.diverged is not None:
+        return f"Training diverged: {run.diverged}"
     if summary is None:
         total = f" of {experiment.training.steps:,}" if experiment and experiment.training else ""
         steps = [*run.steps["step"], *run.validation["step"]]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from frugal_theory.config import Experiment
 from frugal_theory.config.cells import Cell, cells
+from frugal_theory.config.changing import changing
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.exact.expectations import METRICS as EXACT
 from frugal_theory.evidence.exact.expectations import at_most, decouples, expectations, has_expectation
@@ -151,6 +152,8 @@ class Claims:
 
     def excuse(self, theorem: Theorem) -> str | None:
         """Why the theorem is not applicable, or None: the algorithm, then a premise, then the step size."""
+        if reason := changing(self.setting.algorithm):
+            return reason
         if reason := theorem.covers(self.setting):
             return reason
         for premise in self.premises_of(theorem):
