@@ -48,8 +48,8 @@ def study(
             print(f"{name:16} {one.question}")
         print("\nfrugal-gpu study NAME answers one, frugal-gpu study all every one.")
         return
-    from frugal_gpu.studies.tables.bank import Bank, OutOfTimeError, Plan
     from frugal_gpu.studies.tables import pages
+    from frugal_gpu.studies.tables.bank import Bank, OutOfTimeError, Plan
     from frugal_gpu.studies.tables.recipes import SIZES
     from frugal_theory.studies.runner import carry_out
 

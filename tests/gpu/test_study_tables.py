@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from frugal_gpu.commands import study as command
+from frugal_gpu.model.llama import SHAPES, Shape
 from frugal_gpu.studies.tables import bank as banks
 from frugal_gpu.studies.tables import recipes
 from frugal_gpu.studies.tables.bank import Bank, OutOfTimeError, Plan
-from frugal_gpu.studies.tables.others import MemoryBySize, Rates
+from frugal_gpu.studies.tables.others import MemoryBySize, Rates, TimeBySize
 from frugal_gpu.studies.tables.pages import page
 from frugal_gpu.studies.tables.recipes import FACTORS, SETTINGS, SIZES, Setting, Size, experiment
 from frugal_gpu.studies.tables.study import PaperTable, compared, tuned
@@ -184,3 +185,10 @@ def test_bad_names_are_one_line(tmp_path):
     with pytest.raises(ExperimentError, match="--size big: is none; allowed: cpu, gpu"):
         command.study(["table-2"], size="big", out=tmp_path)
     assert recipes.PERIODS == 16
+
+
+def test_time_by_size_is_measured_and_answered(tmp_path, monkeypatch):
+    monkeypatch.setitem(SHAPES, "llama-tiny", Shape(16, 24, 1, 2, vocabulary=50))
+    found = carry_out(TimeBySize(("llama-tiny",), rounds=1), None, tmp_path / "table-7-prime")
+    assert found.answer.status in ("yes", "no")
+    assert "| GaLore (svd, none) |" in page(tmp_path).read_text(encoding="utf-8")

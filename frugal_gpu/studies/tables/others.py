@@ -199,13 +199,14 @@ class TimeBySize:
         import pandas as pd
         import torch
 
-        from frugal_gpu.studies.bench import bench
+        from frugal_gpu.model.llama import SHAPES
+        from frugal_gpu.studies.bench import bench, variants
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         found = []
         for done, preset in enumerate(self.presets):
             run.progress(done, len(self.presets))
-            for timing in bench(preset, 0.25, self.rounds, device):
+            for timing in bench(SHAPES[preset], variants(0.25), self.rounds, device):
                 numbers = {"milliseconds": 1e3 * timing.seconds, "ratio": timing.ratio, "refresh": timing.refresh}
                 found.append({"preset": preset, "optimizer": timing.name, **numbers})
         return pd.DataFrame(found)
