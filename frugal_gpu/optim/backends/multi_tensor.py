@@ -30,7 +30,7 @@ FREE_RULES = {"none": 0, "sgd": 1, "signsgd": 2}
 BLOCK = 2048
 """Numbers that a program takes: sixteen a thread, in loads of sixteen bytes."""
 
-UNITS_BLOCK = 1024
+UNITS_BLOCK = 512
 """The same of parameters that are split by units: with twice as many a thread runs out of registers."""
 
 WARPS = 4
