@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["study"]
 
+TIMED = {"cpu": ("llama-tiny", "llama-9m"), "gpu": ("llama-60m", "llama-130m", "llama-350m")}
+"""Models whose optimizer steps are timed."""
+
 GUESS = 15.0
 """Seconds of a run of which nothing is known."""
 
@@ -103,7 +106,14 @@ def _studies(size: str, runs: Any) -> dict[str, Study]:
     first = [one for one in tables if one.name in ("table-2", "table-1", "table-8", "table-3")]
     first.sort(key=lambda one: ("table-2", "table-1", "table-8", "table-3").index(one.name))
     rest = [one for one in tables if one not in first]
-    own: list[Any] = [*first, Rates(SIZES[size], runs), *rest, Angles(SIZES[size], runs), MemoryBySize(), TimeBySize()]
+    own: list[Any] = [
+        *first,
+        Rates(SIZES[size], runs),
+        *rest,
+        Angles(SIZES[size], runs),
+        MemoryBySize(),
+        TimeBySize(TIMED[size]),
+    ]
     return {one.name: one for one in own}
 
 
