@@ -68,11 +68,11 @@ def study(
         print(f"{name}: {one.question}", flush=True)
         try:
             found = carry_out(one, None, out / name)
-        except OutOfTimeError:
+        except (OutOfTimeError, SystemExit) as stop:  # the second: between two runs
             print(f"stopped: every run that is done is kept in {out / 'runs'}; the same command goes on")
             if page is not None:
                 pages.publish(out, page)
-            raise typer.Exit(0 if seconds is not None and bank.over else INTERRUPTED) from None
+            raise typer.Exit(0 if isinstance(stop, OutOfTimeError) and bank.over else INTERRUPTED) from None
         print(f"    {found.answer.sentence}\n    {found.answer.status}; {out / name}\n", flush=True)
         pages.page(out)
     if page is not None:

@@ -21,6 +21,14 @@ __all__ = ["HEADING", "page", "publish"]
 HEADING = "## The tables"
 """What stands below it in a page is written by :func:`publish`."""
 
+TITLES = {
+    "learning-rates": "Learning rates",
+    "figure-2": "Figure 2: principal angles of the gradient's leading subspaces",
+    "table-5-prime": "Table 5′: state by size",
+    "table-7-prime": "Table 7′: time of an optimizer step by size, over fused AdamW's",
+}
+"""Of the studies that are no table of losses."""
+
 IMAGES = Path("images") / "studies"
 """Where the pictures of a page lie, beside it."""
 
@@ -34,7 +42,7 @@ def page(folder: Path) -> Path:
         said = json.loads(record.read_text(encoding="utf-8"))
         name = said["name"]
         table = pd.read_csv(record.parent / "table.csv")
-        title = TABLES[name].title if name in TABLES else name
+        title = TABLES[name].title if name in TABLES else TITLES.get(name, name)
         picture = f"![{title}]({name}/figures/{name}.png)"
         lines += [f"### {title}", "", said["question"], "", *_table(name, table), "", picture, ""]
         lines += [f"**{said['status']}.** {said['answer']}", ""]
