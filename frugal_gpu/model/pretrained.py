@@ -17,7 +17,7 @@ from frugal_theory.config.load import ExperimentError
 
 __all__ = ["is_local", "load_pretrained", "longest_input", "planned_config", "pretrained_config", "tokenizer_beside"]
 
-ON_THE_HUB = re.compile(r"[\w.-]+/[\w.-]+|[\w-]+")
+ON_THE_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "FacebookAI/roberta-base": (
@@ -140,7 +140,8 @@ def is_local(checkpoint: str) -> bool:
 
 def _check_name(checkpoint: str) -> None:
     """Raise :class:`ExperimentError` for what is neither a model's folder nor may be a name of the hub."""
-    if is_local(checkpoint) or (ON_THE_HUB.fullmatch(checkpoint) and not Path(checkpoint).exists()):
+    owner = Path(checkpoint).parent
+    if is_local(checkpoint) or (ON_THE_HUB.fullmatch(checkpoint) and not owner.exists()):  # a folder "runs" owns nothing there
         return
     raise ExperimentError(
         f'model.checkpoint = "{checkpoint}": no such model; allowed: a folder with config.json and weights, '

@@ -32,6 +32,10 @@ def check_sharding(experiment: Experiment) -> None:
     given = 'training.sharding = "fsdp2"'
     if training.precision == "fp16":
         raise ExperimentError(f'{given}: precision = "fp16" scales losses in each process by itself; "bf16" is allowed')
+    if training.update_in_backward:
+        raise ExperimentError(
+            f"{given}: a share of a gradient is there after its exchange; update_in_backward = false is allowed"
+        )
     if experiment.adapter is not None:
         raise ExperimentError(f'{given}: an [adapter] is small and needs no shares; sharding = "ddp" is allowed')
     if experiment.probes is not None:

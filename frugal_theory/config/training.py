@@ -45,7 +45,7 @@ OF_SCHEDULES = {
 }
 """Keys that one schedule reads."""
 
-_NEEDS_ALL_GRADIENTS = {"nan_step": ("skip",), "precision": ("fp16",)}
+_NEEDS_ALL_GRADIENTS = {"nan_step": ("skip",), "precision": ("fp16",), "sharding": ("fsdp2",)}
 """Values of keys by which a step waits for all gradients."""
 
 PLAIN = {"cosine", "constant", "linear"}

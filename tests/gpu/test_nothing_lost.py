@@ -287,7 +287,7 @@ def test_a_text_that_moved_is_the_same_text(source, whole, dead, tmp_path):
 
 def test_the_best_weights_are_kept(source, tmp_path, monkeypatch):
     measured = iter([5.0, 3.0, 4.0, 3.5])  # before the first step, after 5, 10 and 12
-    monkeypatch.setattr(training_module, "evaluate", lambda run: next(measured))  # noqa: ARG005
+    monkeypatch.setattr(training_module, "evaluate", lambda run: (next(measured), {}))  # noqa: ARG005
     train(experiment(source, checkpoint_every=5, keep_checkpoints=9), tmp_path)
     best = tmp_path / "checkpoints" / "best"
     assert checkpoint.damaged(best) == ""

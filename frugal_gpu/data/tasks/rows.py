@@ -19,7 +19,7 @@ HUB = "hub"
 """The ``data.source`` that stands for the task's own data set on the hub."""
 
 ENDINGS = (".jsonl", ".json", ".parquet")
-ON_THE_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
+ON_THE_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 TEST_SPLITS = ("validation", "test")
 
 
@@ -55,10 +55,10 @@ def place_of(source: str, name: str, split: str) -> Place | None:
     wanted = (task.validation or "validation") if split == "validation" else split
     path = Path(source)
     if source == HUB or not path.exists():
-        if source != HUB and not ON_THE_HUB.fullmatch(source):
+        if source != HUB and (path.parent.exists() or not ON_THE_HUB.fullmatch(source)):
             raise ExperimentError(
-                f'{key}: no such file; allowed for data.task = "{name}": "{HUB}", a name of the hub, or a file or folder of '
-                f"{', '.join(ENDINGS)} with the columns of the task"
+                f'{key}: no such file; allowed for data.task = "{name}": "{HUB}", a name of the hub such as '
+                f'"owner/name", or a file or folder of {", ".join(ENDINGS)} with the columns of the task'
             )
         if split == "validation" and task.validation is None:
             return None
