@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["study"]
 
+TIMED = {"cpu": ("llama-tiny", "llama-9m"), "gpu": ("llama-60m", "llama-130m", "llama-350m")}
+"""Models whose optimizer steps are timed."""
+
 GUESS = 15.0
 """Seconds of a run of which nothing is known."""
 
@@ -25,6 +28,9 @@ Names = Annotated[
 SizeOption = Annotated[str, typer.Option("--size", help="cpu: 0.2 million parameters, 131,072 tokens; gpu: 60M, 26 million.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results; DIR/runs keeps every run.")]
 Seconds = Annotated[float | None, typer.Option("--seconds", min=1, help="No run is begun after these.")]
+Page = Annotated[
+    Path | None, typer.Option("--page", metavar="FILE", help='Write what is done below "## The tables" of a Markdown file.')
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many runs are missing and what they take; train nothing.")]
 
 
@@ -34,6 +40,7 @@ def study(
     out: Out = Path("runs/studies"),
     seconds: Seconds = None,
     dry_run: DryRun = False,
+    page: Page = None,
 ) -> None:
     """Train the tables of the paper and of its authors' answers, and hold their orderings against what was reported.
 
@@ -44,8 +51,8 @@ def study(
             print(f"{name:16} {one.question}")
         print("\nfrugal-gpu study NAME answers one, frugal-gpu study all every one.")
         return
+    from frugal_gpu.studies.tables import pages
     from frugal_gpu.studies.tables.bank import Bank, OutOfTimeError, Plan
-    from frugal_gpu.studies.tables.pages import page
     from frugal_gpu.studies.tables.recipes import SIZES
     from frugal_theory.studies.runner import carry_out
 
@@ -61,11 +68,15 @@ def study(
         print(f"{name}: {one.question}", flush=True)
         try:
             found = carry_out(one, None, out / name)
-        except OutOfTimeError:
+        except (OutOfTimeError, SystemExit) as stop:  # the second: between two runs
             print(f"stopped: every run that is done is kept in {out / 'runs'}; the same command goes on")
-            raise typer.Exit(0 if seconds is not None and bank.over else INTERRUPTED) from None
+            if page is not None:
+                pages.publish(out, page)
+            raise typer.Exit(0 if isinstance(stop, OutOfTimeError) and bank.over else INTERRUPTED) from None
         print(f"    {found.answer.sentence}\n    {found.answer.status}; {out / name}\n", flush=True)
-        page(out)
+        pages.page(out)
+    if page is not None:
+        pages.publish(out, page)
 
 
 def _plan(chosen: dict[str, Study], size: str, plan: Any) -> None:
@@ -95,7 +106,14 @@ def _studies(size: str, runs: Any) -> dict[str, Study]:
     first = [one for one in tables if one.name in ("table-2", "table-1", "table-8", "table-3")]
     first.sort(key=lambda one: ("table-2", "table-1", "table-8", "table-3").index(one.name))
     rest = [one for one in tables if one not in first]
-    own: list[Any] = [*first, Rates(SIZES[size], runs), *rest, Angles(SIZES[size], runs), MemoryBySize(), TimeBySize()]
+    own: list[Any] = [
+        *first,
+        Rates(SIZES[size], runs),
+        *rest,
+        Angles(SIZES[size], runs),
+        MemoryBySize(),
+        TimeBySize(TIMED[size]),
+    ]
     return {one.name: one for one in own}
 
 

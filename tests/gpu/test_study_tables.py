@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from frugal_gpu.commands import study as command
+from frugal_gpu.model.llama import SHAPES, Shape
 from frugal_gpu.studies.tables import bank as banks
 from frugal_gpu.studies.tables import recipes
 from frugal_gpu.studies.tables.bank import Bank, OutOfTimeError, Plan
-from frugal_gpu.studies.tables.others import MemoryBySize, Rates
+from frugal_gpu.studies.tables.others import MemoryBySize, Rates, TimeBySize
 from frugal_gpu.studies.tables.pages import page
 from frugal_gpu.studies.tables.recipes import FACTORS, SETTINGS, SIZES, Setting, Size, experiment
 from frugal_gpu.studies.tables.study import PaperTable, compared, tuned
@@ -140,9 +141,16 @@ def test_tables_share_runs_and_go_on_where_they_stopped(tmp_path, monkeypatch, t
     runs = list((tmp_path / "cpu" / "runs").glob("*.json"))
     assert len(runs) == 6  # two rates each on the first seed, the best again on the second
     monkeypatch.setattr(banks, "_trained", lambda made: pytest.fail(f"{made.algorithm.density} is trained again"))
-    command.study(["table-2"], size="cpu", out=tmp_path)
-    text = (tmp_path / "cpu" / "studies.md").read_text(encoding="utf-8")
-    assert "| FRUGAL ρ = ¼ | 0.01 (end of the grid) |" in text
+    target = tmp_path / "docs" / "page.md"
+    target.parent.mkdir()
+    target.write_text("Before.\n\n## The tables\n\nOld.\n", encoding="utf-8")
+    command.study(["table-2"], size="cpu", out=tmp_path, page=target)
+    published = target.read_text(encoding="utf-8")
+    assert published.startswith("Before.\n\n## The tables\n\n6 runs on cpu (")
+    assert "Old." not in published
+    assert "| FRUGAL ρ = ¼ | 0.01 (end of the grid) |" in published
+    assert "![T](images/studies/table-2.png)" in published
+    assert (target.parent / "images" / "studies" / "table-2.png").is_file()
     plan = Plan(Bank(tmp_path / "cpu" / "runs"))
     PaperTable(TABLES["table-15"], tiny, plan).measure(None, ALONE)
     assert (plan.missing, len(plan.asked)) == (1, 5)
@@ -175,3 +183,10 @@ def test_bad_names_are_one_line(tmp_path):
     with pytest.raises(ExperimentError, match="--size big: is none; allowed: cpu, gpu"):
         command.study(["table-2"], size="big", out=tmp_path)
     assert recipes.PERIODS == 16
+
+
+def test_time_by_size_is_measured_and_answered(tmp_path, monkeypatch):
+    monkeypatch.setitem(SHAPES, "llama-tiny", Shape(16, 24, 1, 2, vocabulary=50))
+    found = carry_out(TimeBySize(("llama-tiny",), rounds=1), None, tmp_path / "table-7-prime")
+    assert found.answer.status in ("yes", "no")
+    assert "| GaLore (svd, none) |" in page(tmp_path).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Training runs that tables share: each kept in a file of its own, named by everything that it depends on."""
+"""Training runs that tables share: each kept in a file of its own, named by its experiment and the program's version."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.version import installed
 from frugal_theory.results.files import write_text
 
 __all__ = ["Bank", "OutOfTimeError", "Plan"]
@@ -58,7 +59,8 @@ class Bank:
         from frugal_gpu.train.run_folder import settings_of
 
         probes = None if experiment.probes is None else experiment.probes.model_dump(mode="json")
-        facts = json.dumps([settings_of(experiment), probes], sort_keys=True)
+        programs = [installed(name) for name in ("frugal-lab", "torch")]
+        facts = json.dumps([programs, settings_of(experiment), probes], sort_keys=True)
         return self.folder / f"{hashlib.sha256(facts.encode()).hexdigest()[:20]}.json"
 
 

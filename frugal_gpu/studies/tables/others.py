@@ -186,7 +186,7 @@ class MemoryBySize:
 class TimeBySize:
     """The answer's table 7′: the time of an optimizer step by size, over torch's fused AdamW's in the same rounds."""
 
-    presets: tuple[str, ...] = ("llama-tiny", "llama-9m", "llama-20m")
+    presets: tuple[str, ...] = ("llama-tiny", "llama-9m")
     rounds: int = 10
 
     name = "table-7-prime"

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frugal_gpu.studies.tables.tables import TABLES
-from frugal_theory.results.files import write_text
+from frugal_theory.config.version import installed
+from frugal_theory.results.files import finished, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["page"]
+__all__ = ["HEADING", "page", "publish"]
+
+HEADING = "## The tables"
+"""What stands below it in a page is written by :func:`publish`."""
+
+TITLES = {
+    "learning-rates": "Learning rates",
+    "figure-2": "Figure 2: principal angles of the gradient's leading subspaces",
+    "table-5-prime": "Table 5′: state by size",
+    "table-7-prime": "Table 7′: time of an optimizer step by size, over fused AdamW's",
+}
+"""Of the studies that are no table of losses."""
+
+IMAGES = Path("images") / "studies"
+"""Where the pictures of a page lie, beside it."""
 
 
 def page(folder: Path) -> Path:
@@ -25,19 +42,34 @@ def page(folder: Path) -> Path:
         said = json.loads(record.read_text(encoding="utf-8"))
         name = said["name"]
         table = pd.read_csv(record.parent / "table.csv")
-        title = TABLES[name].title if name in TABLES else name
-        lines += [
-            f"## {title}",
-            "",
-            said["question"],
-            "",
-            *_table(name, table),
-            "",
-            f"**{said['status']}.** {said['answer']}",
-            "",
-        ]
-    write_text(folder / "studies.md", "\n".join(lines))
+        title = TABLES[name].title if name in TABLES else TITLES.get(name, name)
+        picture = f"![{title}]({name}/figures/{name}.png)"
+        lines += [f"### {title}", "", said["question"], "", *_table(name, table), "", picture, ""]
+        lines += [f"**{said['status']}.** {said['answer']}", ""]
+    write_text(folder / "studies.md", "\n".join([_machine(folder), "", *lines]))
     return folder / "studies.md"
+
+
+def publish(folder: Path, target: Path) -> None:
+    """The page below the heading of a Markdown file that has one, and the pictures beside it."""
+    before = target.read_text(encoding="utf-8").split(HEADING)[0] if target.is_file() else ""
+    text = page(folder).read_text(encoding="utf-8")
+    for picture in sorted(folder.glob("*/figures/*.png")):
+        text = text.replace(f"({picture.relative_to(folder).as_posix()})", f"({(IMAGES / picture.name).as_posix()})")
+        with finished(target.parent / IMAGES / picture.name) as temporary:
+            temporary.write_bytes(picture.read_bytes())
+    write_text(target, f"{before}{HEADING}\n\n{text}")
+
+
+def _machine(folder: Path) -> str:
+    """Where the runs were made, how many there are and how long they took."""
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "runs").glob("*.json"))]
+    minutes = sum(row["wall"] for row in runs) / 60
+    devices = ", ".join(sorted({str(row["device"]) for row in runs if row["device"]})) or "no device"
+    return (
+        f"{len(runs)} runs on {devices} ({platform.machine()}, {os.cpu_count()} cores), torch {installed('torch')}, Python "
+        f"{platform.python_version()}; {minutes:.0f} minutes in all, beside whatever else the machine did."
+    )
 
 
 def _place(name: str) -> tuple[int, str]:
