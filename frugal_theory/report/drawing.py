@@ -110,11 +110,10 @@ def use_style() -> list[str]:
     import seaborn as sns
 
     colours = [COLOURS[role] for role in HUES]
-    sns.set_theme(style="whitegrid")
+    sns.set_theme(style="whitegrid", palette=colours)
     matplotlib.rcParams.update(_settings())
     matplotlib.rcParams.update(
         {
-            "axes.prop_cycle": matplotlib.cycler(color=colours),
             "text.parse_math": True,
             "mathtext.fontset": "dejavusans",
             "axes.facecolor": COLOURS["surface"],
