@@ -134,7 +134,7 @@ def test_use_style_gives_later_figures_the_fonts_and_line_colours_of_the_report(
         with style():
             assert {key: matplotlib.rcParams[key] for key in shared} == {key: own[key] for key in shared}
     assert colours == [COLOURS[role] for role in HUES]
-    assert [part["color"] for part in own["axes.prop_cycle"]] == colours
+    assert [matplotlib.colors.to_hex(part["color"]) for part in own["axes.prop_cycle"]] == colours
     evidence = ft.exact(quadratic())
     lines = ft.plot({"a": evidence, "b": evidence}).axes[0].lines
     assert [matplotlib.colors.to_hex(line.get_color()) for line in lines[:2]] == colours[:2]
