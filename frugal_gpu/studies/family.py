@@ -56,11 +56,12 @@ def settings_of(steps: int) -> list[tuple[str, dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class Family:
-    """``systems``: those that take part; all by default. A row a step of the best learning rate of each setting."""
+    """``systems``, ``densities``: those that take part; all by default. A row a step of each setting's best learning rate."""
 
     steps: int = 160
     seed: int = 0
     systems: tuple[str, ...] = ()
+    densities: tuple[float, ...] = DENSITIES
 
     name = "family"
     question = "Does a system of this family reach AdamW's loss, after the same steps, with less state?"
@@ -71,7 +72,8 @@ class Family:
         was tried), ``state_bytes`` (the most that was held), ``step`` and ``loss``."""
         import pandas as pd
 
-        chosen = [(name, keys) for name, keys in settings_of(self.steps) if not self.systems or name in self.systems]
+        taking_part = [one for one in settings_of(self.steps) if not self.systems or one[0] in self.systems]
+        chosen = [(name, keys) for name, keys in taking_part if keys.get("density", self.densities[0]) in self.densities]
         tables = []
         for done, (name, keys) in enumerate(chosen):
             runs = [self._trained(name, keys, factor) for factor in FACTORS]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 import pytest
 
 import frugal_theory as ft
 from frugal_theory.evidence.exact.stationary import stationary
+from frugal_theory.report.drawing import COLOURS, HUES, style
 from frugal_theory.studies.study import Answer
 from tests.tolerances import LONG_RECURSION, ROUNDING
 
@@ -122,3 +124,17 @@ def test_the_version_is_printed_and_nothing_else(tmp_path):
     done = frugal_theory("--version", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"frugal-lab {ft.__version__}\n"
+
+
+def test_use_style_gives_later_figures_the_fonts_and_line_colours_of_the_report(quadratic):
+    shared = ("font.size", "font.family", "text.color", "grid.color", "axes.labelcolor", "figure.facecolor")
+    with matplotlib.rc_context():
+        colours = ft.use_style()
+        own = {key: matplotlib.rcParams[key] for key in (*shared, "axes.prop_cycle")}
+        with style():
+            assert {key: matplotlib.rcParams[key] for key in shared} == {key: own[key] for key in shared}
+    assert colours == [COLOURS[role] for role in HUES]
+    assert [matplotlib.colors.to_hex(part["color"]) for part in own["axes.prop_cycle"]] == colours
+    evidence = ft.exact(quadratic())
+    lines = ft.plot({"a": evidence, "b": evidence}).axes[0].lines
+    assert [matplotlib.colors.to_hex(line.get_color()) for line in lines[:2]] == colours[:2]
