@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_serializer, 
 from frugal_theory.config.changing import DensitySchedule, UpdateGapSchedule, check_changing
 from frugal_theory.config.fields import NameOf, TableOf
 from frugal_theory.config.groups import Group, rule_table
-from frugal_theory.config.parts import Count, NonNegative, Part, Positive, Probability, quoted
+from frugal_theory.config.parts import Count, Gap, NonNegative, Part, Positive, Probability, quoted
 from frugal_theory.config.registry import RULES, SUBSPACES, SYSTEMS
 from frugal_theory.config.systems import with_defaults
 
@@ -60,7 +60,7 @@ class Algorithm(Part):
     density: Probability = 0.25
     rank: Count | None = None
     density_schedule: DensitySchedule | None = None
-    update_gap: Count = 200
+    update_gap: Gap = 200
     update_gap_schedule: UpdateGapSchedule | None = None
     subspace: Annotated[str, NameOf(SUBSPACES)] = "blocks"
     side: Literal["std", "reverse", "left", "right"] = "std"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from frugal_theory.config.fields import NameOf, TableOf
-from frugal_theory.config.parts import Count, NonNegative, Part, Positive, Probability
+from frugal_theory.config.parts import Count, Gap, NonNegative, Part, Positive, Probability
 from frugal_theory.config.registry import RULES, SUBSPACES
 
 __all__ = ["Group", "rule_table"]
@@ -31,7 +31,7 @@ class Group(Part):
     lr_scale: NonNegative | None = None
     density: Probability | None = None
     rank: Count | None = None
-    update_gap: Count | None = None
+    update_gap: Gap | None = None
     subspace: Annotated[str, NameOf(SUBSPACES)] | None = None
     side: Literal["std", "reverse", "left", "right"] | None = None
     set: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = None

@@ -11,6 +11,7 @@ __all__ = [
     "Count",
     "Decay",
     "Epsilon",
+    "Gap",
     "NonNegative",
     "NonNegatives",
     "Numbers",
@@ -32,6 +33,8 @@ Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(lamb
 """ε of a division. 0 becomes ``SMALLEST``: the same quotients, but that 0/0 is 0."""
 Pair = Annotated[tuple[Decay, Decay], Field(strict=False)]
 Count = Annotated[int, Field(ge=1)]
+Gap = Annotated[int, Field(ge=1, le=10**15)]
+"""Steps of a period; sums of them stay below 2⁶³."""
 NonNegatives = Annotated[tuple[NonNegative, ...], Field(strict=False, min_length=1)]
 Numbers = Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Field(strict=False)]
 

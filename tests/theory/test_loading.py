@@ -20,7 +20,7 @@ REFUSED = {
     "unknown kind": ('[noise]\nkind = "minibatchs"', ["noise.kind", 'did you mean "minibatch"']),
     "kind is missing": ("[problem]\ndimension = 5", ["problem.kind", "missing", '"logistic"']),
     "wrong type": ('[algorithm]\ndensity = "half"', ['algorithm.density = "half": allowed: a number from 0 to 1']),
-    "float for an integer": ("[algorithm]\nupdate_gap = 1.5", ["algorithm.update_gap = 1.5: allowed: a whole number >= 1"]),
+    "float for an integer": ("[algorithm]\nupdate_gap = 1.5", ["algorithm.update_gap = 1.5: allowed: a whole number from 1"]),
     "density out of range": ("[algorithm]\ndensity = 1.5", ["algorithm.density = 1.5: allowed: a number from 0 to 1"]),
     "beta out of range": (
         '[algorithm]\nstate_full = { rule = "sgdm", beta = 1.0 }',
@@ -43,7 +43,7 @@ REFUSED = {
     "confidence": ("[verify]\nconfidence = 1.0", ["verify.confidence = 1.0: allowed: a number > 0 and < 1"]),
     "seed": ("seed = -1", ["seed = -1: allowed: a whole number >= 0"]),
     "condition": ('[problem]\nkind = "quadratic"\ncondition = 0.5', ["problem.condition = 0.5: allowed: a number >= 1"]),
-    "update_gap < 1": ("[algorithm]\nupdate_gap = 0", ["algorithm.update_gap", ">= 1"]),
+    "update_gap < 1": ("[algorithm]\nupdate_gap = 0", ["algorithm.update_gap", "from 1 to"]),
     "learning rate": ("[algorithm]\nlearning_rate = -1.0", ["algorithm.learning_rate", "> 0"]),
     "subspace": ('[algorithm]\nsubspace = "sdv"', ["algorithm.subspace", 'did you mean "svd"']),
     "svd on a vector": (

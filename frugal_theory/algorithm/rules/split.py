@@ -11,7 +11,7 @@ from frugal_theory.algorithm.rules.rule import RuleTable
 from frugal_theory.config import Algorithm, StateFree, StateFull
 from frugal_theory.config.algorithm import default_rule, rule_table
 from frugal_theory.config.fields import NameOf
-from frugal_theory.config.parts import Count, Probability
+from frugal_theory.config.parts import Gap, Probability
 from frugal_theory.config.registry import SUBSPACES, Kind
 
 __all__ = ["SplitTable"]
@@ -28,7 +28,7 @@ class SplitTable(RuleTable):
     rule: Literal["split"] = "split"
     subspace: Annotated[str, NameOf(SUBSPACES)] = "columns"
     density: Probability = 0.25
-    update_gap: Count = 200
+    update_gap: Gap = 200
     state_full: StateFull = Field(default_factory=default_rule("adamw"))
     state_free: StateFree = Field(default_factory=default_rule("signsgd"))
     on_update: Literal["reset", "keep", "project"] = "reset"
