@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-ecosystem test-kernels test-slow test-cuda gpu-check gpu-study lint format bench notebooks clean
+.PHONY: help install demo test test-ecosystem test-kernels test-slow test-cuda gpu-check gpu-study lint format bench notebooks docs clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -61,7 +61,7 @@ gpu-study: OUT ?= runs/gpu-study
 gpu-check:  ## times, memory and tests on a GPU, with PYTHON as it is: OUT=DIR, SECONDS=270
 	$(PYTHON) -m benchmarks.gpu.check --out $(OUT) --seconds $(SECONDS)
 
-gpu-study:  ## a piece of the training study on a GPU, with PYTHON as it is: PIECE=1 to 3, OUT=DIR, SECONDS=270
+gpu-study:  ## a piece of the training study on a GPU, with PYTHON as it is: PIECE=1 to 6, OUT=DIR, SECONDS=270
 	$(PYTHON) -m benchmarks.gpu.study --out $(OUT) --piece $(PIECE) --seconds $(SECONDS)
 
 lint: $(STAMP)  ## ruff (lint and format), mypy and import-linter
@@ -80,5 +80,9 @@ bench: $(STAMP)  ## benchmarks: ratios measured in one run
 notebooks: $(STAMP)  ## run every notebook from top to bottom; STORE=1 keeps the outputs in them
 	$(BIN)/python notebooks/execute.py $(if $(STORE),--store)
 
+docs: $(STAMP)  ## the site, in build/docs; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -E -b html -c docs -d build/doctrees . build/docs
+	@echo "build/docs/index.html"
+
 clean:  ## remove the virtual environment and the results
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs build

@@ -11,7 +11,8 @@ __all__ = ["adapted", "linear_layers"]
 
 
 def adapted(model: nn.Module, adapter: Adapter) -> nn.Module:
-    """Put the adapters into the model, in place, and return it: A and B are trained, with ReLoRA all that has no adapter, too.
+    """Put the adapters into the model, in place, and return it: A and B are trained, with ReLoRA all that has no adapter, too,
+    and of a model for labels its head.
 
     W + (alpha/rank) B A with A kaiming uniform (√5) and B = 0. Raises ExperimentError without peft, and for a target that no
     linear layer has.
@@ -33,13 +34,23 @@ def adapted(model: nn.Module, adapter: Adapter) -> nn.Module:
     if adapter.kind == "relora":  # norms, embeddings and the head are trained, too
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(".base_layer." not in name)
+    for name, parameter in model.named_parameters():
+        if _of_head(model, name):
+            parameter.requires_grad_(True)
     return model
 
 
 def linear_layers(model: nn.Module) -> list[str]:
-    """The names of the linear layers that can have an adapter: all but the output head."""
+    """The names of the linear layers that can have an adapter: all but the output head, and the head of a model for labels."""
     heads = getattr(model, "get_output_embeddings", lambda: None)()
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not heads]
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not heads]
+    return [name for name in linear if not _of_head(model, name)]
+
+
+def _of_head(model: nn.Module, name: str) -> bool:
+    """Whether a name is of the head of one of transformers' models for labels: beside the model that it stands on."""
+    labelled = type(model).__name__.endswith("ForSequenceClassification")
+    return labelled and not name.startswith(f"{getattr(model, 'base_model_prefix', '')}.")
 
 
 def _ends(name: str, targets: tuple[str, ...]) -> bool:

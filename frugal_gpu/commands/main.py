@@ -8,7 +8,7 @@ import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,12 +16,15 @@ from rich.console import Console
 from frugal_gpu.commands.bench import bench
 from frugal_gpu.commands.compare import compare
 from frugal_gpu.commands.memory import memory
+from frugal_gpu.commands.plan import plan
+from frugal_gpu.commands.study import study
 from frugal_gpu.commands.systems import systems
 from frugal_gpu.commands.use import evaluate, export, generate
 from frugal_gpu.train.together import main_process
 from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Settings, application, in_one_line
 from frugal_theory.config.cells import label
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
+from frugal_theory.config.one_line import printable
 from frugal_theory.results.files import write_text
 
 if TYPE_CHECKING:
@@ -84,6 +87,8 @@ app.command()(evaluate)
 app.command()(export)
 app.command()(generate)
 app.command()(compare)
+app.command()(study)
+app.command()(plan)
 
 
 def _runs(experiment: Experiment, folder: Path, sweep: bool) -> list[tuple[Experiment, Path]]:
@@ -119,7 +124,7 @@ def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
     console = Console(quiet=not main_process())
     outcome = run(experiment, folder, resume, Progress(console))
     if outcome.status == "interrupted":
-        kept = f"step {outcome.step} is kept in {folder}" if outcome.step else "no step was finished"
+        kept = f"step {outcome.step} is kept in {printable(str(folder))}" if outcome.step else "no step was finished"
         if main_process():
             print(f"interrupted: {kept}; the same command with --resume continues", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
@@ -129,14 +134,11 @@ def _train_one(experiment: Experiment, folder: Path, resume: bool) -> None:
 def _print_outcome(console: Console, outcome: Outcome) -> None:
     summary = outcome.summary
     if outcome.status == "already complete":
-        console.print(f"{outcome.folder}: already complete; give another --out to train again", highlight=False, soft_wrap=True)
-    unigram, final = summary["unigram_perplexity"], summary["final_validation_perplexity"]
-    console.print(
-        f"validation perplexity {final:.2f}, {summary['initial_validation_perplexity']:.2f} before the first step: "
-        f"{final / unigram:.2f} of the unigram perplexity {unigram:.2f}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        where = printable(str(outcome.folder))
+        console.print(
+            f"{where}: already complete; give another --out to train again", highlight=False, soft_wrap=True, markup=False
+        )
+    console.print(_result(summary), highlight=False, soft_wrap=True)
     held, adamw = summary["optimizer_state_bytes"], summary["adamw_state_bytes"]
     console.print(
         f"{summary['tokens']:,} tokens in {summary['seconds']:.1f} s; optimizer state {held / 2**20:.1f} MiB "
@@ -146,7 +148,22 @@ def _print_outcome(console: Console, outcome: Outcome) -> None:
     )
     if "probe_share" in summary:
         _print_practice(console, outcome)
-    console.print(f"Results: {outcome.folder}", highlight=False, soft_wrap=True)
+    console.print(f"Results: {printable(str(outcome.folder))}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _result(summary: dict[str, Any]) -> str:
+    """What the run came to, in words."""
+    if "task" not in summary:
+        unigram, final = summary["unigram_perplexity"], summary["final_validation_perplexity"]
+        return (
+            f"validation perplexity {final:.2f}, {summary['initial_validation_perplexity']:.2f} before the first step: "
+            f"{final / unigram:.2f} of the unigram perplexity {unigram:.2f}"
+        )
+    before = "final_validation_"
+    found = {key.removeprefix(before): value for key, value in summary.items() if key.startswith(before)}
+    words = [f"{name} {value:.4f}" for name, value in found.items()]
+    others = [f"{part} {name} {value:.4f}" for part, each in summary.get("others", {}).items() for name, value in each.items()]
+    return f"{summary['task']}: validation {', '.join(words)}{'; ' if others else ''}{', '.join(others)}"
 
 
 def _print_practice(console: Console, outcome: Outcome) -> None:

@@ -33,5 +33,7 @@ def memory(experiment: ExperimentFile, settings: Settings = None, out: Out = Non
     console = Console()
     console.print(table)
     console.print(f"{not_split(loaded.algorithm)}.", highlight=False, style="dim")
-    said = "float32; without activations. selection: index of the units in the set. temporaries: at most, on a CPU, in a step "
+    weights = "bfloat16" if loaded.training is not None and loaded.training.precision == "pure-bf16" else "float32"
+    said = f"{weights} weights; without activations. selection: index of the units in the set. "
+    said += "temporaries: at most, on a CPU, in a step "
     console.print(f"{said}without a new basis, and as a share of the weights.", highlight=False, style="dim")

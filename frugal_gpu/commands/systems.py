@@ -14,13 +14,14 @@ __all__ = ["systems"]
 
 
 def systems(names: Annotated[list[str] | None, typer.Argument(help="Only these systems.", metavar="[NAME]...")] = None) -> None:
-    """Every system: equation (LaTeX), source, defaults, and numbers of state per parameter of a 512 × 1376 matrix."""
+    """Every system: equation, source, defaults, and numbers of state per parameter of a 512 × 1376 matrix."""
     unknown = [name for name in names or [] if name not in SYSTEMS]
     if unknown:
         raise ExperimentError(f'systems: "{unknown[0]}" does not exist; allowed: {quoted(SYSTEMS)}')
     from rich.console import Console
     from rich.text import Text
 
+    from frugal_gpu.commands.in_unicode import in_unicode
     from frugal_gpu.studies.systems import described
 
     console = Console(soft_wrap=True, highlight=False)
@@ -30,7 +31,7 @@ def systems(names: Annotated[list[str] | None, typer.Argument(help="Only these s
             continue
         console.print(Text.assemble((system.name, "bold"), f"   {system.title}"))
         rows = {
-            "equation": system.equation,
+            "equation": in_unicode(system.equation),
             "source": system.source,
             "defaults": one.defaults or "those of [algorithm]",
             "accepts": "every key" if system.accepts is None else ", ".join(system.allowed),

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.one_line import printable
 
 __all__ = ["evaluate", "export", "generate"]
 
@@ -28,7 +29,8 @@ def export(
 
     trained = load_trained(run)
     write(trained, out)
-    print(f'{trained.checkpoint.name} in {out}: AutoModelForCausalLM.from_pretrained("{out}")')
+    kind = "SequenceClassification" if trained.has_labels else "CausalLM"
+    print(printable(f'{trained.checkpoint.name} in {out}: AutoModelFor{kind}.from_pretrained("{out}")'))
 
 
 def evaluate(
@@ -38,11 +40,21 @@ def evaluate(
     ] = None,
     tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="At most about so many tokens.")] = None,
 ) -> None:
-    """Loss and perplexity of a trained model on its run's validation text, or on another one; every token weighs the same."""
-    from frugal_gpu.train.judge import judge
+    """Loss and perplexity of a trained model on its run's validation text, or on another one; every token weighs the same. Of a
+    model that was fine-tuned on a task, that task's metrics on its validation rows, or on those of a file or folder.
+    """
+    from frugal_gpu.train.judge import judge, judge_task
     from frugal_gpu.train.trained import load_trained
 
     trained = load_trained(run)
+    if (task := trained.experiment.data.task) is not None:
+        if tokens is not None:
+            raise ExperimentError(f"--tokens: is of text; {run} is of the task {task}, and all its rows are read")
+        found, rows = judge_task(trained, data)
+        shown = ", ".join(f"{name} {value:.6f}" for name, value in found.items())
+        where = "its validation rows" if data is None else data
+        print(f"{trained.checkpoint.name} on {where}, {task}: {shown}, {rows:,} rows")
+        return
     loss, count = judge(trained, data, tokens)
     where = "its validation text" if data is None else data
     perplexity = f"{math.exp(loss):.3f}" if loss < 700 else "inf"
@@ -63,6 +75,8 @@ def generate(
     from frugal_gpu.train.trained import load_trained
 
     trained = load_trained(run)
+    if trained.has_labels:
+        raise ExperimentError(f"{run}: its model has a head for labels ({trained.experiment.data.task}), and writes no text")
     tokenizer = Tokenizer.from_file(str(trained.tokenizer))
     model: Any = trained.model
     ids = [model.config.eos_token_id or 0, *tokenizer.encode(prompt, add_special_tokens=False).ids]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from frugal_theory.algorithm.selection import selection_key, uniform_bits
 
@@ -64,6 +65,15 @@ class Sequences(ABC):
         """What a model of transformers is given beside the inputs, by name: nothing, unless attention has limits."""
         del inputs
         return {}
+
+    def read(self, indices: Iterable[int]) -> int:
+        """Number of tokens that a model is shown in some sequences, as they are counted: those that are predicted."""
+        return self.predicted(indices)
+
+    def summed_loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Σ −log p over the predicted tokens, in nats."""
+        flat = logits.flatten(0, 1)
+        return nn.functional.cross_entropy(flat, targets.flatten(), ignore_index=PADDING, reduction="sum")
 
     def counts(self, vocabulary: int, rows: int | None = None) -> NDArray[np.int64]:
         """How often each token is predicted in the first ``rows`` sequences, or in all: shape (vocabulary,)."""

@@ -17,7 +17,7 @@ from typing import Any, cast
 from frugal_gpu.data.source import Bad, row_text
 from frugal_theory.config import Data
 
-__all__ = ["COMPRESSED", "FORMATS", "format_of", "read"]
+__all__ = ["COMPRESSED", "FORMATS", "format_of", "lines", "read"]
 
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 """Endings of compressed files, and what Arrow calls their codecs."""
@@ -41,7 +41,7 @@ def read(path: Path, data: Data) -> Iterator[str | Bad]:
     return FORMATS[format_of(path)](path, data)
 
 
-def _lines(path: Path, encoding: str) -> Iterator[str]:
+def lines(path: Path, encoding: str) -> Iterator[str]:
     """The lines of a text file without their ends. A byte order mark is no text, and undecodable bytes are marked."""
     if codecs.lookup(encoding).name == "utf-8":
         encoding = "utf-8-sig"
@@ -64,7 +64,7 @@ def _text(path: Path, data: Data) -> Iterator[str | Bad]:
     """Paragraphs (a line of white space ends one), lines, or the whole file."""
     collected: list[str] = []
     begin = 1
-    for number, line in enumerate(_lines(path, data.encoding), 1):
+    for number, line in enumerate(lines(path, data.encoding), 1):
         if data.documents == "line" or (data.documents == "paragraph" and not line.strip()):
             yield from _decoded(collected, path, begin, data)
             collected, begin = [], number
@@ -74,9 +74,9 @@ def _text(path: Path, data: Data) -> Iterator[str | Bad]:
     yield from _decoded(collected, path, begin, data)
 
 
-def _decoded(lines: list[str], path: Path, number: int, data: Data) -> Iterator[str | Bad]:
+def _decoded(collected: list[str], path: Path, number: int, data: Data) -> Iterator[str | Bad]:
     """One document, unless it is blank or holds bytes that could not be decoded."""
-    text = "\n".join(lines)
+    text = "\n".join(collected)
     if UNDECODABLE in text:
         offset = text[: text.index(UNDECODABLE)].count("\n")
         yield Bad(f'{path}, line {number + offset} is not {data.encoding} (data.encoding = "{data.encoding}")')
@@ -86,7 +86,7 @@ def _decoded(lines: list[str], path: Path, number: int, data: Data) -> Iterator[
 
 def _json_lines(path: Path, data: Data) -> Iterator[str | Bad]:
     """One JSON value a line."""
-    for number, line in enumerate(_lines(path, data.encoding), 1):
+    for number, line in enumerate(lines(path, data.encoding), 1):
         if line.strip():
             yield from _json_row(line, f"{path}, line {number}", data)
 
@@ -106,17 +106,17 @@ def _json_row(line: str, place: str, data: Data) -> Iterator[str | Bad]:
 
 def _json(path: Path, data: Data) -> Iterator[str | Bad]:
     """A list of rows, an object that holds one such list, or one JSON value a line, as C4's shards have."""
-    lines = _lines(path, data.encoding)
-    first = next((line for line in lines if line.strip()), "")
+    read = lines(path, data.encoding)
+    first = next((line for line in read if line.strip()), "")
     if not first.lstrip().startswith("["):
         try:
-            whole = not isinstance(json.loads(first), dict) or next((line for line in lines if line.strip()), None) is None
+            whole = not isinstance(json.loads(first), dict) or next((line for line in read if line.strip()), None) is None
         except ValueError:
             whole = True  # an object over several lines
         if not whole:
             yield from _json_lines(path, data)
             return
-    text = "\n".join(_lines(path, data.encoding))
+    text = "\n".join(lines(path, data.encoding))
     if UNDECODABLE in text:
         raise ValueError(f'is not {data.encoding} (data.encoding = "{data.encoding}")')
     held = json.loads(text)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import sysconfig
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from frugal_gpu.data.source import Source, notice
@@ -27,15 +28,23 @@ def sources() -> tuple[tuple[str, Path], ...]:
     """
     notice("reading the Python sources of this machine")
     paths = sysconfig.get_paths()
-    found: dict[str, Path] = {}
+    files: list[Path] = []
     for key in ("stdlib", "platstdlib", "purelib", "platlib"):
         root = Path(paths[key])
-        for path in sorted(root.rglob("*.py")):
-            if "stdlib" in key and not INSTALLED.isdisjoint(path.relative_to(root).parts):
-                continue
-            if (text := _text(path)) is not None and text.strip():
-                found.setdefault(_name(text), path)
+        below = sorted(root.rglob("*.py"))
+        files += [p for p in below if "stdlib" not in key or INSTALLED.isdisjoint(p.relative_to(root).parts)]
+    found: dict[str, Path] = {}
+    with ThreadPoolExecutor() as pool:  # most of the time is the disk's
+        for path, name in zip(files, pool.map(_name_of, files), strict=True):
+            if name is not None:
+                found.setdefault(name, path)
     return tuple(sorted(found.items()))
+
+
+def _name_of(path: Path) -> str | None:
+    """The hash of a file's content; None for a blank one, and one that is not UTF-8."""
+    text = _text(path)
+    return _name(text) if text is not None and text.strip() else None
 
 
 def _text(path: Path) -> str | None:

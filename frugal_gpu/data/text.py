@@ -17,7 +17,18 @@ from frugal_theory.config import Data
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.registry import SOURCES
 
-__all__ = ["PARTS", "check_source", "documents", "fingerprint", "in_validation", "kept", "own_part", "reader", "source_of"]
+__all__ = [
+    "PARTS",
+    "check_source",
+    "check_tokenizer",
+    "documents",
+    "fingerprint",
+    "in_validation",
+    "kept",
+    "own_part",
+    "reader",
+    "source_of",
+]
 
 PARTS = ("train", "validation")
 
@@ -34,6 +45,11 @@ def check_source(data: Data) -> None:
         files.files(data.source)
     if data.validation is not None:
         files.files(data.validation, "data.validation")
+    check_tokenizer(data)
+
+
+def check_tokenizer(data: Data) -> None:
+    """Raise :class:`ExperimentError` if ``data.tokenizer`` is given and no file."""
     if data.tokenizer is not None and not Path(data.tokenizer).is_file():
         raise ExperimentError(f'data.tokenizer = "{data.tokenizer}": no such file; allowed: the path of a tokenizer.json')
 

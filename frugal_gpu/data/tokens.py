@@ -12,7 +12,7 @@ import json
 import math
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,8 @@ class Corpus:
     """Tokenised text: both parts, the tokenizer's file, its vocabulary, and the key of its cache folder.
 
     ``window``: sequences of a text that may grow are shuffled in windows of so many (see ``batch_indices``). ``documents`` and
-    ``skipped`` count documents, and rows that were none, of both parts. ``entropy_rate`` in nats a token, where known.
+    ``skipped`` count documents, and rows that were none, of both parts. ``entropy_rate`` in nats a token, where known. Of a
+    ``task``, its name, the token that pads its rows, and further parts that it is measured on.
     """
 
     train: Sequences
@@ -58,6 +59,9 @@ class Corpus:
     documents: int = 0
     skipped: int = 0
     entropy_rate: float | None = None
+    task: str | None = None
+    padding: int | None = None
+    others: dict[str, Sequences] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

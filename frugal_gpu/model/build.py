@@ -8,11 +8,17 @@ import torch
 from torch import nn
 
 from frugal_gpu.model.llama import build_model, checkpoint_activations, meta_model, model_shape
-from frugal_gpu.model.pretrained import load_pretrained, pretrained_config, tokenizer_beside
+from frugal_gpu.model.pretrained import (
+    load_pretrained,
+    longest_input,
+    planned_config,
+    pretrained_config,
+    tokenizer_beside,
+)
 from frugal_theory.config import Data, Model, Training
 from frugal_theory.config.load import ExperimentError
 
-__all__ = ["check_model", "made", "parameters_of", "shapes_only", "vocabulary_of", "with_tokenizer"]
+__all__ = ["check_model", "made", "padding_of", "parameters_of", "shapes_only", "vocabulary_of", "with_tokenizer"]
 
 
 def check_model(model: Model, training: Training) -> None:
@@ -20,22 +26,27 @@ def check_model(model: Model, training: Training) -> None:
     if model.checkpoint is None:
         model_shape(model)
         return
-    found = pretrained_config(model.checkpoint)
-    longest = getattr(found, "max_position_embeddings", None)
+    longest = longest_input(pretrained_config(model))
     if longest is not None and training.sequence_length > longest:
         raise ExperimentError(
             f"training.sequence_length = {training.sequence_length}: model.checkpoint takes at most {longest} tokens"
         )
 
 
-def made(model: Model, training: Training) -> nn.Module:
-    """The model in float32, its weights drawn from torch's global generator or read."""
+def made(model: Model, training: Training, labels: int = 0, padding: int | None = None) -> nn.Module:
+    """The model in float32, its weights drawn from torch's global generator or read.
+
+    With ``labels`` it has a head for so many classes, and takes rows that are filled with the token ``padding``.
+    """
     if model.checkpoint is None:
-        return build_model(
-            model_shape(model), training.sequence_length, model.initializer_range, training.activation_checkpointing
+        found = build_model(
+            model_shape(model), training.sequence_length, model.initializer_range, training.activation_checkpointing, labels
         )
-    found = load_pretrained(model.checkpoint)
-    if training.activation_checkpointing:
+    else:
+        found = load_pretrained(model, labels)
+    if labels:
+        found.config.pad_token_id = padding  # type: ignore[union-attr]
+    if model.checkpoint is not None and training.activation_checkpointing:
         checkpoint_activations(found)
     return found
 
@@ -44,10 +55,11 @@ def shapes_only(model: Model) -> nn.Module:
     """The model on the meta device, for counting."""
     if model.checkpoint is None:
         return meta_model(model_shape(model))
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    kind: Any = AutoModelForCausalLM if model.task == "causal-lm" else AutoModelForSequenceClassification
     with torch.device("meta"):
-        found: nn.Module = AutoModelForCausalLM.from_config(pretrained_config(model.checkpoint))
+        found: nn.Module = kind.from_config(planned_config(model))
     return found
 
 
@@ -62,8 +74,13 @@ def vocabulary_of(model: Model) -> int:
     """How many tokens the model knows."""
     if model.checkpoint is None:
         return model_shape(model).vocabulary
-    found: Any = pretrained_config(model.checkpoint)
+    found: Any = planned_config(model)
     return int(found.vocab_size)
+
+
+def padding_of(model: Model) -> int | None:
+    """The token that a checkpoint says to fill rows with, if it says one."""
+    return None if model.checkpoint is None else pretrained_config(model).pad_token_id
 
 
 def with_tokenizer(data: Data, model: Model) -> Data:

@@ -32,15 +32,21 @@ def model_shape(model: config.Model) -> Shape:
 
 
 def build_model(
-    shape: Shape, sequence_length: int, initializer_range: float = 0.02, activation_checkpointing: bool = False
+    shape: Shape,
+    sequence_length: int,
+    initializer_range: float = 0.02,
+    activation_checkpointing: bool = False,
+    labels: int = 0,
 ) -> nn.Module:
-    """A ``LlamaForCausalLM`` in float32 with weights drawn from torch's global generator.
+    """A ``LlamaForCausalLM`` in float32 with weights drawn from torch's global generator; with ``labels`` a
+    ``LlamaForSequenceClassification`` for so many.
 
     Called under ``torch.device("meta")`` it has shapes and no storage.
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
-    model: Any = LlamaForCausalLM(
+    kind: Any = LlamaForSequenceClassification if labels else LlamaForCausalLM
+    model: Any = kind(
         LlamaConfig(
             vocab_size=shape.vocabulary,
             hidden_size=shape.hidden_size,
@@ -55,6 +61,7 @@ def build_model(
             tie_word_embeddings=shape.tie_embeddings,
             bos_token_id=None,
             eos_token_id=0,
+            **({"num_labels": labels} if labels else {}),
         )
     )
     if activation_checkpointing:

@@ -47,11 +47,18 @@ def follow_by_formula(
     """The same for the nested states of rules that run by their formulas; kinds of parts have nothing to give to each other."""
     if isinstance(old, Turning) and isinstance(new, Turning):
         _redraw(old, new, state, group["on_update"], redrawn)
-    elif redrawn and (type(old) is not type(new) or isinstance(new, Turning)) and not {type(old), type(new)} <= {Full, Free}:
+    elif redrawn and not _of_one_kind(old, new, group["off_set_momentum"]):
         state.clear()
     else:
         before, after = (formula.part_of(part, parameter, group["off_set_momentum"]) for part in (old, new))
         formula.carry(rule, group, state, parameter, before, after)
+
+
+def _of_one_kind(old: Part, new: Part, reading: str) -> bool:
+    """Whether a state by formula can go from one part to the other: under "decay" it covers a parameter whole in any case, and
+    a whole has the units of its rows."""
+    kinds = {type(old), type(new)}
+    return Turning not in kinds and (len(kinds) == 1 or kinds <= {Full, Free, Units} or reading == "decay")
 
 
 def _covering(part: Part, held: bool) -> Part:

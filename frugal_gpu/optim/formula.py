@@ -15,7 +15,7 @@ from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Sketch, Un
 from frugal_theory.algorithm.periods import carried
 from frugal_theory.algorithm.rules import Nothing, Rule
 
-__all__ = ["part_of", "update"]
+__all__ = ["counted_once", "part_of", "update"]
 
 
 def update(rules: tuple[Rule, Rule], group: Mapping[str, Any], state: dict[str, Any], gradient: Tensor, part: Part) -> Tensor:
@@ -29,12 +29,13 @@ def update(rules: tuple[Rule, Rule], group: Mapping[str, Any], state: dict[str, 
     if "full" not in state:
         state.update(split.init(seen))
     u, new = split.update({"full": state["full"], "free": state["free"]}, seen)
-    state.update({**new, "full": _counted_once(full, part, new["full"])})
+    state.update({**new, "full": counted_once(full, part, new["full"])})
     return cast(Tensor, u).reshape(gradient.shape)
 
 
-def _counted_once(rule: Rule, part: Part, state: dict[str, Any]) -> dict[str, Any]:
-    """The state with step counts of a matrix kept once for all that entered the set together: a unit, a basis, or the whole."""
+def counted_once(rule: Rule, part: Part | None, state: dict[str, Any]) -> dict[str, Any]:
+    """The state with step counts of a matrix kept once for all that entered the set together: a unit, a basis (``part`` None
+    stands for any), or the whole."""
     axis = part.axis if isinstance(part, Units) else None
     if isinstance(part, Units) and axis == 0 and part.view == part.shape and len(part.index) == part.shape[0]:
         axis = None

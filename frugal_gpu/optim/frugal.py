@@ -11,17 +11,17 @@ from torch._compile import _disable_dynamo
 
 from frugal_gpu.optim import groups as param_groups
 from frugal_gpu.optim.arranging import Arrangement, arrangement_of, model_groups
-from frugal_gpu.optim.backends.tables import capturing
 from frugal_gpu.optim.finite import CHECK_FINITE, check_finite
 from frugal_gpu.optim.flags import check_flags
+from frugal_gpu.optim.graphs import count_replays, is_captured
 from frugal_gpu.optim.in_backward import InBackward
 from frugal_gpu.optim.loading import Loading, complete, prepared
 from frugal_gpu.optim.names import canonical
 from frugal_gpu.optim.periods import UNBEGUN, Periods, given_bases
-from frugal_gpu.optim.placement import agreed, as_dtype, check_eight, check_placed, is_sharded, local
+from frugal_gpu.optim.placement import as_dtype, check_eight, check_placed, is_sharded
 from frugal_gpu.optim.plan import Plan, warn_of_many
 from frugal_gpu.optim.saving import asked_by_a_checkpoint, whole_group, whole_states
-from frugal_gpu.optim.stepping import rate, step_group
+from frugal_gpu.optim.stepping import something_to_do, step_group
 from frugal_theory import config
 
 __all__ = ["Frugal"]
@@ -103,11 +103,9 @@ class Frugal(torch.optim.Optimizer):
     counts (key "step") and bases are at least float32, and so is the arithmetic. A group counts the steps in which any
     parameter had a gradient ("step") and its periods ("period", and "began": the step with which the present one began).
 
-    Graphs: with ``capturable=True`` an ordinary step can be captured, after one outside the graph in the same period (with
-    gradients from ``zero_grad(set_to_none=False)``, or as torch's notes on graphs say). What enters a period is the host's: a
-    graph is good for the rest of the period, of ``update_gap`` steps. Replays are reported by :meth:`count_replays`; then the
-    step that begins the next period is taken outside, and the graph captured again. A number as ``lr`` is the graph's for good,
-    a tensor on the device is read in every replay.
+    Graphs: with ``capturable=True`` an ordinary step can be captured after one outside in the same period, for the rest of
+    its ``update_gap`` steps. Replays are told to :meth:`count_replays`; then a step outside begins the next period, and a graph
+    is captured again. A number as ``lr`` is the graph's for good, a tensor on the device is read in every replay.
 
     >>> weight = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
     >>> optimizer = Frugal([("weight", weight)], lr=0.25, density=0.0, state_free="signsgd")
@@ -236,11 +234,13 @@ class Frugal(torch.optim.Optimizer):
         algorithm: config.Algorithm,
         lr: float | Tensor | None = None,
         bases: Mapping[str, Any] | None = None,
+        **practice: Any,
     ) -> Frugal:
         """The optimizer that an experiment's ``[algorithm]`` table describes, for all trainable parameters of a model.
 
         Which parameters are split is said in :func:`frugal_gpu.optim.arranging.model_groups`. ``lr`` replaces the
-        algorithm's learning rate. Raises ValueError if that is a fraction of the admissible step and ``lr`` is None.
+        algorithm's learning rate. ``practice``: what no algorithm says, such as ``state_dtype`` or ``backend``. Raises
+        ValueError if the learning rate is a fraction of the admissible step and ``lr`` is None.
         """
         if lr is None:
             if isinstance(algorithm.learning_rate, config.FractionOfAdmissible):
@@ -250,7 +250,7 @@ class Frugal(torch.optim.Optimizer):
                 )
             lr = algorithm.learning_rate
         groups = model_groups(model, arrangement_of(algorithm))
-        return cls(groups, lr=lr, bases=bases, **param_groups.options(algorithm))
+        return cls(groups, lr=lr, bases=bases, **param_groups.options(algorithm), **practice)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as in torch; options it does not set are the constructor's. Raises ValueError for bad options.
@@ -373,28 +373,16 @@ class Frugal(torch.optim.Optimizer):
     @_disable_dynamo  # under torch.compile it runs as it is: a set that changes would mean a compilation every period
     def _step_all(self) -> None:
         stepped = self._in_backward is not None and self._in_backward.end()
-        captured = capturing()
-        if captured and not all(group["capturable"] for group in self.param_groups):
-            raise RuntimeError("Frugal: step() is captured in a graph and capturable = False; allowed: True in every group")
-        if self._has_something_to_do() or stepped:
+        captured = is_captured(self.param_groups)
+        if something_to_do(self.param_groups) or stepped:
             check_finite(self.param_groups)
             for index, group in enumerate(self.param_groups):
                 self._step_group(index)
                 group["step"] += int(not captured)  # nothing is stepped before the graph is replayed
 
     def count_replays(self, steps: int = 1) -> None:
-        """Count steps that were taken by replaying a captured graph, so that the next period begins when it is time.
-
-        Raises ValueError if they reach beyond the present period of a group: such a graph was replayed too often.
-        """
-        for group in self.param_groups:
-            left = group["update_gap"] - (group["step"] - group["began"])
-            if steps > left:
-                raise ValueError(
-                    f"Frugal: {steps} replayed steps: allowed: at most {left}, then a period ends and a step begins one"
-                )
-        for group in self.param_groups:
-            group["step"] += steps
+        """Count steps that replays of a graph have taken. ValueError if they reach beyond the present period of a group."""
+        count_replays(self.param_groups, steps)
 
     def _step_group(self, index: int) -> None:
         step_group(self.param_groups, index, self._periods, self.state)
@@ -402,17 +390,6 @@ class Frugal(torch.optim.Optimizer):
     def _step_as_it_arrives(self, index: int) -> None:
         check_finite(self.param_groups)
         self._step_group(index)
-
-    def _has_something_to_do(self) -> bool:
-        """Whether there is a gradient and, with lr = 0, one that is not zero on any rank."""
-        for group in self.param_groups:
-            lr = rate(group["lr"])
-            moves = isinstance(lr, Tensor) or lr != 0  # on a device it is not read: a probe's is on the host
-            if moves and any(x.grad is not None for x in group["params"]):
-                return True
-        parameters = [x for group in self.param_groups for x in group["params"] if x.grad is not None]
-        nonzero = any(bool(local(x.grad).any()) for x in parameters)
-        return agreed(nonzero, parameters)
 
     def _check_parameters(self, index: int) -> None:
         for name, parameter in zip(

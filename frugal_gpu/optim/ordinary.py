@@ -79,7 +79,7 @@ class Kept:
         for watched in self.watched:
             job = watched.job
             job.gradient = job.parameter.grad  # type: ignore[assignment]
-            if self.counted and watched.state is not None:
+            if self.counted and watched.state is not None and "step" in job.statistics:  # what is frozen has a state, too
                 count = watched.state["step"]
                 if isinstance(count, int):
                     watched.state["step"] = job.statistics["step"] = count + 1
@@ -115,4 +115,4 @@ def kept_of(
 
 
 def _options(group: Mapping[str, Any]) -> list[Any]:
-    return [value for key, value in group.items() if key not in MOVING]
+    return [value for key, value in group.items() if key not in MOVING and not isinstance(value, Tensor)]

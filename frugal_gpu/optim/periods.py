@@ -122,7 +122,8 @@ class Periods:
             for parameter, *parts in zip(group["params"], before, after, strict=True):
                 if parameter in states:
                     held = states[parameter]
-                    state = computed(held, at_least_float32(parameter.dtype)) if is_coded(held) else held
+                    decoded = is_coded(held) or "full" in held  # nested states follow in the form of the arithmetic
+                    state = computed(held, at_least_float32(parameter.dtype)) if decoded else held
                     before_it = _leaves(state)
                     _follow(group, rule, state, like_of(group, parts[1], parameter), parts, dict(was))
                     if not state:

@@ -23,7 +23,8 @@ from frugal_gpu.optim.flags import accelerator_of
 from frugal_gpu.optim.following import UNDRAWN, covered_shape
 from frugal_gpu.optim.groups import names_of, rules_of
 from frugal_gpu.optim.periods import Periods
-from frugal_gpu.optim.placement import EIGHT, gathered, is_sharded, like_of, local, placed_like, stored_dtype
+from frugal_gpu.optim.placement import EIGHT, computed, gathered, is_sharded, like_of, local, placed_like, stored_dtype
+from frugal_gpu.optim.saving_eight import coded_again, joined, parted, scales_of
 from frugal_gpu.optim.subspaces import DecayingUnits, Free, HeldUnits, Part, Turning, Units, at_least_float32
 from frugal_theory.algorithm.parts import Units as Compact
 
@@ -51,21 +52,32 @@ def whole_states(groups: Sequence[dict[str, Any]], periods: Periods, states: Map
     """The whole form of the state of every parameter, by its position in the optimizer."""
     result: dict[int, State] = {}
     for index, group in enumerate(groups):
-        if group["state_dtype"] == EIGHT:
-            raise ValueError(
-                f'Frugal: state_dtype = "{EIGHT}" has no whole form, which distributed checkpoints need; use state_dict()'
-            )
         for name, x, part in zip(names_of(groups, index), group["params"], periods.parts(groups, index), strict=True):
             state = states.get(x, {})
-            fast = accelerator_of(group)
-            if fast is None:
-                whole = _whole_by_formula(group, name, part, x, state)
-            elif isinstance(part, Turning):
-                whole = _with_basis(group, part, x, state, (*fast.vectors, *fast.squares), fast.counts)
-            else:
-                whole = _whole(group, fast, part, x, state)
-            result[len(result)] = whole
+            if group["state_dtype"] != EIGHT:
+                result[len(result)] = _whole_of(group, name, part, x, state)
+                continue
+            moments = {entry: tuple(of) for entry, of in _moments(group).items()}
+            numbers = _whole_of(group, name, part, x, computed(state, at_least_float32(x.dtype)))
+            scales = _whole_of(group, name, part, x, scales_of(state, moments))
+            result[len(result)] = joined(numbers, scales, moments)
     return result
+
+
+def _whole_of(group: Group, name: str, part: Part, x: Tensor, state: State) -> State:
+    fast = accelerator_of(group)
+    if fast is None:
+        return _whole_by_formula(group, name, part, x, state)
+    if isinstance(part, Turning):
+        return _with_basis(group, part, x, state, (*fast.vectors, *fast.squares), fast.counts)
+    return _whole(group, fast, part, x, state)
+
+
+def _moments(group: Group) -> dict[str, dict[str, bool]]:
+    """The moments of the rules of a group, by the entry of a state that has them, and whether they may be negative."""
+    fast = accelerator_of(group)
+    rules: dict[str, Any] = dict(zip(("full", "free"), rules_of(group), strict=True)) if fast is None else {"": fast}
+    return {entry: {**dict.fromkeys(rule.vectors, True), **dict.fromkeys(rule.squares, False)} for entry, rule in rules.items()}
 
 
 def whole_group(group: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +96,13 @@ def narrow_group(group: dict[str, Any]) -> bool:
 
 def narrowed(group: Group, part: Part, x: Tensor, whole: Mapping[str, Any]) -> State:
     """The state of a parameter as it is held within a run, from its whole form."""
+    if group["state_dtype"] == EIGHT:
+        numbers, scales = (_narrowed(group, part, x, each) for each in parted(whole))
+        return coded_again(numbers, scales, _moments(group))
+    return _narrowed(group, part, x, whole)
+
+
+def _narrowed(group: Group, part: Part, x: Tensor, whole: Mapping[str, Any]) -> State:
     fast = accelerator_of(group)
     if isinstance(part, Turning):
         return {} if whole.get("period") == UNDRAWN else {key: _own(value) for key, value in whole.items()}
@@ -168,7 +187,8 @@ def _whole_by_formula(group: Group, name: str, part: Part, x: Tensor, state: Sta
     like = like_of(group, part, x).to(at_least_float32(x.dtype))
     if isinstance(part, Turning):
         zeros = like.new_zeros(covered_shape(part, x))
-        empty = {"full": full.init(zeros), "free": free.init(like * 0), "basis": like.new_zeros((part.length, part.rank))}
+        start = formula.counted_once(full, None, full.init(zeros))
+        empty = {"full": start, "free": free.init(like * 0), "basis": like.new_zeros((part.length, part.rank))}
         return {**empty, **({} if group["subspace"] == "eigen" else {"period": UNDRAWN}), **state}
     start, compact = _start(group, part, like)
     now = state.get("full", start if isinstance(compact, Compact) else {})

@@ -6,71 +6,84 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from frugal_gpu.optim.frugal import Frugal
+from frugal_theory.algorithm.schedules import density_at, next_update_gap
+from frugal_theory.config import Algorithm
 
-__all__ = ["AdaFrugal", "density_at", "next_update_gap"]
+__all__ = ["AdaFrugal", "density_at", "next_update_gap", "schedule_of"]
 
-
-def density_at(step: int, first: float, last: float, steps: int) -> float:
-    """ρ(k) = ρ₀ − (ρ₀ − ρ₁) · min(1, k/K): from ``first`` to ``last`` in a straight line of K = ``steps`` steps.
-
-    >>> [density_at(step, 0.25, 0.05, 200_000) for step in (0, 100_000, 200_000, 300_000)]
-    [0.25, 0.15, 0.05, 0.05]
-    """
-    return first + (last - first) * (step / steps) if step < steps else last
-
-
-def next_update_gap(gap: int, improvement: float, *, factor: float = 1.5, most: int = 1000, enough: float = 0.005) -> int:
-    """T after an evaluation: ``factor`` times as long, up to ``most``, if the loss improved by a share less than ``enough``."""
-    return max(gap, min(most, round(factor * gap))) if improvement < enough else gap
+Group = dict[str, Any]
 
 
 @dataclass
 class AdaFrugal:
     """ρ falls in a straight line, T grows where evaluations stop to improve; by default as AdaFRUGAL has them.
 
-    ``step()`` after every step of the optimizer, as with learning-rate schedulers: the density changes where a period begins,
-    so no set changes within one, and a group whose density is 0 or 1 is left alone. ``evaluated(loss)`` after every evaluation
-    gives the update gap that it asks for; to set it in the groups is left to the caller.
+    ``step()`` before every step of the optimizer: where that step begins a period, the period has the density of the line at
+    the group's number of steps, so no set changes within one. A group whose density is 0 or 1 at first is left alone.
+    ``evaluated(loss)`` after every evaluation lengthens the update gap of all groups if the loss asks for it; the period at
+    hand then ends later. ``density = None`` leaves the density as it is.
     """
 
     optimizer: Frugal
-    density: float = 0.05
+    density: float | None = 0.05
     steps: int = 200_000
     factor: float = 1.5
     most: int = 1000
     enough: float = 0.005
-    taken: int = 0
     loss: float | None = None
-    gap: int | None = None
     first: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.density <= 1:
+        if self.density is not None and not 0 <= self.density <= 1:
             raise ValueError(f"AdaFrugal: density = {self.density}: allowed: a number from 0 to 1")
         if self.steps < 1 or self.most < 1 or not self.factor >= 1:
             raise ValueError("AdaFrugal: allowed: steps >= 1, most >= 1, factor >= 1")
         self.first = self.first or [group["density"] for group in self.optimizer.param_groups]
 
     def step(self) -> None:
-        """Count a step; where a period ends, the next one has the density of its first step."""
-        self.taken += 1
+        """Give the groups whose next step begins a period the density of that step."""
         for first, group in zip(self.first, self.optimizer.param_groups, strict=True):
-            if group["split"] is True and 0 < first < 1 and group["step"] % group["update_gap"] == 0:
-                group["density"] = density_at(self.taken, first, self.density, self.steps)
+            due = group["step"] == 0 or group["step"] - group["began"] >= group["update_gap"]
+            if self.density is not None and _is_split(group) and 0 < first < 1 and due:
+                group["density"] = density_at(group["step"], first, self.density, self.steps)
 
     def evaluated(self, loss: float) -> int:
-        """The update gap that an evaluation asks for: longer if the loss is not a share of ``enough`` below the last one's."""
-        gap = self.gap or self.optimizer.param_groups[0]["update_gap"]
+        """Tell of an evaluation: T grows if the loss is not a share of ``enough`` below the last one's. Returns the first
+        group's T."""
         if self.loss is not None:
             improvement = (self.loss - loss) / abs(self.loss) if self.loss else 0.0
-            gap = next_update_gap(gap, improvement, factor=self.factor, most=self.most, enough=self.enough)
-        self.loss, self.gap = loss, gap
-        return gap
+            for group in self.optimizer.param_groups:
+                gap = group["update_gap"]
+                group["update_gap"] = next_update_gap(gap, improvement, factor=self.factor, most=self.most, enough=self.enough)
+        self.loss = loss
+        return int(self.optimizer.param_groups[0]["update_gap"])
+
+    def shown(self) -> dict[str, Any]:
+        """Density and update gap of the first group that is split, for a log."""
+        split = next((group for group in self.optimizer.param_groups if _is_split(group)), None)
+        return {} if split is None else {key: split[key] for key in ("density", "update_gap")}
 
     def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on."""
-        return {"taken": self.taken, "loss": self.loss, "gap": self.gap, "first": list(self.first)}
+        """What is needed to go on, beside the optimizer's own state, which has the present density and update gap."""
+        return {"loss": self.loss, "first": list(self.first)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        self.taken, self.loss, self.gap, self.first = state["taken"], state["loss"], state["gap"], list(state["first"])
+        self.loss, self.first = state["loss"], list(state["first"])
+
+
+def _is_split(group: Group) -> bool:
+    return group["split"] is True
+
+
+def schedule_of(algorithm: Algorithm, optimizer: Frugal) -> AdaFrugal | None:
+    """The schedules of an ``[algorithm]`` table on its optimizer, before the first step; None if it has none.
+
+    Without ``update_gap_schedule`` evaluations change nothing.
+    """
+    line, gap = algorithm.density_schedule, algorithm.update_gap_schedule
+    if line is None and gap is None:
+        return None
+    made = AdaFrugal(optimizer, None) if line is None else AdaFrugal(optimizer, line.to, line.steps)
+    made.factor, made.most, made.enough = (1.0, 1, 0.0) if gap is None else (gap.factor, gap.most, gap.enough)
+    return made

@@ -18,13 +18,13 @@ from frugal_gpu.optim.following import UNDRAWN
 from frugal_gpu.optim.groups import rules_of
 from frugal_gpu.optim.ordinary import kept_of
 from frugal_gpu.optim.periods import Periods, States
-from frugal_gpu.optim.placement import Stand, is_copied, stand_for, stored_dtype
+from frugal_gpu.optim.placement import Stand, agreed, is_copied, local, stand_for, stored_dtype
 from frugal_gpu.optim.step import divides, is_frozen, job_of, move_scale, step_in_stretches
 from frugal_gpu.optim.subspaces import DecayingUnits, Free, Turning, Units
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.algorithm.selection import selection_key
 
-__all__ = ["step_group"]
+__all__ = ["something_to_do", "step_group"]
 
 Group = dict[str, Any]
 
@@ -48,8 +48,30 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
         _by_formula(groups, index, (full, free), periods, states)
     else:
         decay, scale = group["weight_decay"], group["state_free_lr_scale"]
-        law = Law(full, rule, group["state_free"], scale, alpha, decay, move_scale(group), divides(group))
+        law = Law(
+            full,
+            rule,
+            group["state_free"],
+            scale,
+            alpha,
+            decay,
+            move_scale(group),
+            divides(group),
+            next(iter(group["params"]), None),
+        )
         _accelerated(groups, index, law, periods, states)
+
+
+def something_to_do(groups: Sequence[Group]) -> bool:
+    """Whether there is a gradient and, with lr = 0, one that is not zero on any rank."""
+    for group in groups:
+        lr = rate(group["lr"])
+        moves = isinstance(lr, Tensor) or lr != 0  # on a device it is not read: a probe's is on the host
+        if moves and any(x.grad is not None for x in group["params"]):
+            return True
+    parameters = [x for group in groups for x in group["params"] if x.grad is not None]
+    nonzero = any(bool(local(x.grad).any()) for x in parameters)
+    return agreed(nonzero, parameters)
 
 
 def _place(alpha: float | Tensor) -> torch.device | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.config import Algorithm
+from frugal_theory.config.changing import changing
 
 __all__ = ["law_of", "off_the_law"]
 
@@ -42,6 +43,8 @@ def law_of(algorithm: Algorithm, groups: Iterable[Mapping[str, Any]]) -> dict[st
 
 def off_the_law(algorithm: Algorithm) -> str | None:
     """Why the run is not that of one algorithm with one learning rate, as the theorems have it; None if it is."""
+    if why := changing(algorithm):
+        return why
     if algorithm.groups:
         return "algorithm.groups gives some parameters settings of their own, and theorems speak of one algorithm"
     if algorithm.split_lr_scale != 1:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from frugal_gpu.model.llama import SHAPES, build_model
+from frugal_gpu.model.llama import SHAPES, Shape, build_model, meta_model
 from frugal_gpu.optim import Frugal
+from frugal_gpu.studies.memory import memory_of
 from frugal_theory.config import Algorithm
 from frugal_theory.studies.figures import bars
 from frugal_theory.studies.study import Answer, Run
@@ -24,7 +25,7 @@ REFERENCE = "torch.optim.AdamW, fused"
 UPDATE_GAP = 10
 """Short, so that every run sees new subspaces."""
 
-__all__ = ["Bench", "Timing", "bench", "variants"]
+__all__ = ["Bench", "Timing", "bench", "bytes_needed", "variants"]
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,20 @@ def variants(density: float) -> dict[str, Algorithm]:
 
 
 def bench(
-    preset: str, density: float, rounds: int, device: torch.device, progress: Callable[[int, int], None] | None = None
+    shape: Shape,
+    chosen: Mapping[str, Algorithm],
+    rounds: int,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Timing]:
-    """Time ``rounds`` steps of each optimizer, in turn within each round, on the same parameters and gradients.
+    """Time ``rounds`` steps of AdamW and of the ``chosen`` algorithms, in turn within each round, on the same parameters and
+    gradients.
 
     Two rounds warm up. ``progress(done, total)`` is called after every round.
     """
-    model = _model(preset, device)
+    model = _model(shape, device)
     optimizers: dict[str, torch.optim.Optimizer] = {REFERENCE: torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)}
-    for name, algorithm in variants(density).items():
+    for name, algorithm in chosen.items():
         optimizers[name] = Frugal.from_config(model, algorithm, lr=RATE)
     seconds: dict[str, list[float]] = {name: [] for name in optimizers}
     for done in range(rounds + WARM_UP):
@@ -92,13 +98,20 @@ RATE = 1e-6
 WARM_UP = 2
 
 
-def _model(preset: str, device: torch.device) -> torch.nn.Module:
+def _model(shape: Shape, device: torch.device) -> torch.nn.Module:
     """A LLaMA whose parameters have gradients, the same in every call."""
-    model = build_model(SHAPES[preset], sequence_length=256).to(device)
+    model = build_model(shape, sequence_length=256).to(device)
     generator = torch.Generator(device).manual_seed(0)
     for parameter in model.parameters():
-        parameter.grad = 1e-3 * torch.randn(parameter.shape, generator=generator, device=device)
+        parameter.grad = torch.randn(parameter.shape, generator=generator, device=device).mul_(1e-3)
     return model
+
+
+def bytes_needed(shape: Shape, chosen: Iterable[Algorithm]) -> float:
+    """Weights, gradients and the state of all optimizers at once, AdamW's among them: what :func:`bench` holds."""
+    model = meta_model(shape)
+    rows = [memory_of(model, algorithm) for algorithm in (Algorithm(density=1.0), *chosen)]
+    return rows[0].parameters + rows[0].gradients + sum(row.state + row.selection for row in rows)
 
 
 def peak_bytes(step: Callable[[], object], device: torch.device) -> float:
@@ -115,6 +128,10 @@ def peak_bytes(step: Callable[[], object], device: torch.device) -> float:
     assert results is not None
     events = sorted((event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]")
     return float(max(np.cumsum([0, *(size for _, size in events)])))
+
+
+def _is_called(name: str, said: str) -> bool:
+    return name.lower().removeprefix("frugal ").startswith(said.lower()) or name.lower().startswith(said.lower())
 
 
 def _timed(step: Callable[[], object], device: torch.device) -> float:
@@ -139,16 +156,35 @@ class Bench:
     density: float
     rounds: int
     device: torch.device
+    layers: int | None = None
+    only: tuple[str, ...] = ()
+    """Names of :func:`variants`, or how they begin after "FRUGAL "; all of them by default."""
 
     name = "bench"
     question = "Is a step of FRUGAL, on blocks with signSGD off them, as quick as a step of torch's fused AdamW?"
     by_cell = False
 
+    @property
+    def shape(self) -> Shape:
+        """The preset's, with as many layers as are asked for."""
+        shape = SHAPES[self.preset]
+        return shape if self.layers is None else replace(shape, layers=self.layers)
+
+    @property
+    def chosen(self) -> dict[str, Algorithm]:
+        """The variants that are timed. Raises ValueError for a name of none."""
+        every = variants(self.density)
+        found = {name: a for name, a in every.items() if not self.only or any(_is_called(name, each) for each in self.only)}
+        for each in self.only:
+            if not any(_is_called(name, each) for name in every):
+                raise ValueError(f'"{each}" is no optimizer that is timed; allowed: {", ".join(every)}, or how one begins')
+        return found
+
     def measure(self, _: None, run: Run) -> pd.DataFrame:
         """``name``, ``seconds``, ``ratio``, ``refresh`` and ``temporaries`` of every optimizer."""
         import pandas as pd
 
-        rows = bench(self.preset, self.density, self.rounds, self.device, run.progress)
+        rows = bench(self.shape, self.chosen, self.rounds, self.device, run.progress)
         return pd.DataFrame([asdict(row) for row in rows])
 
     def draw(self, table: pd.DataFrame) -> dict[str, Any]:

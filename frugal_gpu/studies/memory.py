@@ -27,7 +27,7 @@ from frugal_gpu.optim.temporaries import need_of
 from frugal_theory.algorithm.rules import AdamW, Nothing, Rule, rule_of
 from frugal_theory.algorithm.selection import budget, pieces
 from frugal_theory.algorithm.subspaces import block_sizes, blocks_of
-from frugal_theory.config import Algorithm, Experiment
+from frugal_theory.config import Algorithm, Experiment, Training
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.registry import SUBSPACES
 from frugal_theory.studies.figures import bars
@@ -36,7 +36,7 @@ from frugal_theory.studies.study import Answer, Run
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STUDY", "Memory", "MemoryStudy", "memory_of", "memory_table", "not_split", "unit_of"]
+__all__ = ["STUDY", "Kept", "Memory", "MemoryStudy", "memory_of", "memory_table", "not_split", "state_by_parameter", "unit_of"]
 
 ALL_STATE_FULL = {
     "density": 1.0,
@@ -82,21 +82,34 @@ class Memory:
 def memory_table(experiment: Experiment) -> list[Memory]:
     """AdamW, GaLore and BAdam at the experiment's density, and the experiment's own algorithm, on its model.
 
-    Raises :class:`ExperimentError` without a [model] table.
+    Weights have the dtype that ``training.precision`` gives them, adapters are in place, and the experiment's own state is kept
+    as ``training.state_dtype`` says, its neighbours' as it is by default; with ``training.update_in_backward`` it holds one
+    gradient, the largest at most. Raises :class:`ExperimentError` without a [model]
+    table, and for a checkpoint or an adapter that cannot be had.
     """
-    from frugal_gpu.model.llama import meta_model, model_shape
+    from frugal_gpu.model.build import shapes_only
+    from frugal_gpu.train.precision import weights
 
     if experiment.model is None:
         raise ExperimentError('model: is missing; frugal-gpu needs a [model] table, for example preset = "llama-tiny"')
-    model, own = meta_model(model_shape(experiment.model)), experiment.algorithm
+    training, own = experiment.training or Training(), _at_its_largest(experiment.algorithm)
+    model = shapes_only(experiment.model).to(weights(training.precision))
+    if experiment.adapter is not None:
+        from frugal_gpu.adapters.lora import adapted
+
+        with torch.device("meta"):
+            adapted(model, experiment.adapter)
     adamw = {"state_full": AdamW(), "state_free": Nothing(), "off_set_momentum": "reset", "set": None, "groups": ()}
     methods = {
         "AdamW": own.model_copy(update={**adamw, **ALL_STATE_FULL}),
         f"GaLore, density {own.density:g}": own.model_copy(update={**adamw, "subspace": "svd"}),
         f"BAdam, density {own.density:g}": own.model_copy(update={**adamw, "subspace": "blocks"}),
-        f"FRUGAL, {_describe(own)}": own,
     }
-    return [memory_of(model, algorithm, name) for name, algorithm in methods.items()]
+    rows = [memory_of(model, algorithm, name) for name, algorithm in methods.items()]
+    ours = memory_of(model, own, f"FRUGAL, {_describe(own, training)}", training.state_dtype)
+    if training.update_in_backward:
+        ours = replace(ours, gradients=max(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad))
+    return [*rows, ours]
 
 
 def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL", state_dtype: str | None = None) -> Memory:
@@ -108,6 +121,7 @@ def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL", st
     from frugal_gpu.optim.arranging import model_groups
 
     size = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     dtype = next(model.parameters()).dtype
     state = selection = idle = 0.0
     needs = [0.0]
@@ -120,9 +134,42 @@ def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL", st
         decoded = 0.0
         if kept.state_dtype is not None and not math.isclose(kept.statistic(LARGE), kept.exact * LARGE):
             decoded = _of_group(replace(kept, state_dtype=None), split, shapes)[0]
-        needs.append(need_of(own, split, list(shapes.values()), dtype, kept.state_dtype, size, decoded))
+        needs.append(need_of(own, split, list(shapes.values()), dtype, kept.state_dtype, trained, decoded))
     width = dtype.itemsize
-    return Memory(method, width * size, width * (size - idle), state, INDEX * selection, max(needs))
+    return Memory(method, width * size, width * (trained - idle), state, INDEX * selection, max(needs))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """``bytes`` of state of the parameter ``name``; ``whole``: whether a rank of a sharded model holds all of them."""
+
+    name: str
+    bytes: float
+    whole: bool
+
+
+def state_by_parameter(model: nn.Module, algorithm: Algorithm) -> list[Kept]:
+    """The state of every parameter, as :func:`memory_of` counts it.
+
+    A rank needs a matrix whole for a basis, and for a rule that sees more than a coordinate.
+    """
+    from frugal_gpu.optim.arranging import model_groups
+
+    found = []
+    for group in model_groups(model, algorithm):
+        own = algorithm.model_copy(update={key: value for key, value in group.items() if key in Algorithm.model_fields})
+        kept, split = _Kept(own, None, next(model.parameters()).dtype), group["split"]
+        shapes = {name: tuple(parameter.shape) for name, parameter in group["params"]}
+        together = not all(getattr(rule_of(table), "elementwise", True) for table in (own.state_full, own.state_free))
+        basis = split is True and SUBSPACES[own.subspace].basis and own.density not in (0, 1)
+        if split == "state_full":
+            held = [_state(kept, shape, False) for shape in shapes.values()]
+        else:
+            rest = [0.0 if split is True and own.density == 1 else _residual(kept, shape) for shape in shapes.values()]
+            each = _split(kept, shapes) if split is True else ((0.0, 0.0, 0.0) for _ in shapes)
+            held = [free + full for free, (full, _, _) in zip(rest, each, strict=True)]
+        found += [Kept(name, own_bytes, basis or together) for name, own_bytes in zip(shapes, held, strict=True)]
+    return found
 
 
 @dataclass(frozen=True)
@@ -307,9 +354,17 @@ def _residual(kept: _Kept, shape: tuple[int, ...]) -> float:
     return _statistics(kept, rule, rule.init(torch.empty(shape, device="meta")))
 
 
-def _describe(algorithm: Algorithm) -> str:
+def _at_its_largest(algorithm: Algorithm) -> Algorithm:
+    """The algorithm with the largest density of its schedule."""
+    line = algorithm.density_schedule
+    most = algorithm.density if line is None else max(algorithm.density, line.to)
+    return algorithm.model_copy(update={"density": most, "density_schedule": None})
+
+
+def _describe(algorithm: Algorithm, training: Training) -> str:
     full, free = algorithm.state_full.rule, algorithm.state_free.rule
-    return f"{full} on {algorithm.subspace}, {free} off them, density {algorithm.density:g}"
+    kept = "" if training.state_dtype is None else f", state {training.state_dtype}"
+    return f"{full} on {algorithm.subspace}, {free} off them, density {algorithm.density:g}{kept}"
 
 
 class MemoryStudy:
@@ -331,7 +386,7 @@ class MemoryStudy:
         parts = {"weights": "parameters", "gradients": "gradients", "state": "state", "selection": "selection"}
         shown = table.assign(**{part: table[column] / size for part, column in parts.items()})
         title = "Memory of training, without activations"
-        return {"memory": bars(title, f"{unit}, float32", shown, list(parts), left=330)}
+        return {"memory": bars(title, unit, shown, list(parts), left=330)}
 
     def answer(self, table: pd.DataFrame) -> Answer:
         """Yes if it does; by how much the state alone is smaller."""

@@ -19,11 +19,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from frugal_gpu.optim.placement import is_sharded
 from frugal_gpu.train.checksums import CHECKSUMS, as_text, damage, digest
+from frugal_gpu.train.sharding import give_optimizer, give_weights, is_whole
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.results.files import ResultsError
 
 __all__ = ["BEST", "all_in", "damaged", "latest", "load", "mend", "read_log", "read_state", "save", "save_best", "step_of"]
+
+Weights = nn.Module | dict[str, torch.Tensor]
+"""A model, or its weights by name."""
 
 PREFIX = "step-"
 BEST = "best"
@@ -40,15 +45,16 @@ STALE, ASIDE = ".partial", ".replaced"
 def save(
     folder: Path,
     step: int,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    model: Weights,
+    optimizer: torch.optim.Optimizer | dict[str, Any],
     state: dict[str, Any],
     keep: int,
     log: Path | None = None,
 ) -> Path:
     """Write the checkpoint of ``step`` into ``folder`` and delete all but the last ``keep``; returns its path.
 
-    ``log``: the file of metrics up to there. Raises :class:`ResultsError` if it cannot be written; nothing is left of it then
+    ``model`` and ``optimizer`` may be what was gathered of them from several processes. ``log``: the file of metrics up to
+    there. Raises :class:`ResultsError` if it cannot be written; nothing is left of it then
     and the older ones stay.
     """
     final = folder / f"{PREFIX}{step:06d}"
@@ -59,7 +65,7 @@ def save(
     return final
 
 
-def save_best(folder: Path, step: int, model: nn.Module, state: dict[str, Any]) -> Path:
+def save_best(folder: Path, step: int, model: Weights, state: dict[str, Any]) -> Path:
     """Write the weights of ``step`` into ``folder/best``, in the place of those before; returns its path."""
     return _write(folder / BEST, {"step": step, **state}, model)
 
@@ -67,21 +73,24 @@ def save_best(folder: Path, step: int, model: nn.Module, state: dict[str, Any]) 
 def _write(
     final: Path,
     state: dict[str, Any],
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer | None = None,
+    model: Weights,
+    optimizer: torch.optim.Optimizer | dict[str, Any] | None = None,
     log: bytes | None = None,
 ) -> Path:
     from safetensors import SafetensorError
-    from safetensors.torch import save_model
+    from safetensors.torch import save_file, save_model
 
     temporary, aside = (final.with_name(f".{final.name}{end}") for end in (STALE, ASIDE))
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        save_model(model, str(temporary / "model.safetensors"))
+        if isinstance(model, nn.Module):
+            save_model(model, str(temporary / "model.safetensors"))
+        else:
+            save_file({name: tensor.contiguous() for name, tensor in model.items()}, temporary / "model.safetensors")
         if optimizer is not None:
             with (temporary / "optimizer.pt").open("wb") as file:  # through a file of ours a full disk says so
-                torch.save(optimizer.state_dict(), file)
+                torch.save(optimizer if isinstance(optimizer, dict) else optimizer.state_dict(), file)
         if log is not None:
             (temporary / LOG).write_bytes(log)
         (temporary / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
@@ -162,9 +171,19 @@ def load(
         raise ExperimentError(f"{path}: is damaged: {wrong}")
     where = "cpu" if torch.device(device).type == "cpu" else str(device)  # not every reader knows "cpu:0"
     try:
-        load_model(model, str(path / "model.safetensors"), device=where)
+        sharded = any(is_sharded(parameter) for parameter in model.parameters())
+        if sharded:
+            give_weights(model, path / "model.safetensors")
+        else:
+            load_model(model, str(path / "model.safetensors"), device=where)
         if optimizer is not None:
-            optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location=where, weights_only=True))
+            held = torch.load(path / "optimizer.pt", map_location="cpu" if sharded else where, weights_only=True)
+            if is_whole(held):
+                give_optimizer(model, optimizer, held)
+            elif sharded:
+                raise ExperimentError(f'{path}: was written under sharding = "ddp"; training.sharding = "ddp" continues it')
+            else:
+                optimizer.load_state_dict(held)
         return read_state(path)
     except ExperimentError:
         raise

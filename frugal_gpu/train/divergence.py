@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from frugal_gpu.optim.placement import local
 from frugal_gpu.train import checkpoint
 from frugal_theory.config import Training
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.results.files import write_text
+from frugal_theory.results.schema import DIVERGED
 
 __all__ = ["diverged", "may_skip", "not_finite"]
 
@@ -22,12 +26,14 @@ MOST_IN_A_ROW = 20
 def diverged(model: nn.Module, training: Training, folder: Path, found: str, early: bool = False) -> ExperimentError:
     """The error of a run whose loss, gradient or weights are not finite: what, where, and from where it can go on.
 
-    ``found``: the loss and the step, in words. ``early``: whether no step has been made yet. ``folder``: that of the run.
+    ``found``: the loss and the step, in words. ``early``: whether no step has been made yet. ``folder``: that of the run; a
+    file says there that the run diverged, for the report.
     """
     where = next(not_finite(model), "")
     last = checkpoint.latest(folder / "checkpoints")
     kept = f"the last good checkpoint is {last.name}" if last is not None else "no checkpoint was written"
     key, advice = _remedy(training, early)
+    write_text(folder / Path(DIVERGED.path).name, json.dumps({"found": f"{found}{f': {where}' if where else ''}"}) + "\n")
     return ExperimentError(f"{key}: the run diverged, {found}{f': {where}' if where else ''}; {kept}; {advice}")
 
 
@@ -37,7 +43,7 @@ def may_skip(model: nn.Module, training: Training, scaler: torch.amp.GradScaler 
     overflow = scaler is not None and math.isfinite(loss)
     if not (overflow or training.nan_step == "skip") or in_a_row >= MOST_IN_A_ROW:
         return False
-    return all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
+    return all(bool(torch.isfinite(local(parameter)).all()) for parameter in model.parameters())
 
 
 def not_finite(model: nn.Module) -> Iterator[str]:
@@ -45,7 +51,7 @@ def not_finite(model: nn.Module) -> Iterator[str]:
     for what in ("weights", "gradient"):
         for name, parameter in model.named_parameters():
             tensor = parameter.detach() if what == "weights" else parameter.grad
-            if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            if tensor is not None and not bool(torch.isfinite(local(tensor)).all()):
                 yield f"the {what} of {name} {'are' if what == 'weights' else 'is'} not finite"
 
 

@@ -1,15 +1,16 @@
 """metrics.jsonl: one JSON object a line, and the evidence that it holds.
 
-A training line has step, loss, learning_rate, squared_gradient_norm (of the mini-batch gradient, before clipping),
-tokens (seen so far) and seconds (of training so far); a validation line has step, validation_loss and
-validation_perplexity. The file grows while the run goes on; a run is complete when summary.json stands beside it.
+A training line has step, loss, learning_rate, squared_gradient_norm (of the mini-batch gradient, before clipping), density (of
+the split parameters), tokens (seen so far), seconds (of training so far), tokens_per_second (of this step) and
+peak_memory_bytes (so far); a validation line has step, validation_loss, and validation_perplexity or a task's metrics. The file
+grows while the run goes on; a run is complete when summary.json stands beside it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,16 @@ class Log:
     """The growing file. It begins with ``before``, the lines that the checkpoint holds from which the run goes on; whatever
     else a run that died has left is dropped, and logged again as its steps are repeated."""
 
-    def __init__(self, path: Path, before: str = "", board: Board | None = None) -> None:
-        self.path, self.board = path, board
+    def __init__(self, path: Path, before: str = "", boards: Sequence[Board] = ()) -> None:
+        self.path, self.boards = path, boards
         write_text(path, before)
         self._file = path.open("a", encoding="utf-8")
 
     def add(self, line: Line) -> None:
         """Append one line."""
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        if self.board is not None:
-            self.board.add(line)
+        for board in self.boards:
+            board.add(line)
 
     def flush(self) -> None:
         """Make sure that the lines so far are on disk, as a checkpoint needs. Raises :class:`ResultsError`."""
@@ -53,8 +54,8 @@ class Log:
         """Close the file; what a full disk did not take is given up, for :meth:`flush` has complained already."""
         with suppress(OSError):
             self._file.close()
-        if self.board is not None:
-            self.board.close()
+        for board in self.boards:
+            board.close()
 
 
 def read_metrics(path: Path) -> list[Line]:

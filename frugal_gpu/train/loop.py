@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from frugal_gpu.data.tokens import unigram_perplexity
 from frugal_gpu.train import checkpoint
-from frugal_gpu.train.board import Board
+from frugal_gpu.train.board import boards
 from frugal_gpu.train.divergence import diverged, not_finite
 from frugal_gpu.train.finish import describe, finish, perplexity
 from frugal_gpu.train.interruption import stop_requested
@@ -27,6 +25,8 @@ from frugal_gpu.train.lock import alone, refuse_if_busy
 from frugal_gpu.train.log import Log
 from frugal_gpu.train.progress import Progress
 from frugal_gpu.train.run_folder import choose, find_run, moved, read_summary, reopen, settings_of
+from frugal_gpu.train.sharding import gathered
+from frugal_gpu.train.speed import peak_memory
 from frugal_gpu.train.start import accelerator_of, corpus_of, required, resolved, start
 from frugal_gpu.train.step import Run, evaluate, evaluated, take_step
 from frugal_gpu.train.together import once
@@ -34,7 +34,7 @@ from frugal_theory.config import Experiment
 from frugal_theory.config.load import ExperimentError, dump
 from frugal_theory.results.files import make_folder, write_text
 
-__all__ = ["Outcome", "check", "train"]
+__all__ = ["Outcome", "check", "log_step", "train"]
 
 
 @dataclass(frozen=True)
@@ -95,20 +95,24 @@ def _train(
     make_folder(folder)
     reopen(folder)
     write_text(folder / "experiment.toml", dump(experiment))
-    unigram = unigram_perplexity(run.corpus.train, run.corpus.validation, run.corpus.vocabulary, evaluated(run))
+    unigram = None
+    if run.task is None:
+        unigram = unigram_perplexity(run.corpus.train, run.corpus.validation, run.corpus.vocabulary, evaluated(run))
     write_text(folder / "tokenizer.json", run.corpus.tokenizer.read_text(encoding="utf-8"))
-    board = Board(folder / "tensorboard", step) if training.tensorboard and run.accelerator.is_main_process else None
-    log = Log(folder / "metrics.jsonl", before, board)
+    watching = run.accelerator.is_main_process
+    log = Log(folder / "metrics.jsonl", before, boards(training, folder, step, experiment.name, settings) if watching else ())
     try:
         progress.start(describe(run, unigram, step), training.steps, step, run.tokens, run.seconds)
         with stop_requested() as stop:
             if step == 0:
-                _log_evaluation(run, 0, log, progress)
+                _tell(run, 0, _log_evaluation(run, 0, log, progress))
             while step < training.steps and not _agreed(run, stop):
                 step += 1
-                _log_step(run, step, log, progress)
+                log_step(run, step, log, progress)
                 if step % training.evaluate_every == 0 or step == training.steps:
-                    _keep_best(run, step, _log_evaluation(run, step, log, progress))
+                    line = _log_evaluation(run, step, log, progress)
+                    _keep_best(run, step, line)
+                    _tell(run, step, line)
                 if step % training.checkpoint_every == 0:
                     _save(run, step, folder, log, settings)
             if step % training.checkpoint_every:
@@ -141,6 +145,8 @@ def _restore(run: Run, folder: Path, found: str, settings: dict[str, Any], progr
     run.skipped = state.get("skipped", 0)
     if run.scaler is not None:
         run.scaler.load_state_dict(state["scaler"])
+    if run.schedule is not None and "schedule" in state:
+        run.schedule.load_state_dict(state["schedule"])
     if run.watch is not None and "probes" in state:
         run.watch.timetable.load(state["probes"])
     return state["step"], checkpoint.read_log(path)
@@ -148,49 +154,70 @@ def _restore(run: Run, folder: Path, found: str, settings: dict[str, Any], progr
 
 def _agreed(run: Run, stop: threading.Event) -> bool:
     """Whether any process of the run was asked to stop: all of them end after the same step."""
-    if run.accelerator.num_processes == 1:
-        return stop.is_set()
-    flag = torch.tensor(float(stop.is_set()), device=run.accelerator.device)
-    return bool(run.accelerator.reduce(flag, "sum") > 0)
+    return not run.agreed(not stop.is_set())
 
 
-def _log_step(run: Run, step: int, log: Log, progress: Progress) -> None:
-    begin = time.perf_counter()
+def log_step(run: Run, step: int, log: Log, progress: Progress) -> None:
+    """One step, timed, logged and shown."""
+    begin, before = time.perf_counter(), run.tokens
     values = take_step(run, step)
     seconds = time.perf_counter() - begin
     run.seconds += seconds
     if run.watch is not None:
         run.watch.timetable.stepped_in(seconds - values.get("probe_seconds", 0.0))
-    line = {"step": step, **values, "tokens": run.tokens, "seconds": round(run.seconds, 3)}
+    line = {
+        "step": step,
+        **values,
+        "tokens": run.tokens,
+        "seconds": round(run.seconds, 3),
+        "tokens_per_second": round((run.tokens - before) / max(seconds, 1e-9), 1),
+        "peak_memory_bytes": peak_memory(run.accelerator.device),
+    }
     log.add(line)
     progress.step(line)
 
 
-def _log_evaluation(run: Run, step: int, log: Log, progress: Progress) -> float:
-    loss = evaluate(run)
+def _log_evaluation(run: Run, step: int, log: Log, progress: Progress) -> dict[str, Any]:
+    loss, measured = evaluate(run)
     if not math.isfinite(loss):
         found = f"validation loss {loss:g} after step {step}"
         raise diverged(run.model, run.training, run.folder, found, early=step == 0)
-    line = {"step": step, "validation_loss": loss, "validation_perplexity": perplexity(loss)}
+    line = {"step": step, "validation_loss": loss}
+    if run.task is None:
+        line["validation_perplexity"] = perplexity(loss)
+    line.update({f"validation_{name}": value for name, value in measured.items()})
     log.add(line)
     log.flush()
     progress.evaluation(line)
-    return loss
+    return line
 
 
-def _keep_best(run: Run, step: int, loss: float) -> None:
-    """Keep the weights if this is the best validation loss so far."""
-    if loss >= run.best:
+def _tell(run: Run, step: int, line: dict[str, Any]) -> None:
+    """Tell the schedules of an evaluation; one that the end of the run alone has called for does not count."""
+    if run.schedule is not None and step % run.training.evaluate_every == 0:
+        run.schedule.evaluated(line["validation_loss"])
+
+
+def _keep_best(run: Run, step: int, line: dict[str, Any]) -> None:
+    """Keep the weights if this is the best evaluation so far: by the task's first metric, if it is logged, or else the loss."""
+    key = "validation_loss" if run.task is None else f"validation_{run.task.metrics[0]}"
+    key = key if key in line else "validation_loss"
+    found = line[key] if key == "validation_loss" else -line[key]
+    if found >= run.best:
         return
-    run.best = loss
-    if run.training.keep_best and run.accelerator.is_main_process:
-        checkpoint.save_best(run.folder / "checkpoints", step, run.model, {"validation_loss": loss})
+    run.best = found
+    if not run.training.keep_best:
+        return
+    weights = gathered(run.model)[0] if run.training.sharding == "fsdp2" else run.model
+    if run.accelerator.is_main_process:
+        checkpoint.save_best(run.folder / "checkpoints", step, weights, {key: line[key]})
 
 
 def _save(run: Run, step: int, folder: Path, log: Log, settings: dict[str, Any]) -> None:
     log.flush()
-    if next(not_finite(run.model), None) is not None:  # what a step made of a finite gradient
+    if not run.agreed(next(not_finite(run.model), None) is None):  # what a step made of a finite gradient
         raise diverged(run.model, run.training, run.folder, f"step {step} was too large")
+    weights, held = gathered(run.model, run.optimizer) if run.training.sharding == "fsdp2" else (run.model, run.optimizer)
     if not run.accelerator.is_main_process:
         return
     state = {
@@ -203,8 +230,10 @@ def _save(run: Run, step: int, folder: Path, log: Log, settings: dict[str, Any])
     }
     if run.scaler is not None:
         state["scaler"] = run.scaler.state_dict()
+    if run.schedule is not None:
+        state["schedule"] = run.schedule.state_dict()
     if run.watch is not None:
         state["probes"] = run.watch.timetable.state()
     if math.isfinite(run.best):
         state["best"] = run.best
-    checkpoint.save(folder / "checkpoints", step, run.model, run.optimizer, state, run.training.keep_checkpoints, log.path)
+    checkpoint.save(folder / "checkpoints", step, weights, held, state, run.training.keep_checkpoints, log.path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frugal_gpu.data.batches import Packed
+from frugal_gpu.data.tasks.examples import Labels
 from frugal_gpu.probes.constants import Facts, constants, evidence
 from frugal_gpu.probes.law import law_of, off_the_law
 from frugal_gpu.probes.objective import parameters_of
@@ -80,7 +81,7 @@ def _facts(run: Run, experiment: Experiment) -> Facts:
 def _premises(run: Run, known_law: bool) -> list[dict[str, Any]]:
     """P2, P3, P5 and P6: what a run meets by how it is made, and what it does not."""
     independent, rows = run.sampling == "independent", run.watch.objective.rows if run.watch else 0
-    equal = isinstance(run.corpus.train, Packed)
+    equal = isinstance(run.corpus.train, Packed | Labels)
     exact = run.training.precision == "float32" and equal
 
     def entry(name: str, statement: str, held: bool, how: str) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console
         self._bar: Bar | None = None
-        self._loss = self._perplexity = self._rate = math.nan
+        self._loss = self._rate = math.nan
+        self._validation = ""
         self._last: Line = {"tokens": 0, "seconds": 0.0}
         self._printed = time.monotonic()
 
@@ -73,8 +74,8 @@ class Progress:
 
     def evaluation(self, line: Line) -> None:
         """After an evaluation: its line of metrics.jsonl."""
-        self._perplexity = line["validation_perplexity"]
-        self._say(f"step {line['step']}/{self._steps}  validation perplexity {self._perplexity:.2f}{self._loss_words()}")
+        self._validation = _words_of(line)
+        self._say(f"step {line['step']}/{self._steps}  {self._validation}{self._loss_words()}")
 
     def warn(self, text: str) -> None:
         """One line that is no part of the results: on stderr, or a Python warning where nothing is shown."""
@@ -90,7 +91,7 @@ class Progress:
             self._bar = None
 
     def _words(self) -> str:
-        shown = "" if math.isnan(self._perplexity) else f"  validation perplexity {self._perplexity:.2f}"
+        shown = f"  {self._validation}" if self._validation else ""
         return f"mean loss {self._loss:.3f}{shown}  {self._rate:,.0f} tokens/s"
 
     def _loss_words(self) -> str:
@@ -100,3 +101,11 @@ class Progress:
         self._printed = time.monotonic()
         if self.console is not None:
             self.console.print(text, highlight=False, soft_wrap=True)
+
+
+def _words_of(line: Line) -> str:
+    """An evaluation in words: the perplexity of a text, or the loss and the metrics of a task."""
+    if "validation_perplexity" in line:
+        return f"validation perplexity {line['validation_perplexity']:.2f}"
+    found = {key.removeprefix("validation_"): value for key, value in line.items() if key.startswith("validation_")}
+    return "validation " + ", ".join(f"{key} {value:.4f}" for key, value in found.items())

@@ -11,6 +11,7 @@ from frugal_gpu.train.checksums import CHECKSUMS, as_text, damage, digest
 from frugal_theory.config import Experiment
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.results.files import write_text
+from frugal_theory.results.schema import DIVERGED
 
 __all__ = ["choose", "find_run", "moved", "read_summary", "reopen", "settings_of", "write_summary"]
 
@@ -25,10 +26,12 @@ FREE = {
         "evaluate_every",
         "keep_best",
         "keep_checkpoints",
+        "sharding",
         "steps",
         "tensorboard",
         "threads",
         "tokens",
+        "wandb",
     ),
     "data": ("source", "tokenizer", "validation"),
 }
@@ -42,6 +45,8 @@ def settings_of(experiment: Experiment) -> dict[str, Any]:
     """All settings that a training run depends on, as plain values."""
     tables = experiment.model_dump(mode="json", include={"seed", "algorithm", "adapter", "model", "data", "training"})
     plain: dict[str, Any] = json.loads(json.dumps(tables))
+    if experiment.algorithm.update_gap_schedule is not None and experiment.training is not None:  # T goes by evaluations
+        plain["training.evaluate_every"] = experiment.training.evaluate_every
     return plain
 
 
@@ -151,8 +156,8 @@ def write_summary(folder: Path, summary: dict[str, Any]) -> None:
 
 
 def reopen(folder: Path) -> None:
-    """Let a finished run be an unfinished one again."""
-    for name in (SUMMARY, CHECKSUMS):
+    """Let a finished run, or one that diverged, be an unfinished one again."""
+    for name in (SUMMARY, CHECKSUMS, Path(DIVERGED.path).name):
         (folder / name).unlink(missing_ok=True)
 
 

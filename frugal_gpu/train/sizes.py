@@ -36,16 +36,17 @@ def check_machine(experiment: Experiment) -> None:
     most = max(MOST_THREADS, os.cpu_count() or 1)
     if training.threads is not None and training.threads > most:
         raise ExperimentError(f"training.threads = {training.threads}: at most {most} are allowed here")
-    room, where = _room(training)
+    processes, (room, where) = int(os.environ.get("WORLD_SIZE", "1")), _room(training)
     trained = experiment.adapter is None or experiment.adapter.kind == "relora"
-    weights = parameters_of(model) * WEIGHT_AND_GRADIENT[training.precision] // (1 if trained else 2)
+    shares = processes if training.sharding == "fsdp2" and where == "the GPU" else 1  # processes share one machine's memory
+    weights = parameters_of(model) * WEIGHT_AND_GRADIENT[training.precision] // (1 if trained else 2) // shares
     if weights > room:
         raise ExperimentError(
             f"{_largest(model)}: weights and gradients need about {_gigabytes(weights)}, {where} has {_gigabytes(room)}; "
             "a smaller model is allowed"
         )
-    rows = training.batch_size // training.accumulation // int(os.environ.get("WORLD_SIZE", "1")) or 1
-    logits = 4 * LOGITS * rows * training.sequence_length * vocabulary_of(model)
+    rows = training.batch_size // training.accumulation // processes or 1
+    logits = 4 * LOGITS * rows * (training.sequence_length * vocabulary_of(model) if model.task == "causal-lm" else 1)
     if weights + logits > room:
         key, value = ("batch_size", training.batch_size) if rows > 1 else ("sequence_length", training.sequence_length)
         advice = "a larger training.accumulation" if rows > 1 else "a shorter one"

@@ -6,15 +6,19 @@ from typing import Any
 
 import torch
 
-from frugal_gpu.data.text import check_source, source_of
+from frugal_gpu.data.tasks.prepare import prepare_task, task_of
+from frugal_gpu.data.tasks.rows import check_place
+from frugal_gpu.data.text import check_source, check_tokenizer, source_of
 from frugal_gpu.data.tokens import Corpus, prepare
-from frugal_gpu.model.build import check_model, made, vocabulary_of, with_tokenizer
+from frugal_gpu.model.build import check_model, made, padding_of, vocabulary_of, with_tokenizer
 from frugal_gpu.probes import Watch, sample_size
+from frugal_gpu.train.norms import Norms
 from frugal_gpu.train.precision import scaler, weights
+from frugal_gpu.train.sharding import check_sharding, check_state, shard_model
 from frugal_gpu.train.sizes import check_machine
 from frugal_gpu.train.step import Run, objective
 from frugal_theory import config
-from frugal_theory.config import Experiment, Training
+from frugal_theory.config import Data, Experiment, Training
 from frugal_theory.config.load import ExperimentError
 
 __all__ = ["accelerator_of", "corpus_of", "required", "resolved", "start"]
@@ -43,10 +47,38 @@ def required(experiment: Experiment) -> float:
         raise ExperimentError(
             f"training.restart_every = {training.restart_every}: the adapter restarts every {restarts} steps; they must agree"
         )
+    if training.update_in_backward and experiment.probes is not None:
+        raise ExperimentError(
+            "training.update_in_backward = true frees gradients as they arrive, and [probes] reads them; one of them is allowed"
+        )
     check_model(experiment.model, training)
+    check_sharding(experiment)
     check_machine(experiment)
-    check_source(with_tokenizer(experiment.data, experiment.model))
+    check_data(with_tokenizer(experiment.data, experiment.model), experiment.model)
     return learning_rate
+
+
+def check_data(data: Data, model: config.Model) -> None:
+    """Raise :class:`ExperimentError` where ``[data]`` names nothing that can be read, or no task of the model's."""
+    task, labelled = task_of(data), model.task == "sequence-classification"
+    if labelled and (task is None or not task.labels):
+        given = "is missing" if task is None else f'= "{data.task}" has answers, no labels'
+        raise ExperimentError(
+            f'data.task {given}; model.task = "sequence-classification" needs one with labels, such as "cola"'
+        )
+    if task is None:
+        check_source(data)
+        return
+    if task.labels and not labelled:
+        raise ExperimentError(
+            f'model.task = "{model.task}": data.task = "{data.task}" has labels; "sequence-classification" is allowed'
+        )
+    check_place(data.source, str(data.task))
+    if data.tokenizer is None:
+        raise ExperimentError(
+            f'data.tokenizer: is missing; data.task = "{data.task}" needs one, or a model.checkpoint with its own'
+        )
+    check_tokenizer(data)
 
 
 def resolved(experiment: Experiment) -> tuple[Experiment, Training, Corpus | None]:
@@ -54,7 +86,7 @@ def resolved(experiment: Experiment) -> tuple[Experiment, Training, Corpus | Non
     training = experiment.training or Training()
     if training.epochs is None:
         return experiment, training, None
-    if source_of(experiment.data).endless and experiment.data.tokens is None:
+    if experiment.data.task is None and source_of(experiment.data).endless and experiment.data.tokens is None:
         raise ExperimentError(
             f'training.epochs = {training.epochs:g}: data.source = "{experiment.data.source}" has no end; '
             "give training.steps, training.tokens or data.tokens"
@@ -76,6 +108,7 @@ def start(
 ) -> Run:
     """Tokens, model, optimizer and device, as they are before step 1."""
     from frugal_gpu.optim.build import build_optimizer
+    from frugal_gpu.optim.schedules import schedule_of
 
     model_table = experiment.model or config.Model()
     seed, corpus = experiment.seed, corpus or corpus_of(experiment, training)
@@ -83,20 +116,34 @@ def start(
         torch.set_num_threads(training.threads)
     accelerator = accelerator or accelerator_of(training)
     torch.manual_seed(seed)
-    model = made(model_table, training).to(accelerator.device, weights(training.precision))
+    task = task_of(experiment.data)
+    sharded = training.sharding == "fsdp2"
+    model = made(model_table, training, 0 if task is None else task.labels, corpus.padding).to(weights(training.precision))
+    model = shard_model(model, accelerator) if sharded else model.to(accelerator.device)
     try:
         optimizer = build_optimizer(model, experiment, lr=learning_rate)  # which may put adapters into the model
     except ExperimentError:
         raise
     except ValueError as error:
         raise ExperimentError(f"algorithm: {str(error).removeprefix('Frugal: ')}") from None
-    wrapped = accelerator.prepare(model)
+    if sharded:
+        check_state(model, optimizer)
+    if training.update_in_backward and accelerator.num_processes > 1:
+        raise ExperimentError(
+            "training.update_in_backward = true steps a parameter before its gradient is averaged over processes; "
+            f"{accelerator.num_processes} are at work, one is allowed"
+        )
+    wrapped = model if sharded else accelerator.prepare(model)
     if training.compile:
         wrapped = torch.compile(wrapped)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-        group["stochastic_rounding"] = training.precision == "pure-bf16"  # or steps below a weight's resolution move nothing
+        if training.update_in_backward:
+            group["check_finite"] = False  # the norm of the gradients says so after the step
     run = Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.data.sampling)
+    run.task = task
+    run.norms = Norms(model) if training.update_in_backward else None
+    run.schedule = schedule_of(experiment.algorithm, optimizer)
     run.scaler = scaler(training.precision, accelerator.device)
     run.random = model_table.checkpoint is not None or experiment.adapter is not None
     if experiment.probes is not None and accelerator.is_main_process:
@@ -110,6 +157,8 @@ def corpus_of(experiment: Experiment, training: Training) -> Corpus:
     model = experiment.model or config.Model()
     needed = training.steps * training.batch_size * training.sequence_length
     data = with_tokenizer(experiment.data, model)
+    if data.task is not None:
+        return prepare_task(data, experiment.seed, vocabulary_of(model), training.sequence_length, padding_of(model))
     return prepare(data, experiment.seed, vocabulary_of(model), training.sequence_length, needed)
 
 

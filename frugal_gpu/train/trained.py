@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from frugal_gpu.model.build import made
+from frugal_gpu.data.tasks.prepare import Words, task_of
+from frugal_gpu.model.build import made, padding_of
 from frugal_gpu.train import checkpoint
 from frugal_gpu.train.checksums import CHECKSUMS
 from frugal_gpu.train.precision import weights
@@ -33,6 +34,12 @@ class Trained:
         """The run's tokenizer.json."""
         return self.folder / "tokenizer.json"
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether the model's head is one for labels, and not for language."""
+        task = task_of(self.experiment.data)
+        return task is not None and task.labels > 0
+
 
 def load_trained(path: Path) -> Trained:
     """The model of a run (its last sound checkpoint), or of a checkpoint such as ``checkpoints/best``.
@@ -45,7 +52,10 @@ def load_trained(path: Path) -> Trained:
         raise ExperimentError(f"{found}: is damaged: {wrong}")
     experiment = load(folder / "experiment.toml")
     training = experiment.training or Training()
-    model = made(experiment.model or Model(), training).to(weights(training.precision))
+    task = task_of(experiment.data)
+    table = experiment.model or Model()
+    padding = None if task is None else _padding(experiment, folder / "tokenizer.json")
+    model = made(table, training, 0 if task is None else task.labels, padding).to(weights(training.precision))
     if experiment.adapter is not None:
         from frugal_gpu.adapters.lora import adapted
 
@@ -76,12 +86,22 @@ def export(trained: Trained, out: Path) -> None:
 
     model: Any = _merged(trained.model)
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(trained.tokenizer), **_separator(trained.tokenizer))
+    if task_of(trained.experiment.data) is not None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(_padding(trained.experiment, trained.tokenizer))
     model.config.eos_token_id = tokenizer.eos_token_id
-    model.config.use_cache = True
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.use_cache = True
+    if trained.has_labels:
+        model.config.problem_type = "regression" if model.config.num_labels == 1 else "single_label_classification"
+    else:
+        model.config.use_cache = True
+        model.generation_config.eos_token_id = tokenizer.eos_token_id
+        model.generation_config.use_cache = True
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+
+
+def _padding(experiment: Experiment, tokenizer: Path) -> int:
+    """The token that fills the rows of the run's task."""
+    return Words(str(tokenizer), padding_of(experiment.model or Model())).padding
 
 
 @torch.no_grad()

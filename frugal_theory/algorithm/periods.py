@@ -16,6 +16,7 @@ import numpy as np
 from frugal_theory.algorithm.combine import Split
 from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Sketch, Units, compact
 from frugal_theory.algorithm.rules.rule import Array, Rule, RuleState, Seen, namespace, rule_of
+from frugal_theory.algorithm.schedules import in_period
 from frugal_theory.algorithm.staggering import offsets, own_period
 from frugal_theory.algorithm.subspaces import choose_parts, side
 from frugal_theory.config import Algorithm
@@ -42,6 +43,7 @@ def optimizer(algorithm: Algorithm, bases: Mapping[str, Any] | None = None) -> A
         >>> u.round(3).tolist()
         [0.1, -0.2]
     """
+    in_period(algorithm, 0)  # or why it has none
     return Alternating(algorithm, rule_of(algorithm.state_full), rule_of(algorithm.state_free), bases)
 
 
@@ -107,9 +109,10 @@ class Alternating:
     def _parts(self, period: int, gradients: Mapping[str, Array], columns: Mapping[str, Array]) -> dict[str, Part]:
         """The parts of a period, with the bases in ``columns`` where there are any, and new ones elsewhere."""
         shapes = {name: tuple(g.shape) for name, g in gradients.items()}
+        algorithm = in_period(self.algorithm, period)
         if not SUBSPACES[self.algorithm.subspace].basis:
             nothing = {"state_full": None, "state_free": None, "groups": ()}  # a table may not be hashable
-            ruleless = self.algorithm.model_copy(update=nothing)
+            ruleless = algorithm.model_copy(update=nothing)
             kind = SUBSPACES[self.algorithm.subspace]
             chosen: Mapping[str, Mask | Basis] = _drawn(ruleless, kind, tuple(shapes.items()), period)
         elif columns:
@@ -120,7 +123,7 @@ class Alternating:
             }
         else:
             known = {name: _numpy(gradient) for name, gradient in gradients.items()}
-            chosen = choose_parts(self.algorithm, shapes, period, known, bases=self.bases)
+            chosen = choose_parts(algorithm, shapes, period, known, bases=self.bases)
         reading = self.algorithm.off_set_momentum
         return {name: placed(part, shapes[name], reading, gradients[name]) for name, part in chosen.items()}
 
@@ -139,16 +142,32 @@ def carried(
 
     A mask, and units under "hold", need nothing: their state covers everything. Other units that stay keep their entries, those
     that enter are where the rule starts, and entries that units share stay while any unit does. A rule that holds rules, whose
-    state is not by unit, starts anew with a new set. Of a basis, ``on_update`` decides: "reset", "keep" or "project".
+    state is not by unit, starts anew with a new set. Of a basis, ``on_update`` decides: "reset", "keep" or "project"; what is
+    kept is of the same shape.
     """
     if isinstance(new, Units) and isinstance(old, Units):
         return state if reading == "hold" else _followed(rule, old, new, state, gradient)
-    if isinstance(new, Mask) or on_update == "keep":
+    if isinstance(new, Mask) and not isinstance(old, Basis):
         return state
+    if on_update == "keep" and isinstance(new, Basis) and isinstance(old, Basis) and old.columns.shape == new.columns.shape:
+        return state
+    if on_update == "keep":
+        return rule.init(new.project(gradient))
     if on_update == "reset" or not isinstance(new, Basis) or not isinstance(old, Basis):
         return rule.init(new.project(gradient))
-    turning = (*rule.vectors, *rule.squares)
-    return {key: new.turn(old, value, key in rule.squares) if key in turning else value for key, value in state.items()}
+    turning, start = (*rule.vectors, *rule.squares), rule.init(new.project(gradient))
+    return {
+        key: new.turn(old, value, key in rule.squares) if key in turning else _alike(value, start[key])
+        for key, value in state.items()
+    }
+
+
+def _alike(value: Any, start: Any) -> Any:
+    """An entry that is the same for all directions of a basis, in the shape that it has for another number of them."""
+    if getattr(value, "shape", ()) == getattr(start, "shape", ()):
+        return value
+    first = tuple(slice(None) if a == b else slice(0, 1) for a, b in zip(value.shape, start.shape, strict=True))
+    return start * 0 + value[first]
 
 
 def readings(algorithm: Algorithm) -> dict[str, Any]:

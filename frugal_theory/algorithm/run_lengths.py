@@ -31,6 +31,7 @@ from frugal_theory.algorithm.subspaces import (
     unit_subspace,
 )
 from frugal_theory.config import Algorithm
+from frugal_theory.config.changing import changing
 from frugal_theory.config.registry import SUBSPACES
 
 __all__ = ["RunLengths", "contradiction", "run_lengths"]
@@ -182,7 +183,8 @@ class RunLengths:
 
 def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None = None) -> RunLengths | None:
     """The law of the algorithm's momentum set; None if it depends on the noise (svd of the stochastic gradient), or if
-    it is unknown (an added subspace that does not declare its share, bases that are refreshed one after another). A draw that
+    it is unknown (an added subspace that does not declare its share, bases that are refreshed one after another, a density or
+    an update gap that changes). A draw that
     leaves nothing open is fixed."""
     runs = _law(algorithm, shapes, bases)
     if runs is None or runs.law == "scheduled" or any(np.any((share > 0) & (share < 1)) for share in runs.share.values()):
@@ -192,6 +194,8 @@ def run_lengths(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array]
 
 def _law(algorithm: Algorithm, shapes: Shapes, bases: Mapping[str, Array] | None) -> RunLengths | None:
     kind, density = algorithm.subspace, algorithm.density
+    if changing(algorithm):
+        return None
     if any(offsets(algorithm, shapes).values()):  # bases that change one after another: no law here speaks of them
         return None
     subspace: Any = unit_subspace(algorithm) or blocks_of(algorithm.subspace, algorithm.order) or SUBSPACES[kind]

@@ -16,6 +16,7 @@ from frugal_theory.algorithm.combine import Split
 from frugal_theory.algorithm.parts import Basis, Mask, Part
 from frugal_theory.algorithm.periods import carried, placed, readings
 from frugal_theory.algorithm.rules import Rule, RuleState, rule_of
+from frugal_theory.algorithm.schedules import in_period
 from frugal_theory.algorithm.staggering import offsets, own_period
 from frugal_theory.algorithm.subspaces import choose_parts
 from frugal_theory.config import Algorithm
@@ -82,6 +83,7 @@ def step(
     [0.75, 1.25]
     """
     state = init() if state is None else state
+    algorithm = in_period(algorithm, state.step // algorithm.update_gap)
     alpha = _learning_rate(algorithm, learning_rate)
     _check(parameters, gradients)
     full, free = rule_of(algorithm.state_full), rule_of(algorithm.state_free)

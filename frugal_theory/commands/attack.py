@@ -9,6 +9,7 @@ import typer
 
 from frugal_theory.commands.options import ExperimentFile, Settings
 from frugal_theory.config.load import load, parse_overrides
+from frugal_theory.config.one_line import printable
 
 __all__ = ["attack"]
 
@@ -31,12 +32,13 @@ def attack(
     """Search for the instance on which a theorem is tightest, by the exact engine. Exit status 1 if one violates it."""
     from rich.console import Console
 
-    from frugal_theory.results.files import write_text
+    from frugal_theory.results.files import check_place, write_text
     from frugal_theory.studies.attack import AttackStudy
     from frugal_theory.studies.runner import beside, carry_out
 
     loaded = load(experiment, parse_overrides(settings or []))
     path = out or Path("runs") / loaded.name / "attack.toml"
+    check_place(path)
     study = AttackStudy(theorem, [part.strip() for part in search.split(",")], evaluations, optimizer)
     answer = carry_out(study, loaded, beside(path.parent, loaded.name, study)).answer
     assert study.found is not None
@@ -46,6 +48,7 @@ def attack(
     if answer.failed:
         said = f"VIOLATED: the exact expectation is above the bound. {study.found.verdict.reason}"
         console.print(said, style=style, soft_wrap=True)
-    console.print(f"Worst instance: {path}   Judge it: frugal-theory verify {path}", highlight=False, soft_wrap=True)
+    said = printable(f"Worst instance: {path}   Judge it: frugal-theory verify {path}")
+    console.print(said, highlight=False, soft_wrap=True, markup=False)
     if answer.failed:
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ import typer
 
 from frugal_theory.commands.options import ExperimentFile, Settings
 from frugal_theory.config.load import load, parse_overrides
+from frugal_theory.config.one_line import printable
 
 __all__ = ["certify"]
 
@@ -39,12 +40,13 @@ def certify(
     from frugal_theory.certificates import NotCertified, check, checker
     from frugal_theory.config.cells import cells
     from frugal_theory.instance import instance_of
-    from frugal_theory.results.files import write_text
+    from frugal_theory.results.files import check_place, write_text
     from frugal_theory.theorems.certified import HORIZONS, CertifiedFor
     from frugal_theory.verdicts.certify import certify as certified
 
     loaded = load(experiment, parse_overrides(settings or []))
     path = out or Path("runs") / loaded.name / "certificate.json"
+    check_place(path)
     console = Console()
     proved, failed = [], False
     for cell in cells(loaded):
@@ -65,6 +67,7 @@ def certify(
         console.print(f"  bound at K = {setting.steps}: {last:.4g}   ({perf_counter() - begun:.1f} s)", highlight=False)
     if proved:
         write_text(path, CertifiedFor(proved).text)
-        console.print(f"Certificates: {path}   Check them: python {checker.__file__} {path}", highlight=False, soft_wrap=True)
+        said = printable(f"Certificates: {path}   Check them: python {checker.__file__} {path}")
+        console.print(said, highlight=False, soft_wrap=True, markup=False)
     if failed:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.one_line import printable
 from frugal_theory.results.files import make_folder, write_text
 
 __all__ = ["EXAMPLES", "init"]
@@ -27,4 +28,4 @@ def init(folder: Folder) -> None:
     make_folder(folder)
     for example in examples:
         write_text(folder / example.name, example.read_text(encoding="utf-8"))
-    print(f"{len(examples)} experiments in {folder}: begin with  frugal-theory verify {folder / 'demo.toml'}")
+    print(printable(f"{len(examples)} experiments in {folder}: begin with  frugal-theory verify {folder / 'demo.toml'}"))

@@ -11,6 +11,7 @@ import typer
 
 from frugal_theory.commands.options import CORES, Cluster, ExperimentFile, Jobs, Out, Settings
 from frugal_theory.config.load import dump, load, parse_overrides
+from frugal_theory.config.one_line import printable
 from frugal_theory.verdicts.status import LINKS
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def ladder(
     console = Console()
     for one in study.found:
         _print(console, one)
-    console.print(f"Results: {folder}   Report: frugal-theory report {folder}", highlight=False, soft_wrap=True)
+    said = printable(f"Results: {folder}   Report: frugal-theory report {folder}")
+    console.print(said, highlight=False, soft_wrap=True, markup=False)
     if outcome.answer.failed:
         raise typer.Exit(1)
 

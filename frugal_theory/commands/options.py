@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from frugal_theory.config.extras import missing
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.one_line import printable
 from frugal_theory.config.version import installed
@@ -31,6 +32,10 @@ __all__ = [
 ]
 
 NOTHING_KEPT = "interrupted: nothing is kept; the same command begins again"
+
+OURS = "a fault of frugal-lab, which we would like to hear of"
+TRACEBACK = "FRUGAL_LAB_TRACEBACK"
+"""The environment variable that lets such a fault show where it is."""
 
 PATIENCE = 20.0
 """Seconds that a process of many waits for the one that speaks for all of them."""
@@ -71,7 +76,6 @@ def application(purpose: str, *, several: bool = False) -> typer.Typer:
     app = typer.Typer(
         help=purpose,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
@@ -96,8 +100,20 @@ def in_one_line(command: Callable[[], Any], quiet: bool = False) -> NoReturn:
     except OSError as error:  # ResultsError has said everything itself
         where = f"{error.filename}: " if error.filename else ""
         _stop(f"{where}{error.strerror or error}", 2, quiet)
+    except SystemExit as ended:  # of the completion of a shell, whose "not supported" is no claim that failed
+        raise SystemExit(2 if ended.code == 1 else ended.code) from None
+    except ModuleNotFoundError as error:
+        if (line := missing(error.name)) is None:
+            raise
+        _stop(line, 2, quiet)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
+    except MemoryError as error:
+        _stop(f"not enough memory{f': {error}' if str(error) else ''}; a smaller experiment needs less", 2, quiet)
+    except Exception as error:  # a fault of ours: Python would exit with 1, which means that a claim failed
+        if os.environ.get(TRACEBACK):
+            raise
+        _stop(f"{OURS}: {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)", 2, quiet)
     if status == INTERRUPTED:  # whatever keeps something says so itself, and exits
         _stop(NOTHING_KEPT, INTERRUPTED, quiet)
     raise SystemExit(status if isinstance(status, int) else 0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from frugal_theory.commands.options import CORES, Cluster, ExperimentFile, Jobs, Out, Settings
 from frugal_theory.config.load import load, parse_overrides
+from frugal_theory.config.one_line import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ def rates(
     with finished(path) as temporary:
         found.table.drop(columns="what").to_parquet(temporary, index=False)
     _print(summary(found.table))
-    print(f"Numbers: {path}")
+    print(f"Numbers: {printable(str(path))}")
 
 
 def _print(fits: pd.DataFrame) -> None:

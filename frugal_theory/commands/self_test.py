@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from frugal_theory.commands.options import Cluster, Jobs
+from frugal_theory.config.load import ExperimentError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +22,9 @@ __all__ = ["print_sheet", "self_test"]
 WIDTH = 140
 """Columns of the table where there is no terminal to measure."""
 
+LARGEST = 1e6
+"""Of the budget: a thousand days of trials."""
+
 
 def self_test(
     budget: Annotated[float, typer.Option("--budget", help="Multiplies the number of trials.")] = 1.0,
@@ -31,6 +35,8 @@ def self_test(
     cluster: Cluster = None,
 ) -> None:
     """Plant false theorems, faulty engines and traps. Exit status 1 unless all are caught and nothing true raises an alarm."""
+    if not 0 < budget <= LARGEST:
+        raise ExperimentError(f"--budget = {budget:g}: allowed: a number > 0 and <= {LARGEST:g}")
     from rich.console import Console
 
     from frugal_theory.studies.runner import carry_out

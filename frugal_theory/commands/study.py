@@ -11,6 +11,7 @@ import typer
 
 from frugal_theory.commands.options import CORES, Cluster, Jobs, Out, Settings
 from frugal_theory.config.load import ExperimentError, load, parse_overrides
+from frugal_theory.config.one_line import printable
 
 if TYPE_CHECKING:
     from frugal_theory.config import Experiment
@@ -54,7 +55,7 @@ def answer_all(
         place = folder(one.name)
         found = carry_out(one, experiment, place, jobs=jobs or CORES, cluster=cluster, source=source)
         print(f"    {found.answer.sentence}")
-        print(f"    {found.answer.status}; {found.seconds:.1f} s; {place}\n", flush=True)
+        print(f"    {found.answer.status}; {found.seconds:.1f} s; {printable(str(place))}\n", flush=True)
         yield one.name, found
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError, field_validator, model_serializer, model_validator
 
+from frugal_theory.config.changing import DensitySchedule, UpdateGapSchedule, check_changing
 from frugal_theory.config.fields import NameOf, TableOf
 from frugal_theory.config.groups import Group, rule_table
 from frugal_theory.config.parts import Count, NonNegative, Part, Positive, Probability, quoted
@@ -49,7 +50,8 @@ class Algorithm(Part):
     m×n matrix: "std" from the left if m < n and from the right if m ≥ n, "reverse" the other way round. ``split_lr_scale``: a
     factor on the learning rate of the split parameters, and not on their decay. ``refresh``: whether the bases of a model are
     refreshed in one step of a period ("together"), or each at a step of its own ("staggered"). ``blocks``: a block is a tensor,
-    or a layer (what the name says up to and including its first number). ``biases``, ``norms``, ``embeddings`` and ``output``
+    or a layer (what the name says up to and including its first number). ``density_schedule`` and ``update_gap_schedule``:
+    how the two change during a run (:mod:`frugal_theory.config.changing`). ``biases``, ``norms``, ``embeddings`` and ``output``
     say what becomes of these parameters of a model: "state_full", "split", "state_free", or a state-full rule of their own.
     """
 
@@ -57,7 +59,9 @@ class Algorithm(Part):
     learning_rate: Positive | FractionOfAdmissible = 1e-3
     density: Probability = 0.25
     rank: Count | None = None
+    density_schedule: DensitySchedule | None = None
     update_gap: Count = 200
+    update_gap_schedule: UpdateGapSchedule | None = None
     subspace: Annotated[str, NameOf(SUBSPACES)] = "blocks"
     side: Literal["std", "reverse", "left", "right"] = "std"
     set: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = None
@@ -135,7 +139,9 @@ class Algorithm(Part):
                 f'off_set_momentum = "hold" needs a state by unit; that of state_full.rule = "{self.state_full.rule}" is none; '
                 '"reset", "decay" are allowed'
             )
-        whole = ("system", "groups", "unmatched", "rank" if self.rank is None else "density")
+        check_changing(self, SUBSPACES[self.subspace].basis)
+        schedules = ("density_schedule", "update_gap_schedule")
+        whole = ("system", "groups", "unmatched", *schedules, "rank" if self.rank is None else "density")
         own = {name: getattr(self, name) for name in type(self).model_fields if name not in whole}
         for i, group in enumerate(self.groups):
             settings = {key: value for key, value in group.settings.items() if key in type(self).model_fields}

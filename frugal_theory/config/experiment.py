@@ -21,6 +21,10 @@ GROWTH = 2**4
 """How many times the trials may grow if the experiment does not say."""
 
 
+OF_ALL_CELLS = ("name", "verify", "sweep", "cases")
+"""Keys that no cell has of its own: the verdicts of all cells share one level."""
+
+
 class Simulation(Part):
     """How much Monte Carlo evidence to gather: ``trials`` to begin with, and for what is still open then more, up to
     ``max_trials`` (16 times as many if not given)."""
@@ -79,7 +83,7 @@ class Experiment(Part):
         full, free = (getattr(table, "rule", "?") for table in (rule.state_full, rule.state_free))
         parts = [f"{full} on {rule.subspace} of density {rule.density:g}, {free} off them, T = {rule.update_gap}"]
         parts += [] if self.problem is None else [f"problem {getattr(self.problem, 'kind', '?')}, noise {self.noise.kind}"]
-        parts += [] if self.training is None else [f"a LLaMA trained for {self.training.steps} steps"]
+        parts += [] if self.training is None else [f"a model trained for {self.training.steps} steps"]
         parts += ["a sweep"] if self.sweep or self.cases else []
         return f"<experiment {self.name}: {'; '.join(parts)}>"
 
@@ -94,6 +98,21 @@ class Experiment(Part):
         """``algorithm.seed`` defaults to the experiment's: both engines then draw the same subspaces."""
         if self.algorithm.seed is None:
             object.__setattr__(self, "algorithm", self.algorithm.model_copy(update={"seed": self.seed}))
+        return self
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Experiment:
+        """Cells that differ, and only by what a cell may have of its own."""
+        lists = {"verify.theorems": self.verify.theorems, "cases": [case.name for case in self.cases]}
+        for key, values in {**lists, **{f"sweep.{key}": values for key, values in self.sweep.items()}}.items():
+            twice = next((value for i, value in enumerate(values) if any(value == seen for seen in values[:i])), None)
+            if twice is not None:
+                raise ValueError(f"{key} has {twice!r} twice; each is allowed once")
+        own = [(f"sweep.{key}", key.split(".")[0]) for key in self.sweep]
+        own += [(f"case {case.name!r}", table) for case in self.cases for table in case.model_extra or {}]
+        for place, table in own:
+            if table in OF_ALL_CELLS:
+                raise ValueError(f"{place}: {table} is of all cells together; it stands outside of sweep and cases")
         return self
 
     @model_validator(mode="after")

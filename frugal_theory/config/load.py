@@ -34,6 +34,8 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experi
     """
     path = Path(path)
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            raise ExperimentError(f"{path}: is no regular file; give the path of an experiment file (.toml)")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ExperimentError(f"{path}: no such file; give the path of an experiment file (.toml)") from None
@@ -54,6 +56,8 @@ def parse(text: str | Mapping[str, Any], source: str = "experiment", overrides: 
         table = tomllib.loads(text) if isinstance(text, str) else plain(text)
     except tomllib.TOMLDecodeError as error:
         raise ExperimentError(f"{source}: invalid TOML: {error}") from None
+    except RecursionError:
+        raise ExperimentError(f"{source}: tables or lists are nested too deeply; a few levels are allowed") from None
     if "model.preset" in (overrides or {}) and isinstance(table.get("model"), dict):
         table["model"] = {key: value for key, value in table["model"].items() if key not in SIZES}
     for key, value in (overrides or {}).items():

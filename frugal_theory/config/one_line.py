@@ -16,7 +16,7 @@ from frugal_theory.config.experiment import Experiment
 from frugal_theory.config.fields import TableOf
 from frugal_theory.config.parts import quoted
 
-__all__ = ["ExperimentError", "printable", "validate"]
+__all__ = ["ExperimentError", "annotation_of", "limited", "printable", "validate"]
 
 LONGEST = 2000
 """Characters of a line on stderr, at most: a key or a path that somebody made absurd stays one line."""
@@ -181,7 +181,15 @@ def _number(error: Any) -> str:
         candidates = [c for c in candidates if c[1].get(name) == context[name]] or [(float, {name: context[name]})]
     else:
         candidates = [c for c in candidates if c[0] is (int if whole else float)] or [(int if whole else float, {})]
-    number, limits = candidates[0]
+    return _in_words(*candidates[0])
+
+
+def limited(annotation: Any) -> str:
+    """The numbers that an annotation allows, in words."""
+    return " or ".join(dict.fromkeys(_in_words(*found) for found in _ranges(annotation)))
+
+
+def _in_words(number: type, limits: Mapping[str, float]) -> str:
     noun = "a whole number" if number is int else "a number"
     if limits.keys() == {"ge", "le"}:
         return f"{noun} from {limits['ge']:g} to {limits['le']:g}"

@@ -33,7 +33,7 @@ Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(lamb
 Pair = Annotated[tuple[Decay, Decay], Field(strict=False)]
 Count = Annotated[int, Field(ge=1)]
 NonNegatives = Annotated[tuple[NonNegative, ...], Field(strict=False, min_length=1)]
-Numbers = Annotated[tuple[float, ...], Field(strict=False)]
+Numbers = Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Field(strict=False)]
 
 
 class Part(BaseModel):

@@ -25,6 +25,7 @@ __all__ = [
     "SOURCES",
     "SUBSPACES",
     "SYSTEMS",
+    "TASKS",
     "Kind",
     "Registry",
     "carry",
@@ -272,6 +273,32 @@ SOURCES: Registry[Any] = Registry(
     {name: f"frugal_gpu.data.{name.replace('-', '_')}:SOURCE" for name in ("python-docs", "python-sources", "markov", "c4")},
 )
 """What ``data.source`` may name; anything else is a path."""
+
+TASKS: Registry[Any] = Registry(
+    "task",
+    f"{_HERE}:TASKS",
+    {
+        **{
+            name: f"frugal_gpu.data.tasks.glue:{name.upper()}"
+            for name in ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
+        },
+        **{
+            name: f"frugal_gpu.data.tasks.commonsense:{name.upper().replace('-', '_')}"
+            for name in (
+                "commonsense",
+                "boolq",
+                "piqa",
+                "siqa",
+                "hellaswag",
+                "winogrande",
+                "arc-easy",
+                "arc-challenge",
+                "openbookqa",
+            )
+        },
+    },
+)
+"""What ``data.task`` may be: GLUE's, and those of Commonsense170K."""
 
 SCHEDULES: Registry[Any] = Registry(
     "schedule",

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_serializer, model_validator
 
 from frugal_theory.config.fields import NameOf
 from frugal_theory.config.parts import Count, Part, Positive, Probability
-from frugal_theory.config.registry import PROBES, SCHEDULES
+from frugal_theory.config.registry import PROBES, SCHEDULES, TASKS
 from frugal_theory.config.shapes import SHAPES
 
 __all__ = ["Data", "Markov", "Model", "Preset", "Probes", "Training"]
@@ -28,6 +28,9 @@ SIZES = (
 )
 """Keys of a model's shape that a preset sets, too."""
 
+OF_TEXT = ("text_field", "documents", "tokens", "packing", "attention", "markov")
+"""Keys of ``[data]`` that speak of text, and not of the rows of a task."""
+
 Exempt = Literal["norms", "biases", "embeddings", "output"]
 """Kinds of parameters that ``training.weight_decay_exempt`` may list."""
 
@@ -42,6 +45,9 @@ OF_SCHEDULES = {
 }
 """Keys that one schedule reads."""
 
+_NEEDS_ALL_GRADIENTS = {"nan_step": ("skip",), "precision": ("fp16",), "sharding": ("fsdp2",)}
+"""Values of keys by which a step waits for all gradients."""
+
 PLAIN = {"cosine", "constant", "linear"}
 """Schedules that read none of them; an added one may."""
 
@@ -50,8 +56,9 @@ class Model(Part):
     """A LLaMA by preset name; any of its sizes may be set apart. ``vocabulary`` has at least 256 bytes and a separator.
 
     ``key_value_heads`` are the heads of keys and values (grouped-query attention; as many as ``heads`` by default).
-    ``tie_embeddings``: one matrix for embedding and head. ``checkpoint``: instead, the folder of a causal language model that
-    transformers reads; it has its sizes and, unless ``data.tokenizer`` is given, its tokenizer.
+    ``tie_embeddings``: one matrix for embedding and head. ``checkpoint``: instead, a model that transformers reads, a folder or
+    a name of the hub; it has its sizes and, unless ``data.tokenizer`` is given, its tokenizer. ``task``: what the model's head
+    is for; "sequence-classification" needs a ``data.task`` with labels.
     """
 
     preset: Preset = "llama-9m"
@@ -64,13 +71,14 @@ class Model(Part):
     key_value_heads: Count | None = None
     tie_embeddings: bool = False
     initializer_range: Annotated[float, Field(gt=0, le=1)] = 0.02
+    task: Literal["causal-lm", "sequence-classification"] = "causal-lm"
 
     @model_validator(mode="after")
     def _combinations(self) -> Model:
         heads = self.heads or SHAPES[self.preset].heads
         if self.key_value_heads is not None and heads % self.key_value_heads:
             raise ValueError(f"key_value_heads is {self.key_value_heads}, heads is {heads}; a divisor of {heads} is allowed")
-        own = [key for key in type(self).model_fields if key != "checkpoint"]
+        own = [key for key in type(self).model_fields if key not in ("checkpoint", "task")]
         changed = [key for key in own if getattr(self, key) != type(self).model_fields[key].default]
         if self.checkpoint is not None and changed:
             raise ValueError(f"{changed[0]} and checkpoint are both given; a checkpoint has its own sizes")
@@ -105,7 +113,9 @@ class Data(Part):
     text. ``tokens`` caps the training text. ``packing``: "stream" cuts the whole text into sequences, "documents" makes each
     document one sequence, cut or padded. ``attention``: whether a token of the stream sees the documents before its own.
     ``sampling``: batches of shuffled epochs, or of sequences that are each drawn from all of them, with replacement, as
-    theorems suppose.
+    theorems suppose. ``task``: instead of text, the rows of a task, with labels or answers; ``source`` is then "hub" (its own
+    place there, the default), another name of the hub, or a file or folder with the same columns, and ``loss_on`` says whether
+    questions are learnt, too, or answers alone.
     """
 
     source: Annotated[str, Field(min_length=1)] = "python-docs"
@@ -121,6 +131,8 @@ class Data(Part):
     packing: Literal["stream", "documents"] = "stream"
     attention: Literal["across", "within"] = "across"
     markov: Markov = Markov()
+    task: Annotated[str, NameOf(TASKS)] | None = None
+    loss_on: Literal["all", "answer"] = "all"
 
     @field_validator("encoding")
     @classmethod
@@ -137,6 +149,14 @@ class Data(Part):
             raise ValueError(
                 f'tokenizer is "{self.tokenizer}", source is "markov", whose tokens are its words; no tokenizer is allowed'
             )
+        if self.task is not None:
+            if "source" not in self.model_fields_set:
+                object.__setattr__(self, "source", "hub")
+            for key in OF_TEXT:
+                if (said := getattr(self, key)) != type(self).model_fields[key].default:
+                    raise ValueError(f'{key} = {said} is of text; task = "{self.task}" has rows')
+        elif self.loss_on != "all":
+            raise ValueError(f'loss_on = "{self.loss_on}" is of a task with answers; task is missing')
         return self
 
 
@@ -145,12 +165,17 @@ class Training(Part):
 
     Its length is ``steps``, or ``tokens`` (rounded up to whole steps), or ``epochs`` of the training text. ``batch_size`` is
     the sequences of one step, over all devices and micro-batches: ``accumulation`` (micro-batches a step) and the number of
-    devices change speed and memory, not the result. ``warmup_steps`` is a tenth of the run by default, or of the cycle,
-    ``final_learning_rate`` a share of the peak. ``cycle_steps`` is of the schedule "cosine-cycles", ``decay_steps`` (a tenth of
-    the run) of "wsd", ``restart_every`` and ``restart_warmup_steps`` of "jagged-cosine". ``weight_decay_exempt``: kinds of
-    parameters that do not decay. ``precision``: "bf16" and "fp16" keep float32 weights, "pure-bf16" does not.
+    devices change speed and memory, not the result. ``warmup_steps`` is a tenth of the run by default, or of the cycle;
+    ``warmup_fraction`` says another share. ``final_learning_rate`` is a share of the peak. ``cycle_steps`` is of the schedule
+    "cosine-cycles", ``decay_steps`` (a tenth of the run) of "wsd", ``restart_every`` and ``restart_warmup_steps`` of
+    "jagged-cosine". ``weight_decay_exempt``: kinds of parameters that do not decay. ``precision``: "bf16" and "fp16" keep
+    float32 weights, "pure-bf16" does not.
     ``evaluation_tokens`` caps the validation tokens of one evaluation. ``keep_best``: keep the weights of the best evaluation;
-    ``tensorboard``: write the log for TensorBoard, too.
+    ``tensorboard``, ``wandb``: write the log for TensorBoard, and for Weights & Biases, too.
+    ``sharding``: of several processes, each holds all ("ddp") or a share of weights, gradients and state ("fsdp2").
+    ``state_dtype``: what the optimizer's statistics are kept in, by default float32, the arithmetic's; "8bit": moments in eight
+    bits. ``stochastic_rounding``: whether bfloat16 weights are rounded up or down by chance, which they are by default.
+    ``update_in_backward``: step every parameter as its gradient arrives, and free that: no more than one gradient is held.
     ``nan_step``: what becomes of a step whose loss or gradient is not finite. ``threads`` of the CPU are torch's choice by
     default; a small model is fastest, and the same everywhere, on one.
     """
@@ -163,6 +188,7 @@ class Training(Part):
     sequence_length: Annotated[int, Field(ge=2)] = 256
     accumulation: Count = 1
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    warmup_fraction: Probability | None = None
     schedule: Annotated[str, NameOf(SCHEDULES)] = "cosine"
     final_learning_rate: Probability = 0.1
     cycle_steps: Count | None = None
@@ -172,7 +198,11 @@ class Training(Part):
     max_gradient_norm: Positive | None = None
     weight_decay_exempt: Annotated[tuple[Exempt, ...], Field(strict=False)] = ()
     precision: Literal["float32", "bf16", "pure-bf16", "fp16"] = "float32"
+    state_dtype: Literal["float32", "bfloat16", "float16", "8bit"] | None = None
+    stochastic_rounding: bool | None = None
+    update_in_backward: bool = False
     compile: bool = False
+    sharding: Literal["ddp", "fsdp2"] = "ddp"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count | None = None
     evaluate_every: Count = 100
@@ -181,18 +211,26 @@ class Training(Part):
     keep_checkpoints: Count = 2
     keep_best: bool = True
     tensorboard: bool = False
+    wandb: bool = False
     nan_step: Literal["stop", "skip"] = "stop"
     activation_checkpointing: bool = False
 
     @property
     def warmup(self) -> int:
-        """Steps of linear warm-up: ``warmup_steps``, or a tenth of the run, or of a cycle."""
+        """Steps of linear warm-up: ``warmup_steps``, or ``warmup_fraction`` of the run, or of a cycle, or a tenth of it."""
+        if self.warmup_fraction is not None:
+            return math.ceil(self.warmup_fraction * self.cycle)
         return self.cycle // 10 if self.warmup_steps is None else self.warmup_steps
 
     @property
     def cycle(self) -> int:
         """Steps of a cycle of the schedule: ``cycle_steps``, or the run's."""
         return self.steps if self.cycle_steps is None else self.cycle_steps
+
+    @property
+    def rounds_by_chance(self) -> bool:
+        """Whether weights are rounded stochastically: those in bfloat16, whose steps are lost otherwise, unless told not to."""
+        return self.precision == "pure-bf16" and self.stochastic_rounding is not False
 
     @property
     def decay(self) -> int:
@@ -223,10 +261,27 @@ class Training(Part):
         lengths = [f"{key} = {getattr(self, key)}" for key in LENGTHS if key in self.model_fields_set and getattr(self, key)]
         if len(lengths) > 1:
             raise ValueError(f"{' and '.join(lengths)} are both given; one of them is allowed")
+        if self.warmup_steps is not None and self.warmup_fraction is not None:
+            raise ValueError(
+                f"warmup_steps = {self.warmup_steps} and warmup_fraction = {self.warmup_fraction:g} are both given; "
+                "one is allowed"
+            )
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size is {self.batch_size}, accumulation is {self.accumulation}; "
                 f"a batch is cut into equal micro-batches: a divisor of {self.batch_size} is allowed"
+            )
+        if self.stochastic_rounding and self.precision != "pure-bf16":
+            raise ValueError(
+                f'stochastic_rounding = true is of weights in bfloat16; precision is "{self.precision}", "pure-bf16" is allowed'
+            )
+        needs_all = [key for key, needed in _NEEDS_ALL_GRADIENTS.items() if getattr(self, key) in needed]
+        needs_all += ["max_gradient_norm"] if self.max_gradient_norm is not None else []
+        needs_all += ["accumulation"] if self.accumulation > 1 else []
+        if self.update_in_backward and needs_all:
+            raise ValueError(
+                "update_in_backward = true steps each parameter as its gradient arrives, and "
+                f"{needs_all[0]} = {getattr(self, needs_all[0])} needs the gradients of all; one of them is allowed"
             )
         if self.tokens is not None:
             steps = -(-self.tokens // (self.batch_size * self.sequence_length))
@@ -243,7 +298,7 @@ class Training(Part):
         """Raise ValueError where warm-up, cycle and the like are longer than what they are part of."""
         if self.warmup > self.cycle:
             key = "steps" if self.cycle_steps is None else "cycle_steps"
-            raise ValueError(f"warmup_steps is {self.warmup_steps}, {key} is {self.cycle}; warmup_steps <= {key} is allowed")
+            raise ValueError(f"warmup_steps is {self.warmup}, {key} is {self.cycle}; warmup_steps <= {key} is allowed")
         if self.schedule == "wsd" and self.warmup + self.decay > self.steps:
             raise ValueError(
                 f"warmup_steps + decay_steps is {self.warmup + self.decay}, steps is {self.steps}; at most steps is allowed"

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.run_lengths import run_lengths
+from frugal_theory.algorithm.schedules import in_period
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible
 from frugal_theory.config.cells import Cell
 from frugal_theory.config.experiment import Simulation, Verify
-from frugal_theory.config.load import takes_a_file
+from frugal_theory.config.load import ExperimentError, takes_a_file
 from frugal_theory.instance.sizes import check_sizes
 from frugal_theory.problems import build_noise, build_problem
 from frugal_theory.problems.problem import Noise, Problem
@@ -139,6 +140,10 @@ def _unresolved(cell: Cell) -> Instance:
 def _built(cell: Cell, learning_rate: float | None) -> Instance:
     experiment = cell.experiment
     check_sizes(experiment)
+    try:
+        in_period(experiment.algorithm, 0)
+    except ValueError as error:
+        raise ExperimentError(f"{experiment.name}: {error}") from None
     return _made(cell, build_problem(experiment), build_noise(experiment), experiment.algorithm, learning_rate)
 
 

@@ -62,7 +62,8 @@ def _bounded_variance(test: PremiseTest, grounds: Grounds) -> Premise:
             "are heavier than Student's t has with so many"
         )
         return test.found(False, how, level)
-    how = f"σ² = {total:.4g}; {len(drawn[0].flat)} draws at x¹, and fewer at {len(drawn) - 1} more points, do not exceed it"
+    checked = f"{len(drawn[0].flat)} draws at x¹, and fewer at {len(drawn) - 1} more points"
+    how = f"σ² = Σσ_j² = {total:.4g}; {checked}, do not exceed it"
     power = f"a variance {tests[0].detectable:.3g} times the declared one is found with 95 % (Gaussian noise)"
     if tail.detectable > 0:
         power += f", tails of index {tail.detectable:.2g} too (all coordinates independent)"

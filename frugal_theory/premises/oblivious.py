@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from frugal_theory.algorithm.run_lengths import contradiction
+from frugal_theory.config.changing import changing
 from frugal_theory.premises.grounds import Grounds, PremiseTest
 from frugal_theory.premises.premise import Premise
 from frugal_theory.premises.selection import first_difference, selection_bias
@@ -34,6 +35,8 @@ def _oblivious(test: PremiseTest, grounds: Grounds) -> Premise:
     if setting.runs is None and setting.algorithm.refresh == "staggered":
         why = 'refresh = "staggered" changes bases one after another, of which no theorem here speaks; "together" is covered'
         return test.found(False, why)
+    if setting.runs is None and (changes := changing(setting.algorithm)):
+        return test.found(False, changes)
     if setting.runs is None:
         return test.found(False, f'subspace "{kind}" is not known to be oblivious: it does not declare its share')
     how = LAWS[setting.runs.law] + "; a rerun with other noise has the same sets"

@@ -108,12 +108,14 @@ def use_style() -> list[str]:
     """
     import matplotlib
     import seaborn as sns
+    from cycler import cycler
 
     colours = [COLOURS[role] for role in HUES]
-    sns.set_theme(style="whitegrid", palette=colours)
+    sns.set_theme(style="whitegrid")
     matplotlib.rcParams.update(_settings())
     matplotlib.rcParams.update(
         {
+            "axes.prop_cycle": cycler(color=colours),
             "text.parse_math": True,
             "mathtext.fontset": "dejavusans",
             "axes.facecolor": COLOURS["surface"],

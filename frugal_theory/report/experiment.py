@@ -65,8 +65,8 @@ def _algorithm(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
         ("State-full rule", _rule("algorithm.state_full", algorithm.state_full, {"beta": "β", "betas": "β₁, β₂"}, show)),
         ("State-free rule", _rule("algorithm.state_free", algorithm.state_free, {"lr_scale": "learning rate scale"}, show)),
         ("Subspace", show("algorithm.subspace", algorithm.subspace)),
-        ("Density ρ", show("algorithm.density", algorithm.density)),
-        ("Update gap T", show("algorithm.update_gap", algorithm.update_gap)),
+        ("Density ρ", show("algorithm.density", algorithm.density) + _line(algorithm.density_schedule)),
+        ("Update gap T", show("algorithm.update_gap", algorithm.update_gap) + _growth(algorithm.update_gap_schedule)),
         ("Learning rate α", show("algorithm.learning_rate", algorithm.learning_rate)),
         ("State on update", show("algorithm.on_update", algorithm.on_update)),
     ]
@@ -75,13 +75,23 @@ def _algorithm(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
     return rows
 
 
+def _line(schedule: Any) -> str:
+    return "" if schedule is None else f", to {schedule.to:g} in {schedule.steps:,} steps"
+
+
+def _growth(schedule: Any) -> str:
+    return "" if schedule is None else f", up to {schedule.most:,} where evaluations stop to improve"
+
+
 def _theory(experiment: Experiment, show: Show) -> list[tuple[str, str]]:
     problem, noise, simulation = experiment.problem, experiment.noise, experiment.simulation
     settings = problem.model_dump(exclude_defaults=True, exclude={"kind"}) if problem is not None else {}
     if isinstance(problem, (Quadratic, Nonconvex)):
         settings = {"dimension": problem.dimension, **settings}
     words = [f"{key.replace('_', ' ')} {show(f'problem.{key}', value)}" for key, value in settings.items()]
-    spread = [f"{key.replace('_', ' ')} {show(f'noise.{key}', v)}" for key, v in noise.model_dump(exclude={"kind"}).items()]
+    said = {"sigma": "σ of each coordinate"}  # the σ² of theorems is the sum of its squares
+    noises = noise.model_dump(exclude={"kind"}).items()
+    spread = [f"{said.get(key, key.replace('_', ' '))} {show(f'noise.{key}', v)}" for key, v in noises]
     return [
         ("Problem", ", ".join([show("problem.kind", getattr(problem, "kind", None)), *words])),
         ("Gradient noise", ", ".join([show("noise.kind", noise.kind), *spread])),

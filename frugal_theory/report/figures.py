@@ -15,32 +15,21 @@ from frugal_theory.results.read import Results, to_number
 __all__ = ["PANELS", "Figures", "choose_cells", "draw", "write_figures"]
 
 PANELS = 13
-"""Cells that get a figure of their own, at most: one beside practice, twelve in the grid."""
+"""Cells that get a still figure of their own, at most."""
+
+ANGLES = 6
+"""Training runs whose gradient subspaces are drawn, at most."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The page's figures: ``cells`` has the most telling cell first."""
+    """The page's figures: ``cells`` has the most telling cell first, and ``drawn`` the labels of those cells."""
 
     cells: list[Plot]
+    drawn: list[str]
     overview: Plot | None
     practice: list[Plot]
     ladders: list[Plot]
-
-    @property
-    def columns(self) -> list[list[Plot]]:
-        """The first screen's columns: theory beside practice, or the figures of the one that is there."""
-        overview = [self.overview] if self.overview else []
-        if not self.theory:
-            return [self.practice[1:], self.practice[:1]] if len(self.practice) > 1 else [self.practice]
-        left, right = (self.cells[:1] + overview, self.practice) if self.practice else (self.cells[:1], overview)
-        return [column for column in (left, right) if column]
-
-    @property
-    def shorter(self) -> int:
-        """The column that has room under its figures."""
-        heights = [sum(plot.figure.get_figheight() for plot in column) for column in self.columns]
-        return heights.index(min(heights)) if heights else 0
 
     @property
     def theory(self) -> list[Plot]:
@@ -48,24 +37,30 @@ class Figures:
         return self.cells + ([self.overview] if self.overview else [])
 
 
-def draw(results: Results) -> Figures:
-    """Every figure that the results allow."""
+def draw(results: Results, pages: int = 1) -> Figures:
+    """Every figure that the results allow; those of cells are fewer where so many runs share a page."""
     from frugal_theory.report import ladder
     from frugal_theory.report.overview import overview
     from frugal_theory.report.panels import measured_and_bounds
     from frugal_theory.report.practice import gradient_norm, training_curve
+    from frugal_theory.report.practice_figures import angles
+    from frugal_theory.report.runs import Run
 
     practice = [figure(results) for figure in (gradient_norm, training_curve)] if results.training.is_there else []
+    turned = [(results.training, "angles"), *((run, f"angles-{run.name}") for run in results.training_cells)]
+    practice += [angles(Run(run.name, run, run.experiment), name) for run, name in turned[:ANGLES]]
+    cells, drawn = measured_and_bounds(results, choose_cells(results, max(1, PANELS // pages)))
     return Figures(
-        cells=measured_and_bounds(results, choose_cells(results)) if results.has_theory else [],
+        cells=cells,
+        drawn=drawn,
         overview=overview(results) if results.verdicts else None,
         practice=[plot for plot in practice if plot is not None],
         ladders=ladder.figures(results),
     )
 
 
-def choose_cells(results: Results) -> list[str]:
-    """Cells to draw: the cell of the most urgent, tightest verdict first, then the others in the order of the sweep.
+def choose_cells(results: Results, count: int = PANELS) -> list[str]:
+    """Cells to draw, ``count`` at most: that of the most urgent, tightest verdict first, then the others in their order.
 
     Where there are too many, those with a violated or inconclusive verdict stay.
     """
@@ -77,7 +72,7 @@ def choose_cells(results: Results) -> list[str]:
     first = telling[0]["label"] if telling else (drawable[0] if drawable else None)
     if first is None:
         return []
-    kept = set([cell for cell in ranked if cell != first][: PANELS - 1])
+    kept = set([cell for cell in ranked if cell != first][: count - 1])
     return [first, *(cell for cell in drawable if cell in kept)]
 
 

@@ -1,133 +1,91 @@
-"""The report page: one HTML file, figures and style inside, no script, nothing fetched."""
+"""The report page: one HTML file with figures, style, script and data inside; nothing is fetched."""
 
 from __future__ import annotations
 
+import hashlib
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from frugal_theory.report import words
-from frugal_theory.report.drawing import COLOURS, inline
+from frugal_theory.report import comparison, practice_figures
+from frugal_theory.report.content import run_content, theorem_content
+from frugal_theory.report.drawing import COLOURS, Plot, inline
 from frugal_theory.report.figures import Figures, draw, write_figures
-from frugal_theory.report.verdict_rows import confidence, practice_rows, row
+from frugal_theory.report.runs import CONFIDENCE, SameSetting, names, settings, training_runs
+from frugal_theory.report.words import percent
 from frugal_theory.results.files import write_text
 from frugal_theory.results.read import Results, read
-from frugal_theory.results.studies import StudyResult
-from frugal_theory.verdicts.status import ANSWERS, STATUSES, sign
 
-__all__ = ["write_report"]
+__all__ = ["unfinished", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
-
-STUDY_ROWS = 20
-"""Rows of a study's table on the page, at most."""
+VENDOR = Path(__file__).parent / "vendor"
 
 
-def write_report(directory: Path, *more: Path, out: Path | None = None) -> Path:
+def write_report(directory: Path, *more: Path, out: Path | None = None, reload: float | None = None) -> Path:
     """Write the report of a run's folder, or of several in one page, to ``out`` (default: report.html in the first).
 
-    Figures go beside the results: to theory/figures, training/figures and ladder, each as SVG, PNG and the CSV of the
-    numbers in it. Files are replaced one by one and only after everything has been rendered: a failure leaves the old
-    report as it was. Raises :class:`ValueError`, one line, if there is nothing to report.
+    Figures go beside the results: to theory/figures, training/figures, ladder and, of training runs beside each other,
+    comparison in the first folder, each as SVG, PNG and the CSV of the numbers in it. Files are replaced one by one and only
+    after everything has been rendered: a failure leaves the old report as it was. ``reload``: seconds after which the page,
+    open in a browser, looks at its file again. Raises :class:`ValueError`, one line, if there is nothing to report.
     """
     folders = [Path(folder) for folder in (directory, *more)]
     found = [read(folder) for folder in folders]
-    drawn = [draw(results) for results in found]
-    page = render(found[0], drawn[0]) if len(found) == 1 else render_together(found, drawn)
+    called = names(found, [folder.resolve().name for folder in folders])
+    joined = settings(training_runs(found, called))
+    drawn = [draw(results, len(found)) for results in found]
+    still = [figure(joined) for figure in (practice_figures.comparison, practice_figures.state)]
+    beside = [plot for plot in still if plot is not None]
+    page = render(found, called, drawn, joined, beside, reload)
     for folder, figures in zip(folders, drawn, strict=True):
         write_figures(folder / "theory" / "figures", figures.theory)
         write_figures(folder / "training" / "figures", figures.practice)
         write_figures(folder / "ladder", figures.ladders)
+    write_figures(folders[0] / "comparison", beside)
     target = out or folders[0] / "report.html"
     write_text(target, page)
     return target
 
 
-def render(results: Results, figures: Figures) -> str:
-    """The page of one run as text."""
-    return _fill("report.html.jinja", title=results.name, **_content(results, figures))
+def unfinished(*folders: Path) -> bool:
+    """Whether a training run of the folders goes on, or was interrupted. Raises ValueError as :func:`write_report` does."""
+    found = [read(Path(folder)) for folder in folders]
+    return any(run.unfinished for results in found for run in (results.training, *results.training_cells))
 
 
-def render_together(found: Sequence[Results], drawn: Sequence[Figures]) -> str:
-    """The page of several runs as text: what each came to, side by side, then each by itself."""
+def render(
+    found: Sequence[Results],
+    called: Sequence[str],
+    drawn: Sequence[Figures],
+    joined: Sequence[SameSetting] = (),
+    beside: Sequence[Plot] = (),
+    reload: float | None = None,
+) -> str:
+    """The page as text: of one run, or what each of several came to, side by side, then each by itself."""
     from markupsafe import Markup
 
+    training = {
+        "curves": comparison.curves(joined),
+        "run_rows": comparison.rows(joined),
+        "still_runs": beside,
+        "reload": None if reload is None else f"{reload:g}",
+        "seeds": percent(CONFIDENCE) if any(len(setting.runs) > 1 for setting in joined) else None,
+    }
+    theorems = theorem_content(found)
+    if len(found) == 1:
+        content = run_content(found[0], drawn[0], called[0])
+        return _fill("report.html.jinja", title=called[0], **content, **training, **theorems)
     runs = []
-    for place, (results, figures) in enumerate(zip(found, drawn, strict=True), start=1):
-        content = _content(results, figures, prefix=f"run-{place}-")
-        runs.append({**content, "section": Markup(_fill("run.html.jinja", **content))})
-    return _fill("runs.html.jinja", title=", ".join(results.name for results in found), runs=runs)
-
-
-def _content(results: Results, figures: Figures, prefix: str = "") -> dict[str, Any]:
-    """What the templates say of a run; ``prefix`` keeps the ids in its figures apart from another run's."""
-    from frugal_theory.report import ladder
-    from frugal_theory.report.experiment import experiment_groups
-
-    trained = results.training
-    practiced = [trained, *results.training_cells]
-    return {
-        "results": results,
-        "figures": figures,
-        "prefix": prefix,
-        "verdict_sentence": words.verdict_sentence(results.verdicts) if results.verdicts else None,
-        "worst": results.verdicts[0]["status"] if results.verdicts else None,
-        "confidence": confidence(results.verdicts),
-        "training_sentence": words.training_sentence(trained, results.experiment) if trained.is_there else None,
-        "training_details": words.training_details(trained),
-        "unfinished": trained.is_there and trained.summary is None,
-        "training_rows": [
-            {"name": run.name, "sentence": words.training_sentence(run), "details": words.training_details(run)}
-            for run in results.training_cells
-        ],
-        "practice": practice_rows(practiced),
-        "practice_alarm": any(v.get("status") == "contradicted" for run in practiced for v in run.verdicts),
-        "practice_sentence": words.practice_sentence(trained.verdicts) if trained.verdicts else None,
-        "groups": experiment_groups(results.experiment) if results.experiment else [],
-        "rows": [row(verdict) for verdict in results.verdicts],
-        "statuses": STATUSES,
-        "counts": Counter(verdict.get("status") for verdict in results.verdicts),
-        "has_cells": any(verdict["label"] for verdict in results.verdicts),
-        "ladder_sentence": ladder.sentence(results) if results.ladders else None,
-        "ladder_groups": ladder.groups(results),
-        "ladder_alarm": not all(one["in_order"] for one in results.ladders),
-        "undrawn": max(0, len(results.cells()) - len(figures.cells)) if figures.cells else 0,
-        "studies": [_study(study) for study in results.studies],
-    }
-
-
-def _study(study: StudyResult) -> dict[str, Any]:
-    """A study's section: its question, its answer with its sign, its figures, the first rows of its table."""
-    first = study.table.head(STUDY_ROWS)
-    rows = "1 row" if len(study.table) == 1 else f"{len(study.table)} rows"
-    return {
-        "name": study.name,
-        "question": study.question,
-        "answer": study.answer,
-        "status": study.status,
-        "sign": ANSWERS.get(study.status) or sign(study.status),
-        "figures": [{"name": path.stem, "source": _embedded(path)} for path in study.figures],
-        "columns": [str(column) for column in first.columns],
-        "rows": [[_entry(value) for value in line] for line in first.itertuples(index=False)],
-        "shown": rows if len(first) == len(study.table) else f"the first {len(first)} of {rows}",
-    }
-
-
-def _entry(value: object) -> str:
-    """An entry of a table: numbers as the report says them, text as it is, nothing for what is missing."""
-    if value is None or value != value:
-        return ""
-    return str(value) if isinstance(value, (str, bool)) or not hasattr(value, "__float__") else words.number(value, 5)
-
-
-def _embedded(png: Path) -> str:
-    return "data:image/png;base64," + b64encode(png.read_bytes()).decode("ascii")
+    for place, (results, name, figures) in enumerate(zip(found, called, drawn, strict=True), start=1):
+        content = run_content(results, figures, name, prefix=f"run-{place}-", share=1 / len(found))
+        runs.append({**content, "section": Markup(_fill("run.html.jinja", **content, **theorems))})
+    return _fill("runs.html.jinja", title=", ".join(called), runs=runs, **training, **theorems)
 
 
 def _fill(template: str, **content: Any) -> str:
-    """A template with its content and the style; whatever is not marked as HTML is text."""
+    """A template with its content, the style and the scripts; whatever is not marked as HTML is text."""
     import jinja2
     from markupsafe import Markup
 
@@ -139,6 +97,15 @@ def _fill(template: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["inline"] = lambda plot, prefix: Markup(inline(plot.svg, prefix + plot.name, plot.title))
+    environment.filters["html"] = Markup
     light = "".join(f"--{role}:{colour};" for role, colour in COLOURS.items())
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8").replace("/* colours of the figures */", light)
-    return environment.get_template(template).render(css=Markup(style), **content)
+    style = (VENDOR / "uPlot.min.css").read_text(encoding="utf-8") + "\n" + style
+    scripts = [(VENDOR / "uPlot.iife.min.js").read_text("utf-8"), (TEMPLATES / "report.js").read_text("utf-8")]
+    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    shared = {"css": Markup(style), "scripts": [Markup(script) for script in scripts], "allowed": Markup(allowed)}
+    return environment.get_template(template).render(**shared, **content)
+
+
+def _digest(script: str) -> str:
+    return b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

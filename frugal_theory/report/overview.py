@@ -23,7 +23,8 @@ OVERVIEW_ROWS = 24
 def overview_data(verdicts: Sequence[Mapping[str, Any]], cells: Sequence[str] = ()) -> pd.DataFrame:
     """One row a verdict that has a tightness: columns theorem, cell, status, tightness, lower, upper, constant.
 
-    ``lower`` and ``upper`` are the interval as a share of the bound, ``constant`` the one that a shape implies.
+    ``lower`` and ``upper`` are the interval as a share of the bound, ``constant`` the one that a shape implies. No more than
+    OVERVIEW_ROWS of them, the most urgent and the tightest; ``attrs["all"]`` is how many there are.
     ``cells``: labels, in their order.
     """
     import pandas as pd
@@ -46,7 +47,9 @@ def overview_data(verdicts: Sequence[Mapping[str, Any]], cells: Sequence[str] = 
     chosen = ranked.head(OVERVIEW_ROWS).sort_index()
     order = {theorem: place for place, theorem in enumerate(dict.fromkeys(v["theorem"] for v in verdicts))}
     chosen = chosen.sort_values("theorem", key=lambda names: names.map(order), kind="stable")
-    return chosen.drop(columns="urgent").reset_index(drop=True)
+    chosen = chosen.drop(columns="urgent").reset_index(drop=True)
+    chosen.attrs["all"] = len(table)
+    return chosen
 
 
 def overview(results: Results) -> Plot | None:
@@ -90,9 +93,10 @@ def _dots(data: pd.DataFrame) -> Plot:
         bold * min(len(theorem_name(t)), 29) for t in data["theorem"]
     ]
     left = 12 + min(220.0, max(110.0, *widths))
-    figure, axes = canvas(
-        "How tight each bound is", "measured / bound, at the horizon where it is largest", left=left, right=78, height=height
-    )
+    subtitle = "measured / bound, at the horizon where it is largest"
+    if data.attrs.get("all", 0) > len(data):
+        subtitle = f"measured / bound, where it is largest; {len(data)} of {data.attrs['all']} verdicts"
+    figure, axes = canvas("How tight each bound is", subtitle, left=left, right=78, height=height)
     low, high = _row_limits(data)
     table = data.assign(place=places, **{key: data[key].clip(low, high) for key in ("tightness", "lower", "upper")})
     axes.set_xscale("log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.metrics import words
@@ -26,30 +27,48 @@ from frugal_theory.results.read import Results
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["measured_and_bounds"]
+__all__ = ["Cell", "by_cell", "measured_and_bounds", "panel_data"]
 
 LINE_LABEL = 18
 """Characters at the end of a line, at most."""
 
 
-def panel_data(results: Results, cell: str) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Cell:
+    """One cell's rows of evidence.parquet and bounds.parquet."""
+
+    evidence: pd.DataFrame
+    bounds: pd.DataFrame
+
+
+def by_cell(results: Results) -> dict[str, Cell]:
+    """The rows of every cell that has some, in the order of the sweep."""
+    measured, bounds = (dict(iter(table.groupby("cell", sort=False))) for table in (results.evidence, results.bounds))
+    none = results.evidence.head(0), results.bounds.head(0)
+    return {
+        cell: Cell(measured.get(cell, none[0]), bounds.get(cell, none[1]))
+        for cell in results.cells()
+        if cell in measured or cell in bounds
+    }
+
+
+def panel_data(cell: Cell, points: int = POINTS) -> pd.DataFrame:
     """One cell's measured metrics and bounds, thinned: columns kind, origin, metric, explicit, step, value, lower, upper."""
     import pandas as pd
 
     parts = []
-    evidence = results.evidence[results.evidence["cell"] == cell]
+    evidence, bounds = cell.evidence, cell.bounds
     for (metric, source), group in evidence.groupby(["metric", "source"], sort=False):
         rows = group[group["mean"] > 0].sort_values("step")
         crowded = source == "exact" and "monte_carlo" in set(evidence.loc[evidence["metric"] == metric, "source"])
         parts.append(
-            thin(rows, 14 if crowded else POINTS)
+            thin(rows, 14 if crowded else points)
             .rename(columns={"mean": "value"})
             .assign(kind="measured", origin=source, metric=metric, explicit=True)
         )
-    bounds = results.bounds[results.bounds["cell"] == cell]
     for (metric, theorem), group in bounds.groupby(["metric", "theorem"], sort=False):
         rows = group[group["bound"] > 0].sort_values("step").rename(columns={"bound": "value"})
-        parts.append(thin(rows).assign(kind="bound", origin=theorem, metric=metric, lower=math.nan, upper=math.nan))
+        parts.append(thin(rows, points).assign(kind="bound", origin=theorem, metric=metric, lower=math.nan, upper=math.nan))
     columns = ["kind", "origin", "metric", "explicit", "step", "value", "lower", "upper"]
     table = pd.concat([part[columns] for part in parts if len(part)]) if any(map(len, parts)) else pd.DataFrame(columns=columns)
     return table[table["value"].map(math.isfinite)].reset_index(drop=True)
@@ -77,18 +96,30 @@ def _together(panels: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([panel for panel in panels if len(panel)] or panels[:1])
 
 
-def measured_and_bounds(results: Results, cells: list[str]) -> list[Plot]:
-    """For each cell a panel: the measured metric with its band, under every bound of the same metric, on log axes."""
-    if not cells:
-        return []
-    panels = [panel_data(results, cell) for cell in cells]
-    shared = limits(panels)
+def measured_and_bounds(results: Results, cells: list[str]) -> tuple[list[Plot], list[str]]:
+    """For each cell a panel: the measured metrics with their bands and bounds, on log axes; and the cells that have one.
+
+    A cell without anything that a logarithmic axis can show has none.
+    """
+    rows = by_cell(results)
+    panels = {cell: data for cell in cells if cell in rows and len(data := panel_data(rows[cell]))}
+    if not panels:
+        return [], []
+    shared = limits(list(panels.values()))
     with style():
-        return [
-            _panel(f"measured-and-bounds-{place + 1:02d}", cell or "Measured under its bounds", data, shared)
-            for place, (cell, data) in enumerate(zip(cells, panels, strict=True))
-            if len(data)
+        plots = [
+            _panel(f"measured-and-bounds-{place:02d}", cell or _heading(results), data, shared)
+            for place, (cell, data) in enumerate(panels.items(), start=1)
         ]
+    return plots, list(panels)
+
+
+def _heading(results: Results) -> str:
+    """What a figure of one cell shows; that something lies under its bounds is said only where every verdict says so."""
+    statuses = [verdict.get("status") for verdict in results.verdicts]
+    if "violated" in statuses:
+        return "Measured, above a bound"
+    return "Measured under its bounds" if "holds" in statuses and "inconclusive" not in statuses else "Measured, and bounds"
 
 
 def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float] | None) -> Plot:

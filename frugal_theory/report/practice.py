@@ -44,7 +44,10 @@ def training_curve(results: Results) -> Plot | None:
     }
     last, low, high = max(1, data["step"].max()), data["perplexity"].min() / 1.2, curve_top(data)
     with style():
-        figure, axes = canvas("Training curve", "perplexity, exp(cross-entropy per token); lower is better")
+        experiment = results.training.experiment
+        of_a_task = experiment is not None and experiment.data.task is not None
+        what = "exp(loss a row), or a token of a task with answers" if of_a_task else "perplexity, exp(cross-entropy per token)"
+        figure, axes = canvas("Training curve", f"{what}; lower is better")
         axes.set_yscale("log")
         labels = []
         for series, line in data.groupby("series", sort=False):
@@ -59,7 +62,8 @@ def training_curve(results: Results) -> Plot | None:
         log_ticks(axes.yaxis, low, high)
         linear_ticks(axes.xaxis)
         end_labels(axes, labels)
-        return plot("training-curve", "Training and validation perplexity over steps", figure, pd.DataFrame(data))
+        title = f"Training and validation {'loss, as its exponential,' if of_a_task else 'perplexity'} over steps"
+        return plot("training-curve", title, figure, pd.DataFrame(data))
 
 
 def curve_top(data: pd.DataFrame) -> float:

@@ -11,7 +11,10 @@ from frugal_theory.results.read import to_number
 from frugal_theory.results.training import TrainingRun
 from frugal_theory.verdicts.status import sign
 
-__all__ = ["confidence", "practice_rows", "row"]
+__all__ = ["confidence", "practice_rows", "premise_line", "row"]
+
+NUMBERS = ("measured", "lower", "upper", "bound", "margin", "tightness", "step", "trials", "learning_rate", "largest_step")
+"""What a row has with every digit, for sorting and for its CSV."""
 
 
 def row(verdict: dict[str, Any]) -> dict[str, Any]:
@@ -23,11 +26,8 @@ def row(verdict: dict[str, Any]) -> dict[str, Any]:
     if status == "shape only" and _finite(verdict.get("implied_constant")) is not None:
         share = f"C ≤ {words.number(verdict['implied_constant'])}"
     premises = verdict.get("premises") or []
-    failed = [p.get("name", "") for p in premises if not p.get("held")]
-    statement, source = words.theorem_statement(str(verdict.get("theorem", "")))
     return {
-        "statement": statement,
-        "theorem_source": source,
+        "name": str(verdict.get("theorem", "")),
         "status": status,
         "symbol": sign(status).mark,
         "slug": sign(status).role,
@@ -42,8 +42,19 @@ def row(verdict: dict[str, Any]) -> dict[str, Any]:
         "largest": words.number(verdict.get("largest_step")),
         "reason": verdict.get("reason") or "",
         "premises": premises,
-        "premise_line": f"{', '.join(failed)} not met" if failed else f"all {len(premises)} premises met",
+        "premise_line": premise_line(premises, status),
+        "exact": {key: _exact(verdict.get(key)) for key in NUMBERS},
     }
+
+
+def premise_line(premises: Sequence[dict[str, Any]], status: str) -> str:
+    """What the premises came to. Of a theorem that is not applicable though all are met: that they are not why."""
+    failed = [str(premise.get("name", "")) for premise in premises if not premise.get("held")]
+    if failed:
+        return f"{', '.join(failed)} not met"
+    if status == "not applicable":
+        return f"{len(premises)} premises tested, none of them is the reason"
+    return f"all {len(premises)} premises met"
 
 
 def practice_rows(runs: Sequence[TrainingRun]) -> list[dict[str, Any]]:
@@ -114,6 +125,12 @@ def confidence(verdicts: Sequence[dict[str, Any]]) -> str | None:
     """With which all of them are right together, in words; None where none says it."""
     values = {value for v in verdicts if (value := _finite(v.get("confidence"))) is not None}
     return words.percent(min(values)) if values else None
+
+
+def _exact(value: object) -> str:
+    """A number with every digit; empty for what does not exist."""
+    x = to_number(value)
+    return "" if math.isnan(x) else repr(int(x) if x.is_integer() and abs(x) < 1e15 else x)
 
 
 def _finite(value: object) -> float | None:

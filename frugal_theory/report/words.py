@@ -118,6 +118,8 @@ def practice_sentence(verdicts: list[dict[str, Any]]) -> str:
 def training_sentence(run: TrainingRun, experiment: Experiment | None = None) -> str:
     """The result of training in one sentence; where it stands, of how many steps of its experiment, if it has not finished."""
     summary = run.summary
+    if run.diverged is not None:
+        return f"Training diverged: {run.diverged}"
     if summary is None:
         total = f" of {experiment.training.steps:,}" if experiment and experiment.training else ""
         steps = [*run.steps["step"], *run.validation["step"]]
@@ -125,13 +127,18 @@ def training_sentence(run: TrainingRun, experiment: Experiment | None = None) ->
         text = f"Training is in progress or was interrupted {place}"
         if len(run.validation):
             last = run.validation.iloc[-1]
-            text += f"; validation perplexity {number(last.get('validation_perplexity'))} at step {int(last['step']):,}"
+            key = "perplexity" if "validation_perplexity" in last else "loss"
+            text += f"; validation {key} {number(last.get(f'validation_{key}'))} at step {int(last['step']):,}"
         return text
     parts = []
     if summary.get("final_validation_perplexity") is not None:
         parts.append(f"Validation perplexity {number(summary['final_validation_perplexity'])}")
         if summary.get("unigram_perplexity") is not None:
             parts[-1] += f" against {number(summary['unigram_perplexity'])} for unigrams"
+    if summary.get("task") is not None:
+        before = "final_validation_"
+        found = [f"{key.removeprefix(before)} {number(value)}" for key, value in summary.items() if key.startswith(before)]
+        parts.append(f"{summary['task']}: validation {', '.join(found)}")
     if summary.get("steps") is not None:
         parts.append(f"{int(to_number(summary['steps'])):,} steps")
     if summary.get("parameters") is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ResultsError", "finished", "make_folder", "write_table", "write_text"]
+__all__ = ["ResultsError", "check_place", "finished", "make_folder", "write_table", "write_text"]
 
 
 class ResultsError(OSError):
@@ -24,6 +24,7 @@ def finished(path: Path) -> Iterator[Path]:
 
     Raises ResultsError for a full disk, an unwritable folder and the like.
     """
+    check_place(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,6 +34,16 @@ def finished(path: Path) -> Iterator[Path]:
         raise ResultsError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def check_place(path: Path) -> None:
+    """Raise ResultsError where a file cannot come: an empty name, a folder, a device, a pipe. They are never replaced."""
+    try:
+        if path.name and (path.is_file() or not path.exists()):
+            return
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be written: {error.strerror or error}") from error
+    raise ResultsError(f"{path}: is no regular file; give the name of a new file, or of one to be replaced")
 
 
 def write_text(path: Path, text: str) -> None:

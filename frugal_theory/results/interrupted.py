@@ -20,7 +20,7 @@ from frugal_theory.results.files import finished
 if TYPE_CHECKING:
     from frugal_theory.verdicts.claims import Claims
 
-__all__ = ["drop_cells", "load_cell", "save_cell"]
+__all__ = ["drop_cells", "kept_cells", "load_cell", "save_cell"]
 
 
 def save_cell(folder: Path, claims: Claims, evidence: Mapping[str, Evidence]) -> None:
@@ -62,6 +62,11 @@ def drop_cells(folder: Path, cells: Iterable[Claims]) -> None:
         _cell_file(folder, claims).unlink(missing_ok=True)
     with suppress(OSError):  # not empty, or not there
         _cells_folder(folder).rmdir()
+
+
+def kept_cells(folder: Path) -> int:
+    """How many cells are kept there, be they of whatever experiment."""
+    return len(list(_cells_folder(folder).glob("[!.]*.npz")))
 
 
 def _cells_folder(folder: Path) -> Path:

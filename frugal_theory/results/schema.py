@@ -6,6 +6,7 @@ A folder, runs/NAME, holds what has been run of one experiment::
     theory/evidence.parquet  bounds.parquet  verdicts.json  figures/       frugal-theory verify
     training/metrics.jsonl  summary.json  evidence.parquet  checkpoints/   frugal-gpu train; a sweep's: training/CELL/
     training/constants.json  verdicts.json                                 what its probes measured
+    training/diverged.json                                                 of a run that did
     ladder.json  ladder.parquet                                            frugal-theory ladder
     study.json  table.csv  figures/                                        a study; also in studies/NAME/
     report.html                                                            frugal-theory report
@@ -23,6 +24,7 @@ from frugal_theory.config.cells import Cell
 __all__ = [
     "BOUNDS",
     "CONSTANTS",
+    "DIVERGED",
     "EVIDENCE",
     "EXPERIMENT",
     "LADDER",
@@ -118,10 +120,14 @@ METRICS = File(
         "loss": "cross-entropy per token of the mini-batch",
         "learning_rate": "of this step",
         "squared_gradient_norm": "of the mini-batch gradient, before clipping",
+        "density": "of the split parameters in this step",
+        "update_gap": "T at this step, where the algorithm has a schedule of it or of the density",
         "tokens": "seen so far",
         "seconds": "of training so far",
+        "tokens_per_second": "of this step",
+        "peak_memory_bytes": "that the main process has held so far, on the GPU or of its own",
         "validation_loss": "cross-entropy per token of the validation text",
-        "validation_perplexity": "its exponential",
+        "validation_perplexity": "its exponential; of a task instead its metrics, such as validation_accuracy",
         "probes": "what probes measured at this step, by kind.number",
         "intervals": "by group of probes the first and the last step of the interval that this step was drawn from",
         "probe_seconds": "what measuring took at this step; it is part of seconds",
@@ -133,8 +139,12 @@ METRICS = File(
         "probe_seconds",
         "skipped",
         "loss",
+        "tokens_per_second",
+        "peak_memory_bytes",
         "learning_rate",
         "squared_gradient_norm",
+        "density",
+        "update_gap",
         "tokens",
         "seconds",
         "validation_loss",
@@ -194,7 +204,9 @@ SUMMARY = File(
         "unigram_perplexity": "what the token frequencies alone reach",
         "initial_validation_perplexity": "before the first step",
         "final_validation_perplexity": "after the last",
-        "best_validation_perplexity": "of all evaluations",
+        "best_validation_perplexity": "of all evaluations; of a task instead these of its loss and its metrics",
+        "task": "that the run was fine-tuned on",
+        "others": "the metrics of its further parts at the end, by part and name",
         "optimizer_state_bytes": "what the optimizer holds",
         "adamw_state_bytes": "what AdamW would hold",
         "seconds": "of training",
@@ -221,6 +233,8 @@ SUMMARY = File(
         "initial_validation_perplexity",
         "final_validation_perplexity",
         "best_validation_perplexity",
+        "task",
+        "others",
         "optimizer_state_bytes",
         "adamw_state_bytes",
         "seconds",
@@ -238,6 +252,10 @@ SUMMARY = File(
         "versions",
         "settings",
     ),
+)
+DIVERGED = File(
+    "training/diverged.json",
+    {"found": "what was not finite, and at which step, of a run that ended so; it goes when the run is resumed"},
 )
 LADDERS = File("ladder.json", {"experiment": "the text of its file", "ladders": "one a cell: rungs and comparisons"})
 LADDER = File(

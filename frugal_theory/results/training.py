@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frugal_theory.config import Experiment
+from frugal_theory.config.load import load
 from frugal_theory.results.open import open_json, open_parquet
-from frugal_theory.results.schema import CONSTANTS, METRICS, PRACTICE_VERDICTS, SUMMARY, TRAINING_EVIDENCE
+from frugal_theory.results.schema import CONSTANTS, DIVERGED, EXPERIMENT, METRICS, PRACTICE_VERDICTS, SUMMARY, TRAINING_EVIDENCE
 from frugal_theory.verdicts.status import STATUSES
 
 if TYPE_CHECKING:
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingRun", "read_training", "read_training_cells"]
 
-LOG, ENDING, AVERAGES, MEASURED, JUDGED = (
-    Path(file.path).name for file in (METRICS, SUMMARY, TRAINING_EVIDENCE, CONSTANTS, PRACTICE_VERDICTS)
+LOG, ENDING, AVERAGES, MEASURED, JUDGED, FAILED = (
+    Path(file.path).name for file in (METRICS, SUMMARY, TRAINING_EVIDENCE, CONSTANTS, PRACTICE_VERDICTS, DIVERGED)
 )
 
 PROBED = "squared_gradient_norm of f"
@@ -31,7 +33,8 @@ class TrainingRun:
     ``steps`` has one row a logged step, ``validation`` one row an evaluation; the last word on a step counts. ``evidence``
     has one row a step: ``mean``, the squared gradient norm of the mini-batches averaged up to it; ``probed``, the same of f as
     probes measured it, with its interval. ``verdicts`` are the records of verdicts.json, the most urgent first, ``constants``
-    what constants.json says; both are empty without probes.
+    what constants.json says; both are empty without probes. ``diverged`` says what was not finite, in a run that ended so;
+    ``experiment`` is the run's own, None where it left none.
     """
 
     name: str
@@ -42,11 +45,18 @@ class TrainingRun:
     probed: pd.DataFrame | None = None
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
+    diverged: str | None = None
+    experiment: Experiment | None = None
 
     @property
     def is_there(self) -> bool:
         """Whether the run has left anything to show."""
-        return self.summary is not None or not self.steps.empty or not self.validation.empty
+        return self.summary is not None or self.diverged is not None or not self.steps.empty or not self.validation.empty
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the run goes on, or was interrupted."""
+        return self.is_there and self.summary is None and self.diverged is None
 
 
 def read_training(folder: Path) -> TrainingRun:
@@ -57,12 +67,24 @@ def read_training(folder: Path) -> TrainingRun:
     probed = averages[averages["metric"] == PROBED] if "metric" in averages else averages.head(0)
     ours = averages[averages["metric"] != PROBED] if "metric" in averages else averages
     constants = open_json(folder / MEASURED, dict) if (folder / MEASURED).is_file() else {}
-    return TrainingRun(folder.name, steps, validation, ours, summary, probed, _verdicts(folder / JUDGED), constants)
+    failed = open_json(folder / FAILED, dict) if summary is None and (folder / FAILED).is_file() else {}
+    return TrainingRun(
+        folder.name,
+        steps,
+        validation,
+        ours,
+        summary,
+        probed,
+        verdicts=_verdicts(folder / JUDGED),
+        constants=constants,
+        diverged=str(failed["found"]) if "found" in failed else None,
+        experiment=load(folder / EXPERIMENT) if (folder / EXPERIMENT).is_file() else None,
+    )
 
 
 def read_training_cells(folder: Path) -> list[TrainingRun]:
     """The runs of a sweep, each in a folder of its own, by name; a folder without a log or a summary is none."""
-    logs = {path.parent for file in (LOG, ENDING) for path in folder.glob(f"*/{file}")}
+    logs = {path.parent for file in (LOG, ENDING, FAILED) for path in folder.glob(f"*/{file}")}
     return [read_training(cell) for cell in sorted(logs)]
 
 

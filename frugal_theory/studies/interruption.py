@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.one_line import printable
 from frugal_theory.evidence.workers import ClusterError
 
 __all__ = ["INTERRUPTED", "interruptible"]
@@ -28,7 +29,7 @@ def interruptible(folder: Path, kept: Callable[[], tuple[int, int]]) -> Iterator
         raise ExperimentError(str(error)) from error
     except KeyboardInterrupt:
         done, total = kept()
-        left = f"{done} of {total} cells are kept in {folder}" if total else "nothing is kept"
+        left = f"{done} of {total} cells are kept in {printable(str(folder))}" if total else "nothing is kept"
         again = "the same command continues with the rest" if total else "the same command begins again"
         print(f"interrupted: {left}; {again}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config import Experiment
+from frugal_theory.config.cells import cells
 from frugal_theory.config.one_line import printable
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.results.files import make_folder
-from frugal_theory.results.interrupted import drop_cells, load_cell, save_cell
+from frugal_theory.results.interrupted import drop_cells, kept_cells, load_cell, save_cell
 from frugal_theory.results.write import write_results
 from frugal_theory.studies.interruption import interruptible
 from frugal_theory.studies.study import Answer, Run
@@ -50,7 +52,8 @@ class VerifyStudy:
         """A row a verdict, or a row a cell without verdicts. Raises ExperimentError for an experiment that cannot be run."""
         import pandas as pd
 
-        self.claims = claims_of(experiment)
+        with interruptible(self.folder, lambda: (kept_cells(self.folder), len(cells(experiment)))):
+            self.claims = claims_of(experiment, progress=_tested())
         make_folder(self.folder)
         found = self._kept()
         with self._interruptible(found), _progress(self.claims, experiment.name) as progress:
@@ -97,7 +100,8 @@ class VerifyStudy:
             begun = [claims.instance.trials for claims in self.claims]
             found = [e if e and all(m.trials <= n for m in e.values()) else None for e, n in zip(found, begun, strict=True)]
         if done := sum(metrics is not None for metrics in found):
-            print(f"{done} of {len(found)} cells are those of an interrupted run in {self.folder}", file=sys.stderr)
+            where = printable(str(self.folder))
+            print(f"{done} of {len(found)} cells are those of an interrupted run in {where}", file=sys.stderr)
         return found
 
     def _interruptible(self, found: Sequence[dict[str, Evidence] | None]) -> Any:
@@ -110,9 +114,30 @@ def _last(claims: Claims, found: Evidence) -> dict[str, Any]:
     return {"cell": claims.cell.label, "learning_rate": claims.setting.alpha, **ends}
 
 
+MANY = 16
+"""Cells above which they share one progress bar, or elsewhere than on a terminal one line for every hundredth of them."""
+
+
+def _tested() -> Callable[[int, int], None]:
+    """One line that says how many cells' premises have been tested, where that takes long."""
+    shown = [time.monotonic()]
+
+    def update(done: int, total: int) -> None:
+        if time.monotonic() - shown[0] > (0.2 if sys.stderr.isatty() else 10.0):
+            shown[0] = time.monotonic()
+            end = "\r" if sys.stderr.isatty() else "\n"
+            print(f"[{done}/{total}] premises tested", end=end, file=sys.stderr, flush=True)
+
+    return update
+
+
 @contextmanager
 def _progress(ready: Sequence[Claims], name: str, more: str = "") -> Iterator[Callable[[Claims, int, int], None]]:
-    """A progress bar a cell on a terminal, a line a cell elsewhere; both on stderr."""
+    """A progress bar a cell on a terminal, a line a cell elsewhere; both on stderr. Many cells share one."""
+    if len(ready) > MANY:
+        with _together(len(ready), more) as update:
+            yield update
+        return
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import (
@@ -140,5 +165,28 @@ def _progress(ready: Sequence[Claims], name: str, more: str = "") -> Iterator[Ca
             bars.update(tasks[id(claims)], completed=done, total=trials)
             if done >= trials and not console.is_terminal:
                 print(f"{label}: {trials} trials{more}", file=sys.stderr, flush=True)
+
+        yield update
+
+
+@contextmanager
+def _together(total: int, more: str) -> Iterator[Callable[[Claims, int, int], None]]:
+    """One bar, or line, for all cells."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console, done = Console(stderr=True), 0
+    every = max(1, total // 100)
+    with Progress(console=console, transient=True) as bars:
+        bar = bars.add_task("cells", total=total)
+
+        def update(_: Claims, trials: int, wanted: int) -> None:
+            nonlocal done
+            if trials < wanted:
+                return
+            done += 1
+            bars.update(bar, completed=done)
+            if done % every == 0 and not console.is_terminal:
+                print(f"[{done}/{total}] cells{more}", file=sys.stderr, flush=True)
 
         yield update

@@ -38,6 +38,15 @@ class Adagrad(Shown):
         "avg E‖g‖² ≤ (max R √K + ε) H/K   for the largest H ≤ A + √(N·HS/(H+S)), any α > 0, |g̃| ≤ R;"
         " A = Δ/α + (α/2)ΣLY, N = ΣRY, S = KΣσ²/R, Y ≤ ln(1 + KR²/ε²)"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g\|^2\le(\max R\sqrt{K}+\varepsilon)\frac{H}{K}"
+        "\n"
+        r"\text{for the largest }H\le A+\sqrt{\frac{N\cdot HS}{H+S}},\text{ any }\alpha>0"
+        r",\quad\lvert \tilde{g}\rvert \le R;"
+        "\n"
+        r"A=\frac{\Delta}{\alpha}+\frac{\alpha}{2}\sum LY,\quad N=\sum RY,\quad S=\frac{K\sum\sigma^2}{R},\quad Y"
+        r"\le\ln\Bigl(1+\frac{KR^2}{\varepsilon^2}\Bigr)"
+    )
     explicit = True
     premises = (
         "P1 for every coordinate, with L_j; P2–P5 (nothing is selected); bounded stochastic gradients (premise “bounded”)"

@@ -33,6 +33,14 @@ class Adam(Shown):
         "avg E‖g‖² ≤ (max R + ε) H/(K(1−β₁^{m+1}))   for the largest H ≤ A + √(N·HS/(H+S)), any α > 0, |g̃| ≤ R;"
         " A = Δ/α + (α/2)ΣLu² + αL√(β₁/(1−β₁) Σu² Q)"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g\|^2\le\frac{(\max R+\varepsilon)H}{K(1-\beta_1^{m+1})}"
+        "\n"
+        r"\text{for the largest }H\le A+\sqrt{\frac{N\cdot HS}{H+S}},\text{ any }\alpha>0"
+        r",\quad\lvert \tilde{g}\rvert \le R;"
+        "\n"
+        r"A=\frac{\Delta}{\alpha}+\frac{\alpha}{2}\sum Lu^2+\alpha L\sqrt{\frac{\beta_1}{1-\beta_1}\sum u^2Q}"
+    )
     source = AdamHybrid.source
     explicit = True
     premises = (

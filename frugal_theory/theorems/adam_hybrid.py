@@ -55,6 +55,18 @@ class AdamHybrid(Shown):
         "avg E[Σ_J W g²/(R+ε) + κΣ_{∉J}|g|] ≤ H/(K(1−β₁^{m+1}))   for the largest H ≤ A + √(N·HS/(H+S)), any α > 0, |g̃| ≤ R;"
         " A = Δ/α + (α/2)min(ΣL_ju², LΣu²) + αL√(β₁/(1−β₁)(Σu² + κ²Σd_k)Q) + cκΣσ, u² = κ² off the set"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\Bigl[\sum_J\frac{Wg^2}{R+\varepsilon}+\kappa"
+        r"\sum_{\notin J}\lvert g\rvert \Bigr]\le\frac{H}{K(1-\beta_1^{m+1})}"
+        "\n"
+        r"\text{for the largest }H\le A+\sqrt{\frac{N\cdot HS}{H+S}},\text{ any }\alpha>0"
+        r",\quad\lvert \tilde{g}\rvert \le R;"
+        "\n"
+        r"A=\frac{\Delta}{\alpha}+\frac{\alpha}{2}\min\Bigl(\sum L_ju^2,L\sum u^2\Bigr)"
+        r"+\alpha L\sqrt{\frac{\beta_1}{1-\beta_1}\Bigl(\sum u^2+\kappa^2\sum d_k\Bigr)Q}+c\kappa\sum\sigma,"
+        "\n"
+        r"u^2=\kappa^2\text{ off the set}"
+    )
     explicit = True
     premises = "P1 for every coordinate, with L_j; P2–P6; bounded stochastic gradients (premise “bounded”)"
     metric = "adaptive_norm"

@@ -62,6 +62,11 @@ class Certified:
     label = "certified"
     source = "proved for each configuration anew (docs/theory/certificates.md)"
     statement = "avg E‖gᵏ‖² ≤ C LΔ/K + avg Σ_j n_jᵏσ_j², C and n from a certificate that is checked in rational arithmetic"
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2\le C\frac{L\Delta}{K}+\operatorname{avg}\sum_jn_j^k\sigma_j^2,"
+        "\n"
+        r"C\text{ and }n\text{ from a certificate that is checked in rational arithmetic}"
+    )
     explicit = True
     premises = "P1–P6; on a random basis that is held uncorrelated noise coordinates, or else one constant for all noise"
     metric = "squared_gradient_norm"

@@ -37,6 +37,13 @@ class EigenAligned(Shown):
         "avg ‖gᵏ‖² ≤ (2Δ/K) max_i λ_i Σ_{k≤K} c_i(k)², c_i(k) = [M_i^{k−1}]₁₁ on the set, (1 − αλ_i)^{k−1} off it"
         "   for αλ_i < 2(1+β)/(1−β) on it, αλ_i < 2 off it"
     )
+    formula = (
+        r"\operatorname{avg}\|g^k\|^2\le\frac{2\Delta}{K}\max_i\lambda_i\sum_{k\le K}c_i(k)^2,"
+        "\n"
+        r"c_i(k)=[M_i^{k-1}]_{11}\text{ on the set, }(1-\alpha\lambda_i)^{k-1}\text{ off it}"
+        "\n"
+        r"\text{for }\alpha\lambda_i<\frac{2(1+\beta)}{1-\beta}\text{ on it, }\alpha\lambda_i<2\text{ off it}"
+    )
     premises = "a quadratic, without noise; a fixed set of eigen-directions"
     explicit = True
     metric = "squared_gradient_norm"

@@ -31,6 +31,13 @@ class FixedSet(RunLength):
         "avg E‖gᵏ‖² ≤ [Δ/(Kα) + (Lα/2)(σ² + √2β/(1+β) Σ_{j∈J}σ_j²)] / (1 − Lα(1/2 + √2β/(1−β)))"
         "   for J_k = J, Lα(1/2 + √2β/(1−β)) < 1"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2\le\frac{\frac{\Delta}{K\alpha}+\frac{L\alpha}{2}\Bigl(\sigma^2"
+        r"+\frac{\sqrt{2}\beta}{1+\beta}\sum_{j\in J}\sigma_j^2\Bigr)}{1-L\alpha\Bigl(\frac{1}{2}"
+        r"+\frac{\sqrt{2}\beta}{1-\beta}\Bigr)}"
+        "\n"
+        r"\text{for }J_k=J,\quad L\alpha\Bigl(\frac{1}{2}+\frac{\sqrt{2}\beta}{1-\beta}\Bigr)<1"
+    )
     premises = "P1–P5 (the selection is fixed); on a basis uncorrelated noise coordinates, or else σ² for tr(ΠΣ)"
     metric = "squared_gradient_norm"
 

@@ -34,6 +34,14 @@ class HeldSets(RunLength):
         "avg E‖gᵏ‖² ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + √2β/(1+β) avg Σ_J W²σ²)] / (w(1 − Lα(1/2 + √2β/(1−β))))"
         "   for w = min W, 1 − β(1−p)/(1−pβ^T) for sets drawn with probability p"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2\le\frac{\frac{\Delta}{K\alpha}"
+        r"+\frac{L\alpha}{2}\Bigl(\operatorname{avg}\sum W^2\sigma^2+\frac{\sqrt{2}\beta}{1"
+        r"+\beta}\operatorname{avg}\sum_JW^2\sigma^2\Bigr)}{w\Bigl(1-L\alpha\Bigl(\frac{1}{2}"
+        r"+\frac{\sqrt{2}\beta}{1-\beta}\Bigr)\Bigr)}"
+        "\n"
+        r"\text{for }w=\min W,\quad1-\frac{\beta(1-p)}{1-p\beta^T}\text{ for sets drawn with probability }p"
+    )
     metric = "squared_gradient_norm"
 
     def covers(self, setting: Setting) -> str | None:

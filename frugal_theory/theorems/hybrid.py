@@ -38,6 +38,14 @@ class Hybrid(Shown):
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|] ≤ Δ/(Kα) + (Lα/2)((1+3β)/(1+β) avg Σ_J W²σ² + κ²(1+β)/(1−β) avg d_k)"
         " + 2κ avg Σ_{∉J}σ   for φ = 1 − Lα(1/2 + 2β/(1−β)) > 0"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\Bigl[\varphi\sum_JWg^2+\kappa\sum_{\notin J}\lvert g\rvert \Bigr]"
+        r"\le\frac{\Delta}{K\alpha}+\frac{L\alpha}{2}\Bigl(\frac{1+3\beta}{1+\beta}\operatorname{avg}"
+        r"\sum_JW^2\sigma^2+\frac{\kappa^2(1+\beta)}{1-\beta}\operatorname{avg}d_k\Bigr)"
+        r"+2\kappa\operatorname{avg}\sum_{\notin J}\sigma"
+        "\n"
+        r"\text{for }\varphi=1-L\alpha\Bigl(\frac{1}{2}+\frac{2\beta}{1-\beta}\Bigr)>0"
+    )
     explicit = True
     metric = "hybrid_norm"
 

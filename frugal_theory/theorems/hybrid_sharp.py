@@ -33,6 +33,14 @@ class HybridSharp(Hybrid):
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|] ≤ Δ/(Kα) + (Lα/2)((1+β) avg Σ_J W²σ² + κ²/(1−β) avg d_k) + cκ avg Σ_{∉J}σ"
         "   for φ = 1 − (Lα/2)(1+β)/(1−β) > 0; c = 1, or √3/4 for symmetric unimodal noise"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\Bigl[\varphi\sum_JWg^2+\kappa\sum_{\notin J}\lvert g\rvert \Bigr]"
+        r"\le\frac{\Delta}{K\alpha}+\frac{L\alpha}{2}\Bigl((1+\beta)\operatorname{avg}\sum_JW^2\sigma^2"
+        r"+\frac{\kappa^2}{1-\beta}\operatorname{avg}d_k\Bigr)+c\kappa\operatorname{avg}\sum_{\notin J}\sigma"
+        "\n"
+        r"\text{for }\varphi=1-\frac{L\alpha}{2}\frac{1+\beta}{1-\beta}>0;\quad c=1"
+        r",\text{ or }\frac{\sqrt{3}}{4}\text{ for symmetric unimodal noise}"
+    )
     metric = "hybrid_norm_sharp"
 
     premises = "P1–P6; noise that is symmetric and unimodal where it says so"

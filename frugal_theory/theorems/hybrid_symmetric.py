@@ -32,6 +32,15 @@ class HybridSymmetric(HybridSharp):
         "avg E[φΣ_J W g² + κΣ_{∉J}|g|h(|g|/σ)] ≤ Δ/(Kα) + (Lα/2)((1+β) avg Σ_J W²σ² + κ²/(1−β) avg d_k)"
         "   for φ = 1 − (Lα/2)(1+β)/(1−β) > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\Bigl[\varphi\sum_JWg^2+\kappa"
+        r"\sum_{\notin J}\lvert g\rvert h\Bigl(\frac{\lvert g\rvert }{\sigma}\Bigr)\Bigr]\le\frac{\Delta}{K\alpha}"
+        r"+\frac{L\alpha}{2}\Bigl((1+\beta)\operatorname{avg}\sum_JW^2\sigma^2"
+        r"+\frac{\kappa^2}{1-\beta}\operatorname{avg}d_k\Bigr)"
+        "\n"
+        r"\text{for }\varphi=1-\frac{L\alpha}{2}\frac{1+\beta}{1-\beta}>0,\text{ symmetric unimodal noise; }h(t)"
+        r"=\frac{t}{\sqrt{3}}\text{ near }0,\quad h\to1"
+    )
     premises = "P1–P6; noise that is symmetric and unimodal"
     metric = "hybrid_norm_symmetric"
 

@@ -33,6 +33,14 @@ class IndependentSampling(RunLength):
         "avg E‖gᵏ‖² ≤ [Δ/(Kα) + (Lα/2)(ΣE W²σ² + √2β/(1+β) pΣE W²σ²)] / (ω_p(1 − Lα(1/2 + √2β/(1−β))))"
         "   for T = 1, ω_p = 1 − pβ(1−p)/(1−pβ)"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2\le\frac{\frac{\Delta}{K\alpha}+\frac{L\alpha}{2}\Bigl("
+        r"\sum\mathbb{E}W^2\sigma^2+\frac{\sqrt{2}\beta}{1+\beta}p"
+        r"\sum\mathbb{E}W^2\sigma^2\Bigr)}{\omega_p\Bigl(1-L\alpha\Bigl(\frac{1}{2}"
+        r"+\frac{\sqrt{2}\beta}{1-\beta}\Bigr)\Bigr)}"
+        "\n"
+        r"\text{for }T=1,\quad\omega_p=1-\frac{p\beta(1-p)}{1-p\beta}"
+    )
     premises = "P1–P6"
     metric = "squared_gradient_norm"
 

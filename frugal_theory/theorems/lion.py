@@ -45,6 +45,15 @@ class Lion(Shown):
         "avg E[Σ_J|g| + κΣ_{∉J}|g|] ≤ Δ/(Kα) + (α/2)avg ΣLu² + avg[Σ_J nσ + cκΣ_{∉J}σ] + 2αβ₁ avg √(λ_k ΣLu² Σ_J Lλ/ρ²)"
         "   for α > 0; long runs on everything: Δ/(Kα) + αΣL(1/2 + 2β₁/(1−β₂)) + nΣσ"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\Bigl[\sum_J\lvert g\rvert +\kappa\sum_{\notin J}\lvert g\rvert \Bigr]"
+        r"\le\frac{\Delta}{K\alpha}+\frac{\alpha}{2}\operatorname{avg}\sum Lu^2+\operatorname{avg}\Bigl["
+        r"\sum_Jn\sigma+c\kappa\sum_{\notin J}\sigma\Bigr]+2\alpha\beta_1\operatorname{avg}\sqrt{\lambda_k"
+        r"\sum Lu^2\sum_J\frac{L\lambda}{\rho^2}}"
+        "\n"
+        r"\text{for }\alpha>0;\text{ long runs on everything: }\frac{\Delta}{K\alpha}+\alpha\sum L\Bigl(\frac{1}{2}"
+        r"+\frac{2\beta_1}{1-\beta_2}\Bigr)+n\sum\sigma"
+    )
     explicit = True
     premises = "P1 for every coordinate, −D ⪯ ∇²f ⪯ D; P2–P6; noise that is symmetric and unimodal where it says so"
     metric = "hybrid_one_norm"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from frugal_theory.theorems.theorem import Theorem
 
-__all__ = ["label", "short_name"]
+__all__ = ["formula", "label", "short_name"]
 
 
 def short_name(theorem: Theorem) -> str:
@@ -20,6 +20,16 @@ def short_name(theorem: Theorem) -> str:
 def label(theorem: Theorem) -> str:
     """What stands at the end of the theorem's line in a figure: its ``label``, or its short name where that is short enough."""
     return _own(theorem, "label") or short_name(theorem)
+
+
+def formula(theorem: Theorem) -> str:
+    """The statement in LaTeX, a display a line: its ``formula``; empty if it has none of its own.
+
+    >>> from frugal_theory.theorems import THEOREMS
+    >>> print(formula(THEOREMS["signsgd"]).splitlines()[1])
+    \\text{for }\\alpha>0
+    """
+    return _own(theorem, "formula") or ""
 
 
 def _own(theorem: Theorem, attribute: str) -> str | None:

@@ -32,6 +32,16 @@ class OrthogonalSubspaces(RunLength):
         "avg E⟨gᵏ, Wᵏgᵏ⟩ ≤ [Δ/(Kα) + (Lασ²/2)(1 − ρ + ρ(1 + √2β/(1+β)) avg (1 − β^r)²)] / (1 − Lα(1/2 + √2β/(1−β)))"
         "   for W = I − β^rΠ, r = T … 1; T = 1 or uncorrelated noise coordinates, else 1 + √2β/(1+β) avg (1 − β^r)²"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\langle g^k,W^kg^k\rangle\le\frac{\frac{\Delta}{K\alpha}"
+        r"+\frac{L\alpha\sigma^2}{2}\Bigl(1-\rho+\rho\Bigl(1+\frac{\sqrt{2}\beta}{1"
+        r"+\beta}\Bigr)\operatorname{avg}(1-\beta^r)^2\Bigr)}{1-L\alpha\Bigl(\frac{1}{2}"
+        r"+\frac{\sqrt{2}\beta}{1-\beta}\Bigr)}"
+        "\n"
+        r"\text{for }W=I-\beta^r\Pi,\quad r=T\ldots1;\quad T=1\text{ or uncorrelated noise coordinates,}"
+        "\n"
+        r"\text{else }1+\frac{\sqrt{2}\beta}{1+\beta}\operatorname{avg}(1-\beta^r)^2"
+    )
 
     def covers(self, setting: Setting) -> str | None:
         """A random basis, drawn anew every period, its state reset."""

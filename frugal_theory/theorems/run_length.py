@@ -39,6 +39,14 @@ class RunLength(Shown):
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + √2β/(1+β) avg Σ_J W²σ²)] / (1 − Lα(1/2 + √2β/(1−β)))"
         "   for Lα(1/2 + √2β/(1−β)) < 1, W = 1 − β^r"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2_W\le\frac{\frac{\Delta}{K\alpha}"
+        r"+\frac{L\alpha}{2}\Bigl(\operatorname{avg}\sum W^2\sigma^2+\frac{\sqrt{2}\beta}{1"
+        r"+\beta}\operatorname{avg}\sum_JW^2\sigma^2\Bigr)}{1-L\alpha\Bigl(\frac{1}{2}"
+        r"+\frac{\sqrt{2}\beta}{1-\beta}\Bigr)}"
+        "\n"
+        r"\text{for }L\alpha\Bigl(\frac{1}{2}+\frac{\sqrt{2}\beta}{1-\beta}\Bigr)<1,\quad W=1-\beta^r"
+    )
     premises = "P1–P6; on a basis uncorrelated noise coordinates, or else σ² for tr(ΠΣ)"
     explicit = True
     metric = "weighted_squared_gradient_norm"

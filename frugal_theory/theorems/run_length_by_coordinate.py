@@ -32,6 +32,13 @@ class RunLengthByCoordinate(RunLength):
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (α/2)(avg ΣL_jW²σ² + β avg Σ_J L_jW²σ²)] / (1 − αL_max(1+β)/(2(1−β)))"
         "   for αL_max(1+β)/(2(1−β)) < 1"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2_W\le\frac{\frac{\Delta}{K\alpha}"
+        r"+\frac{\alpha}{2}\Bigl(\operatorname{avg}\sum L_jW^2\sigma^2+\beta\operatorname{avg}"
+        r"\sum_JL_jW^2\sigma^2\Bigr)}{1-\frac{\alpha L_{\max}(1+\beta)}{2(1-\beta)}}"
+        "\n"
+        r"\text{for }\frac{\alpha L_{\max}(1+\beta)}{2(1-\beta)}<1"
+    )
     premises = "P1 for every coordinate, −D ⪯ ∇²f ⪯ D; P2–P6"
 
     def covers(self, setting: Setting) -> str | None:

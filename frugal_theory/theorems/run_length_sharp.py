@@ -35,6 +35,13 @@ class RunLengthSharp(RunLength):
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + β avg Σ_J W²σ²)] / (1 − Lα(1+β)/(2(1−β)))"
         "   for Lα(1+β)/(2(1−β)) < 1, or better (Γ, η at their best)"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2_W\le\frac{\frac{\Delta}{K\alpha}"
+        r"+\frac{L\alpha}{2}\Bigl(\operatorname{avg}\sum W^2\sigma^2+\beta\operatorname{avg}"
+        r"\sum_JW^2\sigma^2\Bigr)}{1-\frac{L\alpha(1+\beta)}{2(1-\beta)}}"
+        "\n"
+        r"\text{for }\frac{L\alpha(1+\beta)}{2(1-\beta)}<1,\text{ or better (}\Gamma,\eta\text{ at their best)}"
+    )
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:
         """2(1−β)/(L(1+β)), itself not admitted; 2/(Ls) if the set is always empty."""

@@ -184,7 +184,7 @@ class Setting:
 
     @property
     def gradient_bound(self) -> Arrays | None:
-        """R_j by parameter and coordinate: |g̃_j| ≤ R_j almost surely. None if no bound is known."""
+        """R_j by parameter and coordinate: ``|g̃_j| ≤ R_j`` almost surely. None if no bound is known."""
         known = self.constants.gradient_bound
         return None if known is None else known.value
 

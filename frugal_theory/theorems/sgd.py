@@ -24,6 +24,12 @@ class Sgd(Shown):
     short_name = "SGD"
     source = "Ghadimi & Lan 2013, Theorem 2.1 (standard descent argument)"
     statement = "avg E‖gᵏ‖² ≤ [Δ/(Kα) + Lασ²/2] / (1 − Lα/2)   for α < 2/L"
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2\le\frac{\frac{\Delta}{K\alpha}"
+        r"+\frac{L\alpha\sigma^2}{2}}{1-\frac{L\alpha}{2}}"
+        "\n"
+        r"\text{for }\alpha<\frac{2}{L}"
+    )
     explicit = True
     premises = "P1–P5 (nothing is selected)"
     metric = "squared_gradient_norm"

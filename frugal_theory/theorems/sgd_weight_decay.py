@@ -34,6 +34,14 @@ class SgdWeightDecay(Shown):
         "avg E‖∇f(xᵏ) + λxᵏ‖² ≤ [(Δ + (λ/2)‖x¹‖²)/(Kα) + (1 − 1/K)(L+λ)ασ²/2] / (1 − (L+λ)α/2)   for α < 2/(L+λ),"
         " λ = weight_decay, or sgdm_sharp's form for few steps"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|\nabla f(x^k)+\lambda x^k\|^2\le\frac{\frac{\Delta"
+        r"+\frac{\lambda}{2}\|x^1\|^2}{K\alpha}+\Bigl(1-\frac{1}{K}\Bigr)\frac{(L"
+        r"+\lambda)\alpha\sigma^2}{2}}{1-\frac{(L+\lambda)\alpha}{2}}"
+        "\n"
+        r"\text{for }\alpha<\frac{2}{L+\lambda},\quad\lambda=\mathtt{weight\_decay}"
+        r",\text{ or }\mathtt{sgdm\_sharp}\text{'s form for few steps}"
+    )
     explicit = True
     premises = "P1–P5 (nothing is selected)"
     metric = "regularised_squared_gradient_norm"

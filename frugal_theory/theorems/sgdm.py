@@ -25,6 +25,12 @@ class Sgdm(Shown):
     label = "SGDM"
     source = "Liu, Gao & Yin 2020, Theorem 1 (as remembered)"
     statement = "avg E‖gᵏ‖² ≤ 2Δ/(Kα) + ((β+3β²)/(2(1+β)) + 1) Lασ²   for α ≤ (1−β)/(L(4−β+β²))"
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2\le\frac{2\Delta}{K\alpha}+\Bigl(\frac{\beta+3\beta^2}{2(1+\beta)}"
+        r"+1\Bigr)L\alpha\sigma^2"
+        "\n"
+        r"\text{for }\alpha\le\frac{1-\beta}{L(4-\beta+\beta^2)}"
+    )
     explicit = True
     premises = "P1–P5 (everything is selected)"
     metric = "squared_gradient_norm"

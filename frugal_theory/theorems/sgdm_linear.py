@@ -53,6 +53,16 @@ class SgdmLinear(Shown):
         "avg w_k E‖gᵏ‖² ≤ (2D/(αφ))[(1−τ)(1+θ)Δ/K + (Lα²/2)(1/D + θ(1−β)(2−β)/(Lα))σ² avg w_k], w_k ≤ (1−τ)^{−(k−1)},"
         " D = 1 + 2βLα/(1−β²), φ = 1 − Lα(1−β)/(2(1+β))   for Lα ≤ 1+β and ‖∇f‖² ≥ 2μ(f − f*)"
     )
+    formula = (
+        r"\operatorname{avg}w_k\mathbb{E}\|g^k\|^2\le\frac{2D}{\alpha\varphi}\Bigl[(1-\tau)(1"
+        r"+\theta)\frac{\Delta}{K}+\frac{L\alpha^2}{2}\Bigl(\frac{1}{D}"
+        r"+\frac{\theta(1-\beta)(2-\beta)}{L\alpha}\Bigr)\sigma^2\operatorname{avg}w_k\Bigr],"
+        "\n"
+        r"w_k\le(1-\tau)^{-(k-1)},\quad D=1+\frac{2\beta L\alpha}{1-\beta^2},\quad\varphi"
+        r"=1-\frac{L\alpha(1-\beta)}{2(1+\beta)}"
+        "\n"
+        r"\text{for }L\alpha\le1+\beta\text{ and }\|\nabla f\|^2\ge2\mu(f-f^*)"
+    )
     explicit = True
     premises = "P1–P5 (everything is selected, or nothing), PL"
     metric = "growing_squared_gradient_norm"

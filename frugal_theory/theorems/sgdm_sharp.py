@@ -36,6 +36,15 @@ class SgdmSharp(Shown):
         "avg E‖gᵏ‖² ≤ [(1 + 2βLα/(1−β²)) Δ/(Kα) + (1 − 1/K) Lασ²/2] / (1 − Lα(1−β)/(2(1+β)))   for Lα ≤ 1+β,"
         " or 2LΔ + (1−β)(β + (1−β)Lα)(K−1)Lασ²/2 if that is less"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2\le\frac{\Bigl(1"
+        r"+\frac{2\beta L\alpha}{1-\beta^2}\Bigr)\frac{\Delta}{K\alpha}"
+        r"+\Bigl(1-\frac{1}{K}\Bigr)\frac{L\alpha\sigma^2}{2}}{1-\frac{L\alpha(1-\beta)}{2(1+\beta)}}"
+        "\n"
+        r"\text{for }L\alpha\le1+\beta,"
+        "\n"
+        r"\text{or }2L\Delta+(1-\beta)(\beta+(1-\beta)L\alpha)(K-1)\frac{L\alpha\sigma^2}{2}\text{ if that is less}"
+    )
     explicit = True
     premises = "P1–P5 (everything is selected, or nothing)"
     metric = "squared_gradient_norm"

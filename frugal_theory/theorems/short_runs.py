@@ -42,6 +42,14 @@ class ShortRuns(RunLength):
         "avg E‖gᵏ‖²_W ≤ [Δ/(Kα) + (Lα/2)(avg ΣW²σ² + √((1+c)/C)/c β/(1+β) avg Σ_J W²(1−β^{2a})σ²)]"
         " / (1 − Lα(1/2 + √((1+c)C) β/(1−β)))   for every c > 0 (the best is taken), C ≤ 1 the memory of a run"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2_W\le\frac{\frac{\Delta}{K\alpha}"
+        r"+\frac{L\alpha}{2}\Bigl(\operatorname{avg}\sum W^2\sigma^2+\frac{\sqrt{\frac{1+c}{C}}}{c}\frac{\beta}{1"
+        r"+\beta}\operatorname{avg}\sum_JW^2(1-\beta^{2a})\sigma^2\Bigr)}{1-L\alpha\Bigl(\frac{1}{2}+\sqrt{(1"
+        r"+c)C}\frac{\beta}{1-\beta}\Bigr)}"
+        "\n"
+        r"\text{for every }c>0\text{ (the best is taken), }C\le1\text{ the memory of a run}"
+    )
 
     def covers(self, setting: Setting) -> str | None:
         """Algorithm 2 on units that are drawn every T steps, or on a random basis."""

@@ -28,6 +28,11 @@ class SignSgd(Shown):
     short_name = "signSGD"
     source = "Bernstein et al. 2018, one-step argument of Theorem 1 (as remembered)"
     statement = "avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2)ΣL_j + 2Σσ_j   for α > 0"
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|_1\le\frac{\Delta}{K\alpha}+\frac{\alpha}{2}\sum L_j+2\sum\sigma_j"
+        "\n"
+        r"\text{for }\alpha>0"
+    )
     explicit = True
     premises = "P1 for every coordinate, with L_j; P2–P5 (nothing is selected)"
     metric = "gradient_one_norm"

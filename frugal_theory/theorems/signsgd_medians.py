@@ -30,6 +30,12 @@ class SignSgdMedians(SignSgd):
     label = "signSGD medians"
     source = "proved here (docs/theory/adaptive.md)"
     statement = "avg E ½Σ|g_j|min(|g_j|/m_j, 1) ≤ Δ/(Kα) + (α/2)ΣL_j   for α > 0, symmetric unimodal noise, m_j its median size"
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\frac{1}{2}\sum\lvert g_j\rvert \min\Bigl(\frac{\lvert g_j\rvert }{m_j}"
+        r",1\Bigr)\le\frac{\Delta}{K\alpha}+\frac{\alpha}{2}\sum L_j"
+        "\n"
+        r"\text{for }\alpha>0,\text{ symmetric unimodal noise, }m_j\text{ its median size}"
+    )
     premises = "P1 for every coordinate, with L_j; P2, P5; symmetric unimodal noise (premise “symmetric”); no mean, no variance"
     metric = "median_norm"
     spares = ("P3", "P4")

@@ -27,6 +27,11 @@ class SignSgdSharp(SignSgd):
     label = "sharp signSGD"
     source = "proved here (docs/theory/signs.md), after Bernstein et al. 2018"
     statement = "avg E‖gᵏ‖₁ ≤ Δ/(Kα) + (α/2)ΣL_j + cΣσ_j   for α > 0; c = 1, or √3/4 for symmetric unimodal noise"
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|_1\le\frac{\Delta}{K\alpha}+\frac{\alpha}{2}\sum L_j+c\sum\sigma_j"
+        "\n"
+        r"\text{for }\alpha>0;\quad c=1,\text{ or }\frac{\sqrt{3}}{4}\text{ for symmetric unimodal noise}"
+    )
 
     premises = f"{SignSgd.premises}; noise that is symmetric and unimodal where it says so"
 

@@ -32,6 +32,12 @@ class SignSgdSymmetric(SignSgd):
     label = "symm. signSGD"
     source = "proved here (docs/theory/signs.md), after Bernstein et al. 2018"
     statement = "avg E Σ|g_j|h(|g_j|/σ_j) ≤ Δ/(Kα) + (α/2)ΣL_j   for α > 0, symmetric unimodal noise; h(t) = t/√3 near 0, h → 1"
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\sum\lvert g_j\rvert h\Bigl(\frac{\lvert g_j\rvert }{\sigma_j}\Bigr)"
+        r"\le\frac{\Delta}{K\alpha}+\frac{\alpha}{2}\sum L_j"
+        "\n"
+        r"\text{for }\alpha>0,\text{ symmetric unimodal noise; }h(t)=\frac{t}{\sqrt{3}}\text{ near }0,\quad h\to1"
+    )
     premises = f"{SignSgd.premises}; noise that is symmetric and unimodal"
     metric = "sign_norm"
 

@@ -52,6 +52,14 @@ class SvdSelection(Shown):
         "avg E‖gᵏ‖² ≤ [Δ/(Kα) + Mσ²/(2η)] / (c(φ₀ − η/2)) − σ²   for T = 1, every η < 2φ₀, φ₀ = 1 − LαM/2 > 0; "
         "w = 1 − β, M = max(w, s), c = min(w, s + (w−s)ρ)"
     )
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2\le\frac{\frac{\Delta}{K\alpha}"
+        r"+\frac{M\sigma^2}{2\eta}}{c\Bigl(\varphi_0-\frac{\eta}{2}\Bigr)}-\sigma^2"
+        "\n"
+        r"\text{for }T=1,\text{ every }\eta<2\varphi_0,\quad\varphi_0=1-\frac{L\alpha M}{2}>0;"
+        "\n"
+        r"w=1-\beta,\quad M=\max(w,s),\quad c=\min(w,s+(w-s)\rho)"
+    )
     premises = "P1–P4 with the noise of each step given the past; not P6: the set depends on the noise"
     explicit = True
     metric = "squared_gradient_norm"

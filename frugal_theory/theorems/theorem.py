@@ -18,9 +18,9 @@ class Theorem(Protocol):
     than a :class:`~frugal_theory.theorems.setting.Setting` has holds wherever constants are known, measured ones too.
     P1–P6 are tested for every theorem. Two more members may say otherwise: a method ``needs(setting)`` gives the names of
     the further premises (:data:`frugal_theory.premises.PREMISES`) that it needs of this setting, and ``spares``, a tuple,
-    those of P1–P6 that it does without. Three more attributes, texts, may be there: ``premises`` says the same in words for
-    ``frugal-theory theorems``, ``short_name`` is what tables call it, if not by its title, and ``label`` what stands at the
-    end of its line in a figure.
+    those of P1–P6 that it does without. Four more attributes, texts, may be there: ``premises`` says the same in words for
+    ``frugal-theory theorems``, ``short_name`` is what tables call it, if not by its title, ``label`` what stands at the
+    end of its line in a figure, and ``formula`` the statement in LaTeX, a display a line, for the report.
     """
 
     name: str

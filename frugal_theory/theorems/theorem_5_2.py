@@ -27,6 +27,12 @@ class Theorem52(Shown):
     short_name = "Theorem 5.2"
     source = "arXiv 2411.07837, Theorem 5.2 (as remembered; constant hidden in O(·))"
     statement = "avg E‖gᵏ‖² = O( Δ/(Kα) + Lασ²(1 + p̂_max(1 − p̄_min) β/(1−β)) )   for α ≤ (1−β)/(L(4−β+β²))"
+    formula = (
+        r"\operatorname{avg}\mathbb{E}\|g^k\|^2=O\Bigl(\frac{\Delta}{K\alpha}+L\alpha\sigma^2\Bigl(1"
+        r"+\hat{p}_{\max}(1-\bar{p}_{\min})\frac{\beta}{1-\beta}\Bigr)\Bigr)"
+        "\n"
+        r"\text{for }\alpha\le\frac{1-\beta}{L(4-\beta+\beta^2)}"
+    )
     explicit = False
     metric = "squared_gradient_norm"
 

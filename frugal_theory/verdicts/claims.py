@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from frugal_theory.config import Experiment
 from frugal_theory.config.cells import Cell, cells
+from frugal_theory.config.changing import changing
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.exact.expectations import METRICS as EXACT
 from frugal_theory.evidence.exact.expectations import at_most, decouples, expectations, has_expectation
@@ -151,6 +152,8 @@ class Claims:
 
     def excuse(self, theorem: Theorem) -> str | None:
         """Why the theorem is not applicable, or None: the algorithm, then a premise, then the step size."""
+        if reason := changing(self.setting.algorithm):
+            return reason
         if reason := theorem.covers(self.setting):
             return reason
         for premise in self.premises_of(theorem):
@@ -164,15 +167,20 @@ class Claims:
         return None
 
 
-def claims_of(experiment: Experiment, theorems: Sequence[Theorem] | None = None) -> list[Claims]:
-    """The claims on every cell of the experiment; nothing is simulated yet. ``theorems`` replaces those that the file names."""
+def claims_of(
+    experiment: Experiment, theorems: Sequence[Theorem] | None = None, progress: Callable[[int, int], None] | None = None
+) -> list[Claims]:
+    """The claims on every cell of the experiment; nothing is simulated yet. ``theorems`` replaces those that the file names.
+
+    ``progress(done, total)`` is called when the premises of a cell have been tested.
+    """
     chosen = theorems_of(experiment) if theorems is None else tuple(theorems)
     tested: dict[bytes, dict[str, Premise]] = {}
     tails: dict[bytes, FourthMoment] = {}
     ready = [instance_of(cell) for cell in cells(experiment)]
     level = LEVEL / len(ready)  # of the premises of all cells together
 
-    def made(instance: Instance) -> Claims:
+    def made(number: int, instance: Instance) -> Claims:
         with np.errstate(all="ignore"):  # what overflows is seen in the numbers, and refused there
             further = _further(instance.setting, chosen)
             premises = check_premises(instance, level=level, known=tested, further=further)
@@ -183,9 +191,11 @@ def claims_of(experiment: Experiment, theorems: Sequence[Theorem] | None = None)
                 tails[key] = noise
         else:
             noise = tails[key]
+        if progress is not None:
+            progress(number, len(ready))
         return Claims(instance, chosen, premises, noise)
 
-    return [made(instance) for instance in ready]
+    return [made(number, instance) for number, instance in enumerate(ready, start=1)]
 
 
 def fourth_moment(instance: Instance) -> FourthMoment:

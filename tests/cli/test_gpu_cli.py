@@ -10,6 +10,7 @@ import torch
 
 from frugal_gpu.commands import main as cli
 from frugal_theory.config.load import load
+from tests.gpu.tiny import TIMES
 
 EXPERIMENT = """
 name = "tiny"
@@ -89,7 +90,7 @@ def wait_for(path, process):
 def numbers(folder):
     """Everything that training measured, without times."""
     lines = (folder / "training" / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
 
 
 def test_help_names_the_commands(monkeypatch, capsys):

@@ -9,10 +9,13 @@ import pytest
 from tolerances import ACCUMULATION_FLOAT32
 
 from tests.cli.test_gpu_cli import EXPERIMENT
+from tests.gpu.tiny import TIMES
 
 pytestmark = pytest.mark.ecosystem
 
-OPTIONS = ["--set", "training.schedule=constant", "--set", "training.warmup_steps=0"]
+CHANGES = ("training.schedule=constant", "training.warmup_steps=0", "training.evaluation_tokens=80")
+OPTIONS = [word for change in CHANGES for word in ("--set", change)]
+"""80 tokens are five sequences: one process evaluates in one pass more than the other."""
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def call(place, processes, *arguments):
 def numbers(folder):
     """Everything that training measured, without times."""
     lines = (folder / "training" / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
 
 
 def test_two_processes_train_what_one_does(place):
@@ -45,6 +48,18 @@ def test_two_processes_train_what_one_does(place):
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("Results: ") == 1
     for two, one in zip(numbers(place / "2"), numbers(place / "1"), strict=True):
+        assert two == pytest.approx(one, rel=ACCUMULATION_FLOAT32)
+
+
+def test_accelerate_launches_what_torchrun_does(place):
+    launched = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    arguments = ["--dynamo_backend", "no", "-m", "frugal_gpu", "train", "tiny.toml", *OPTIONS, "--out", "launched"]
+    done = subprocess.run(
+        [sys.executable, "-m", *launched, *arguments], cwd=place, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert call(place, 1, "--out", "1").returncode == 0
+    for two, one in zip(numbers(place / "launched"), numbers(place / "1"), strict=True):
         assert two == pytest.approx(one, rel=ACCUMULATION_FLOAT32)
 
 
@@ -62,6 +77,40 @@ def test_a_run_of_two_processes_goes_on_with_two_and_with_one(place):
             assert ours == theirs
         for one, two in zip(ours, theirs, strict=True):
             assert one == pytest.approx(two, rel=ACCUMULATION_FLOAT32)
+
+
+def test_sharded_over_two_processes_trains_what_one_process_does_and_goes_on_with_one_and_two(place):
+    """FSDP2, with micro-batches and clipping: the losses of the unsharded run, and a checkpoint for any number of processes."""
+    options = [
+        "--set",
+        "training.sharding=fsdp2",
+        "--set",
+        "training.max_gradient_norm=1.0",
+        "--set",
+        "training.accumulation=2",
+    ]
+    for count, name, more in ((1, "alone", ["--set", "training.sharding=ddp"]), (2, "whole", []), (2, "run", [])):
+        length = ["--set", "training.steps=2"] if name == "run" else []
+        done = call(place, count, "--out", name, *options, *more, *length)
+        assert done.returncode == 0, done.stderr
+    alone = numbers(place / "alone")
+    for sharded, one in zip(numbers(place / "whole"), alone, strict=True):
+        assert sharded == pytest.approx(one, rel=ACCUMULATION_FLOAT32)
+    subprocess.run(["cp", "-r", "run", "other"], cwd=place, check=True)
+    for count, name in ((2, "run"), (1, "other")):
+        done = call(place, count, "--out", name, "--resume", *options)
+        assert done.returncode == 0, done.stderr
+        ours = [line for line in numbers(place / name) if "loss" in line]
+        theirs = [line for line in numbers(place / "whole") if "loss" in line]
+        assert ours[:2] == theirs[:2]
+        if count == 2:
+            assert ours == theirs
+        for one, two in zip(ours, theirs, strict=True):
+            assert one == pytest.approx(two, rel=ACCUMULATION_FLOAT32)
+    evaluated = [sys.executable, "-m", "frugal_gpu", "evaluate", "whole"]
+    said = subprocess.run(evaluated, cwd=place, capture_output=True, text=True, check=True, timeout=300).stdout
+    final = json.loads((place / "whole/training/summary.json").read_text())["final_validation_perplexity"]
+    assert float(said.split("perplexity ")[1].split(",")[0]) == pytest.approx(final, abs=5e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A hub on loopback that serves a small C4 as the real one does to ``datasets``, and breaks on request."""
+"""A hub on loopback that serves a small C4, or other data, as the real one does to ``datasets``, and breaks on request."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ class Hub(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
+        self.name, self.files = name, files
         self.breaks: Counter[str] = Counter()
         self.served: Counter[str] = Counter()
         self.refused = False
@@ -64,16 +65,20 @@ class _Answer(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path, _, query = urllib.parse.unquote(self.path).partition("?")
-        at = "/datasets/allenai/c4/resolve/"
-        api = "/api/datasets/allenai/c4"
+        at = f"/datasets/{self.server.name}/resolve/"
+        api = f"/api/datasets/{self.server.name}"
         if self.server.refused:
             self.close_connection = True
         elif path.startswith(at):
             self._file(path.removeprefix(at).partition("/")[2])
         elif path.startswith(f"{api}/tree/{COMMIT}"):
-            self._json(_tree(path.removeprefix(f"{api}/tree/{COMMIT}").strip("/"), "recursive=true" in query.lower()))
+            self._json(
+                _tree(
+                    self.server.files, path.removeprefix(f"{api}/tree/{COMMIT}").strip("/"), "recursive=true" in query.lower()
+                )
+            )
         elif path == api or path.startswith(f"{api}/revision/"):
-            self._json({"id": "allenai/c4", "sha": COMMIT, "private": False, "tags": [], "siblings": []})
+            self._json({"id": self.server.name, "sha": COMMIT, "private": False, "tags": [], "siblings": []})
         else:
             self._send(404, b"", {})
 
@@ -81,10 +86,10 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _file(self, name: str) -> None:
-        if name not in FILES:
+        if name not in self.server.files:
             self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
             return
-        content = FILES[name]
+        content = self.server.files[name]
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
         status, wanted = 200, self.headers.get("Range")
         if wanted:
@@ -109,10 +114,10 @@ class _Answer(http.server.BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
-def _tree(folder: str, recursive: bool) -> list[dict[str, object]]:
+def _tree(files: dict[str, bytes], folder: str, recursive: bool) -> list[dict[str, object]]:
     """What the hub says of a folder."""
     found: dict[str, dict[str, object]] = {}
-    for name, content in FILES.items():
+    for name, content in files.items():
         if folder and not name.startswith(f"{folder}/"):
             continue
         below = name[len(folder) + 1 if folder else 0 :]
@@ -125,9 +130,9 @@ def _tree(folder: str, recursive: bool) -> list[dict[str, object]]:
 
 
 @contextmanager
-def running() -> Iterator[Hub]:
+def running(name: str = "allenai/c4", files: dict[str, bytes] = FILES) -> Iterator[Hub]:
     """A hub that serves until the end."""
-    hub = Hub()
+    hub = Hub(name, files)
     thread = threading.Thread(target=hub.serve_forever, daemon=True)
     thread.start()
     try:

@@ -9,9 +9,10 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict, set_optimizer_state_dict
 
+import frugal_theory as ft
 from frugal_gpu import Frugal
 from frugal_gpu.optim.saving import asked_by_a_checkpoint
-from tests.gpu.test_frugal_state import GAP, OPTIONS, assert_equal_states, make, model, run
+from tests.gpu.test_frugal_state import GAP, OPTIONS, assert_equal_entries, assert_equal_states, make, model, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 STOPS = (1, GAP + 2, 3 * GAP)
@@ -96,3 +97,59 @@ def test_what_has_no_whole_form_is_refused_by_name():
     run(net, optimizer, range(2))
     with pytest.raises(ValueError, match="the state of x under split and signsgd has no whole form"):
         get_optimizer_state_dict(net, optimizer)
+
+
+@pytest.mark.parametrize("keys", [{"subspace": "svd", "backend": "formula"}, {"system": "fira", "rank": 3}], ids=str)
+def test_the_counts_of_a_basis_by_formula_have_one_shape_at_all_steps(keys, tmp_path):
+    """A fresh optimizer has counted nothing, and its counts are those of one that has."""
+    net, other = model(), model()
+    algorithm = ft.parse({"name": "x", "algorithm": {k: v for k, v in keys.items() if k != "backend"}}).algorithm
+    backend = keys.get("backend", "auto")
+    optimizer, fresh = (Frugal.from_config(each, algorithm, lr=0.01, backend=backend) for each in (net, other))
+    run(net, optimizer, range(4))
+    other.load_state_dict(net.state_dict())
+    through_a_checkpoint(net, optimizer, other, fresh, tmp_path)
+    assert_same_run([(net, optimizer), (other, fresh)], 4)
+
+
+class Wide(torch.nn.Module):
+    """Matrices of which a quarter is long enough for eight bits, and one that is too short as a whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.layers = torch.nn.ModuleList([torch.nn.Linear(160, 128), torch.nn.Linear(128, 160, bias=False)])
+        self.short = torch.nn.Linear(12, 12)
+
+
+def codes_of(state) -> dict:
+    """What of a state is in eight bits, nested as it is."""
+    found = {k: v if "codes" in v else codes_of(v) for k, v in state.items() if isinstance(v, dict)}
+    return {k: v for k, v in found.items() if v}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"subspace": "columns"},
+        {"subspace": "blocks", "order": "ascending", "backend": "formula"},
+        {"subspace": "rows", "off_set_momentum": "decay", "state_full": "lion"},
+        {"subspace": "svd"},
+        {"subspace": "random", "backend": "formula"},
+        {"subspace": "columns", "state_full": "adafactor"},
+    ],
+    ids=str,
+)
+def test_eight_bits_come_back_code_by_code(keys, tmp_path):
+    """In mid-period; a rounding to codes anew would change scales of negative extremes."""
+    stop = GAP + 2
+    net, other = Wide(), Wide()
+    options = {"lr": 0.01, "update_gap": GAP, "state_dtype": "8bit", **keys}
+    optimizer, fresh = (Frugal(each.named_parameters(), **options) for each in (net, other))
+    run(net, optimizer, range(stop))
+    other.load_state_dict(net.state_dict())
+    through_a_checkpoint(net, optimizer, other, fresh, tmp_path / str(stop))
+    before, after = ([codes_of(o.state[x]) for x in n.parameters()] for n, o in ((net, optimizer), (other, fresh)))
+    assert any(before)
+    assert_equal_entries(dict(enumerate(after)), dict(enumerate(before)), str(stop))
+    assert_same_run([(net, optimizer), (other, fresh)], stop)

@@ -136,13 +136,3 @@ def test_the_form_may_change_during_a_run():
 def test_hold_is_refused():
     with pytest.raises(ValueError, match='off_set_momentum = "hold" with state_dtype = "8bit"'):
         Frugal([nn.Parameter(torch.ones(3, 3))], off_set_momentum="hold", state_dtype="8bit")
-
-
-def test_distributed_checkpoints_are_refused():
-    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
-
-    model = nn.Linear(100, 64)
-    optimizer = Frugal(model.named_parameters(), state_dtype="8bit")
-    run(model, optimizer, 0, 1)
-    with pytest.raises(ValueError, match='state_dtype = "8bit" has no whole form'):
-        get_optimizer_state_dict(model, optimizer)

@@ -12,7 +12,7 @@ from benchmarks.gpu import check, memory, methods, steps, study, study_report, t
 from benchmarks.gpu.methods import METHODS, PIECES, Piece, Trial, experiment
 from benchmarks.gpu.optimizers import FUSED
 from benchmarks.gpu.place import markdown
-from frugal_gpu.data import python_docs
+from frugal_gpu.data import python_sources
 from frugal_gpu.model.llama import SHAPES, Shape, meta_model
 from frugal_theory.config.load import ExperimentError
 
@@ -129,75 +129,137 @@ def test_a_markdown_table():
 @pytest.mark.parametrize("number", PIECES)
 def test_every_run_of_a_piece_reads_the_same_tokens(number):
     piece = PIECES[number]
-    made = [experiment(Trial(number, method, 1e-3, 0), tiny=False, gpu=True) for method in METHODS]
-    assert len({each.training.model_dump_json() for each in made}) == 1
-    assert made[0].training.steps == piece.steps
+    trials = list(methods.trials_of(number))
+    assert len(trials) == len(piece.methods) * len(piece.factors) * len(piece.seeds) * len(piece.compiled)
+    made = [experiment(trial, tiny=False) for trial in trials]
+    assert len({each.training.model_copy(update={"compile": False}).model_dump_json() for each in made}) == 1
     assert len({each.model.model_dump_json() for each in made}) == 1
-    assert len({each.algorithm.model_dump_json() for each in made}) == len(METHODS)
+    assert {each.data.model_dump_json() for each in made} == {made[0].data.model_dump_json()}
+    distinct = len(piece.methods) * len(piece.factors) * len(piece.seeds)
+    assert len({each.algorithm.model_dump_json() for each in made}) == distinct
 
 
-def test_the_study_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_the_comparison_is_that_of_the_paper():
+    """60M, 400 steps of 65,536 tokens in bf16, each system at its own rate, a text that is read once, probes on."""
+    made = {trial.method: experiment(trial, tiny=False) for number in (1, 2) for trial in methods.trials_of(number)}
+    assert set(made) == set(METHODS)
+    for each in made.values():
+        training = each.training
+        assert (training.batch_size * training.sequence_length, training.steps) == (65_536, 400)
+        assert each.data.tokens == 400 * 65_536
+        assert (each.model.preset, training.precision, each.probes.cost) == ("llama-60m", "bf16", 0.05)
+        assert each.algorithm.update_gap in (50, 200)  # 200: of what has no periods
+    rates = {method: each.algorithm.learning_rate for method, each in made.items()}
+    assert rates == {**dict.fromkeys(METHODS, 1e-3), "GaLore": 0.01, "signSGD": 1e-4}
+    more = Trial(4, "GaLore", 3.0)
+    assert experiment(more, tiny=False).algorithm.learning_rate == pytest.approx(0.03)
+
+
+@pytest.fixture
+def short_text(tmp_path, monkeypatch):
+    """Sixty small files in the place of the machine's sources, and a cache of their own."""
     monkeypatch.setenv("FRUGAL_LAB_CACHE", str(tmp_path / "cache"))
-    documents = tuple(f"{i}. {'the cat sees the moon ' * (3 + i % 5)}" for i in range(60))
-    monkeypatch.setattr(python_docs, "python_docs", lambda: documents)
-    for method in set(METHODS) - {"AdamW", "FRUGAL columns"}:
-        monkeypatch.delitem(METHODS, method)
-    monkeypatch.setitem(PIECES, 1, Piece("llama-9m", 400, rates=(1e-3, 1e-2)))
-    monkeypatch.setitem(PIECES, 2, Piece("llama-9m", 400, seeds=(1, 2), best_of=1))
+    found = []
+    for i in range(60):
+        path = tmp_path / f"{i}.py"
+        path.write_text(f"# {i}\n" + "the cat sees the moon\n" * (9 + i % 5), encoding="utf-8")
+        found.append((python_sources._name(path.read_text(encoding="utf-8")), path))
+    monkeypatch.setattr(python_sources, "sources", lambda: tuple(sorted(found)))
 
-    with pytest.raises(ExperimentError, match="run piece 1 first"):
-        study.study(tmp_path, 2, tiny=True)
+
+def test_the_study_goes_on_where_it_stopped(tmp_path, monkeypatch, short_text, capsys):  # noqa: ARG001
+    monkeypatch.setitem(PIECES, 1, Piece("llama-60m", 400, ("AdamW", "signSGD")))
+    monkeypatch.setitem(PIECES, 6, Piece("llama-60m", 400, ("signSGD",), seeds=(1,), probes=False))
     study.study(tmp_path, 1, seconds=1e-9, tiny=True)  # time for one run only
-    assert len(study.rows_of(tmp_path / "tiny")) == 1
-    for piece in (1, 2):
+    assert "1 of 2 runs are done. The same command goes on." in capsys.readouterr().out
+    for piece in (1, 6):
         study.study(tmp_path, piece, tiny=True)
     rows = study.rows_of(tmp_path / "tiny")
-    assert [(row["piece"], row["method"], row["rate"], row["seed"]) for row in rows] == [
-        *((1, method, rate, 0) for method in METHODS for rate in (1e-3, 1e-2)),
-        *((2, method, 1e-2, seed) for method in METHODS for seed in (1, 2)),  # the larger rate is better in six steps
+    assert [(row["piece"], row["method"], row["seed"]) for row in rows] == [
+        *((1, method, 0) for method in ("AdamW", "signSGD")),
+        (6, "signSGD", 1),
     ]
-    assert {row["tokens"] for row in rows} == {6 * 4 * 32}
+    assert len({row["tokens"] for row in rows if row["piece"] == 1}) == 1
+    assert all(len(row["losses"]) == row["steps"] == 6 for row in rows)
+    assert all(0 < row["probe share"] < 1 and sum(row["verdict counts"].values()) > 20 for row in rows if row["piece"] == 1)
+    assert not any("probe share" in row for row in rows if row["piece"] == 6)
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [
+        *("curves.csv", "curves.png", "study.csv", "study.json", "study.md"),
+    ]
+    lines = (tmp_path / "tiny" / "curves.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + 3 * 7  # the evaluation before the first step, too
 
     def trains(*_):
         raise AssertionError("a run that is done is not repeated")
 
     monkeypatch.setattr(study, "train", trains)
-    study.study(tmp_path, 2, tiny=True)
+    study.study(tmp_path, 6, tiny=True)
 
 
-def row(method, loss, seed=0, rate=1e-3):
+def test_speed_is_that_of_ordinary_steps():
+    """Ten steps settle; probes are taken off: 20 steps of 64 tokens in 10 s are 128 tokens a second."""
+    steps, seconds = [], 0.0
+    for step in range(1, 31):
+        seconds += 5.0 if step <= 10 else 0.5
+        probes = {"probe_seconds": 3.0} if step in (4, 20) else {}
+        seconds += probes.get("probe_seconds", 0.0)
+        steps.append({"step": step, "tokens": 64 * step, "seconds": seconds, **probes})
+    assert study._speed(steps) == 128
+    assert study._speed(steps[:1]) is None
+
+
+def row(method, loss, seed=0, factor=1.0, **more):
     trained = not math.isnan(loss)
     return {
-        **{"piece": 1, "preset": "p", "method": method, "rate": rate, "seed": seed, "tokens": 64, "outcome": "trained"},
+        **{"name": f"{method} {seed} {factor}", "piece": 1, "preset": "p", "method": method, "rate": 1e-3, "factor": factor},
+        **{"seed": seed, "compiled": False, "tokens": 64, "outcome": "trained", "steps": 2, "losses": [9.0, 8.0]},
         **{"validation": {"0": 9.0, "6": loss}, "validation loss": loss, "training loss": loss, "state bytes": 2**20},
-        **{"tokens a second": 10, "peak MiB": None, "machine": {"device": "d", "torch": "t", "cuda": None, "python": "p"}},
+        **{"tokens a second": 10, "mfu": None, "peak MiB": None},
+        **{"machine": {"device": "d", "torch": "t", "cuda": None, "python": "p"}},
         **({} if trained else {"outcome": "diverged", "validation": {"0": 9.0}, "validation loss": None}),
+        **more,
     }
 
 
-def test_several_seeds_are_shown_by_their_mean_and_beside_adamw_seed_by_seed():
+def test_several_seeds_are_shown_beside_adamw_seed_by_seed():
     rows = [row("AdamW", 3.0, 1), row("AdamW", 4.0, 2), row("signSGD", 3.5, 1), row("signSGD", 4.1, 2)]
     text = study_report.report(rows)
-    assert "| signSGD | 0.001 | 9.000 | 3.800 | 3.800 | 1 | 10 | – | +0.100 to +0.500 (2 seeds) |" in text
-    assert "| signSGD | 3.500 | 4.100 |" in text
+    assert "| AdamW | 3.000 | 4.000 | – |" in text
+    assert "| signSGD | 3.500 | 4.100 | +0.300 (+0.100 to +0.500) |" in text
 
 
-def test_what_diverged_is_shown_and_is_nobodys_best():
-    rows = [row("AdamW", 3.0), row("AdamW", math.nan, rate=1e-2), row("AdamW", 3.5, rate=1e-4), row("signSGD", math.nan)]
-    assert study_report.best_rows(rows) == {"AdamW": rows[0]}
+def test_other_rates_stand_beside_the_systems_own_and_none_is_picked():
+    rows = [row("AdamW", 3.0), row("AdamW", math.nan, factor=3.0), row("AdamW", 2.5, factor=1 / 3), row("signSGD", math.nan)]
     text = study_report.report(rows)
-    assert "| AdamW | 0.001 | 9.000 | 3.000 | 3.000 | 1 | 10 | – |  |" in text
-    assert "| AdamW | 3.500 | 3.000 | diverged |" in text
-    assert "at the edge" in study_report.report(rows[::2])
+    assert "| last validation loss | learning rate × 0.333 | learning rate × 1 | learning rate × 3 |" in text
+    assert "| AdamW | 2.500 | 3.000 | diverged |" in text
+    assert "| signSGD | – | diverged | – |" in text
+    assert "| AdamW | 0.001 | 9.000 | 3.000 | 3.000 | 1 | 10 | – | – | – |" in text  # the comparison: its own rate alone
 
 
-def test_a_run_that_diverges_is_a_result(tmp_path, monkeypatch):
+def test_what_was_compiled_has_a_line_of_its_own_and_its_share_of_the_peak():
+    text = study_report.report([row("AdamW", 3.0, mfu=0.1234), row("AdamW", 3.0, compiled=True, mfu=0.41)])
+    assert "| AdamW | 0.001 | 9.000 | 3.000 | 3.000 | 1 | 10 | 12.3 | – | – |" in text
+    assert "| AdamW, compiled | 0.001 | 9.000 | 3.000 | 3.000 | 1 | 10 | 41.0 | – | – |" in text
+
+
+def test_a_run_that_diverges_is_a_result_and_one_that_breaks_is_tried_again(tmp_path, monkeypatch, short_text):  # noqa: ARG001
     def diverges(_, folder):
         folder.mkdir(parents=True)
         lines = [{"step": 0, "validation_loss": 5.0}, {"step": 1, "loss": 9.0, "tokens": 8, "seconds": 0.1}]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         raise ExperimentError("training.learning_rate: the run diverged, loss nan at step 2")
 
+    def breaks(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(PIECES, 1, Piece("llama-60m", 400, ("AdamW",)))
+    monkeypatch.setattr(study, "train", breaks)
+    study.study(tmp_path, 1, tiny=True)
+    (found,) = study.rows_of(tmp_path / "tiny")
+    assert found["outcome"] == "failed"
+    assert "CUDA out of memory" in (tmp_path / "tiny" / "study.md").read_text(encoding="utf-8")
     monkeypatch.setattr(study, "train", diverges)
-    found = study.run(methods.Trial(1, "signSGD", 1.0, 0), tmp_path / "run", tiny=True)
+    study.study(tmp_path, 1, tiny=True)
+    (found,) = study.rows_of(tmp_path / "tiny")
     assert (found["outcome"], found["validation loss"], found["steps"]) == ("diverged", None, 1)

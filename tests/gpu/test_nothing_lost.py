@@ -21,6 +21,7 @@ from frugal_gpu.train import loop as training_module
 from frugal_gpu.train.lock import alone
 from frugal_gpu.train.log import read_metrics
 from frugal_gpu.train.loop import train
+from tests.gpu.tiny import TIMES
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -36,7 +37,7 @@ def experiment(source, **more):
 def numbers(folder):
     """Everything that training measured, without times, and the last weights as they lie on disk."""
     last = checkpoint.latest(folder / "checkpoints")
-    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(folder / "metrics.jsonl")]
+    lines = [{k: v for k, v in line.items() if k not in TIMES} for line in read_metrics(folder / "metrics.jsonl")]
     return lines, (last / "model.safetensors").read_bytes(), (folder / "checkpoints/best/model.safetensors").read_bytes()
 
 
@@ -53,7 +54,7 @@ def whole(source, tmp_path_factory):
 def dead(source, tmp_path_factory):
     """A run that died in step 10: checkpoints after 4 and 8, and a line that was cut."""
     folder = tmp_path_factory.mktemp("dead") / "run"
-    take_step = training_module._log_step
+    take_step = training_module.log_step
 
     def die(run, step, *rest):
         if step == 10:
@@ -61,7 +62,7 @@ def dead(source, tmp_path_factory):
         take_step(run, step, *rest)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(training_module, "_log_step", die)
+        patched.setattr(training_module, "log_step", die)
         with pytest.raises(SystemExit):
             train(experiment(source), folder)
     with (folder / "metrics.jsonl").open("a") as file:
@@ -286,7 +287,7 @@ def test_a_text_that_moved_is_the_same_text(source, whole, dead, tmp_path):
 
 def test_the_best_weights_are_kept(source, tmp_path, monkeypatch):
     measured = iter([5.0, 3.0, 4.0, 3.5])  # before the first step, after 5, 10 and 12
-    monkeypatch.setattr(training_module, "evaluate", lambda run: next(measured))  # noqa: ARG005
+    monkeypatch.setattr(training_module, "evaluate", lambda run: (next(measured), {}))  # noqa: ARG005
     train(experiment(source, checkpoint_every=5, keep_checkpoints=9), tmp_path)
     best = tmp_path / "checkpoints" / "best"
     assert checkpoint.damaged(best) == ""

@@ -181,3 +181,17 @@ def test_foreach_chooses_the_backend():
     for net, flags in zip(nets, ({"foreach": True}, {"backend": "foreach"}), strict=True):
         run(net, Frugal(net.named_parameters(), subspace="columns", **flags), range(4))
     assert all(torch.equal(a, b) for a, b in zip(*(net.parameters() for net in nets), strict=True))
+
+
+def test_statistics_in_short_floats_follow_their_units_by_formulas_too():
+    """Over the ends of two periods: the formula's nested states, and the flat ones of lists of tensors."""
+    ends = []
+    for backend in ("formula", "foreach"):
+        generator, weight = torch.Generator().manual_seed(0), nn.Parameter(torch.ones(6, 8))
+        options = {"subspace": "columns", "density": 0.5, "update_gap": 2, "state_dtype": "bfloat16"}
+        optimizer = Frugal([("w.weight", weight)], backend=backend, **options)
+        for _ in range(5):
+            weight.grad = torch.randn(6, 8, generator=generator)
+            optimizer.step()
+        ends.append(weight.detach())
+    torch.testing.assert_close(*ends, rtol=BFLOAT16, atol=0)

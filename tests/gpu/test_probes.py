@@ -262,7 +262,7 @@ ALL = {"probes.every": 3, "probes.kinds": ["gradient", "noise", "smoothness", "d
 
 def log_of(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in {"seconds", "probes", "intervals", "probe_seconds"}} for line in lines]
+    return [{k: v for k, v in line.items() if k not in {*tiny.TIMES, "probes", "intervals", "probe_seconds"}} for line in lines]
 
 
 @pytest.mark.parametrize("overrides", [{"training.accumulation": 2}, {"data.sampling": "independent"}])
@@ -312,17 +312,17 @@ def test_dropout_draws_the_same_with_probes():
 def test_resuming_goes_on_with_the_intervals(source, tmp_path, monkeypatch):
     experiment = tiny.experiment(source, {"probes.every": 4, "probes.kinds": ["gradient"]})
     train(experiment, tmp_path / "whole")
-    take_step = loop._log_step
+    take_step = loop.log_step
 
     def die_at_9(run, step, *rest):
         if step == 9:
             raise SystemExit("killed")
         take_step(run, step, *rest)
 
-    monkeypatch.setattr(loop, "_log_step", die_at_9)
+    monkeypatch.setattr(loop, "log_step", die_at_9)
     with pytest.raises(SystemExit):
         train(experiment, tmp_path / "halves")
-    monkeypatch.setattr(loop, "_log_step", take_step)
+    monkeypatch.setattr(loop, "log_step", take_step)
     train(experiment, tmp_path / "halves", resume=True)
 
     def probed(name):

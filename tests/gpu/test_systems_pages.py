@@ -10,6 +10,7 @@ import pytest
 
 import frugal_theory as ft
 from frugal_gpu.commands import main as cli
+from frugal_gpu.commands.in_unicode import in_unicode
 from frugal_gpu.studies.systems import described
 from frugal_theory.config.registry import SYSTEMS
 
@@ -43,7 +44,32 @@ def test_the_listing_says_all_of_it(capsys, monkeypatch, counted):
     assert not ended.value.code
     said = capsys.readouterr().out
     for name, one in counted.items():
-        assert all(text in said for text in (name, one.system.equation, one.system.source, one.defaults, f"{one.state:.3f}"))
+        assert all(
+            text in said
+            for text in (name, in_unicode(one.system.equation), one.system.source, one.defaults, f"{one.state:.3f}")
+        )
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_an_equation_in_the_terminal_has_nothing_of_latex(name):
+    said = in_unicode(SYSTEMS[name].equation)
+    assert not set(said) & set("\\{}$^")
+    assert said.count("(") == said.count(")")
+
+
+@pytest.mark.parametrize(
+    ("latex", "said"),
+    [
+        (r"u = \frac{\hat m}{\sqrt{\hat v} + \varepsilon}", "u = m̂/(√v̂ + ε)"),
+        (r"\frac{r c^\top}{\mathrm{mean}(r)}", "(r cᵀ)/(mean(r))"),
+        (r"\frac{\lVert R_j\rVert}{c\,(n + 10^{-8})}", "‖Rⱼ‖/(c (n + 10⁻⁸))"),
+        (r"\sqrt{\max(1, m/n)}\;\mathrm{NS}_5", "√(max(1, m/n)) NS₅"),
+        (r"P^{-1}\,\mathrm{full}(PG)", "P⁻¹ full(PG)"),
+        (r"\frac1w\sum_{t\le w}\mathrm{mean}_{ij}\,G_{ij}^2", "1/w Σ_(t≤w) meanᵢⱼ Gᵢⱼ²"),
+    ],
+)
+def test_what_stands_over_a_line_keeps_its_brackets(latex, said):
+    assert in_unicode(latex) == said
 
 
 def test_a_system_that_does_not_exist_is_refused(capsys, monkeypatch):

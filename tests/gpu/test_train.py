@@ -25,11 +25,9 @@ from frugal_theory.config import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
-TIMES = {"seconds"}
-
 
 def metrics(folder):
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in read_metrics(folder / "metrics.jsonl")]
+    return [{k: v for k, v in line.items() if k not in tiny.TIMES} for line in read_metrics(folder / "metrics.jsonl")]
 
 
 def weights(folder):
@@ -78,7 +76,7 @@ def test_perplexity_weighs_every_token_the_same(source):
     run.corpus = type(run.corpus)(run.corpus.train, packed, run.corpus.tokenizer, run.corpus.vocabulary, run.corpus.key)
     losses = by_hand(run.model, *packed.batch(range(4)))
     assert len(losses) == 53
-    assert evaluate(run) == pytest.approx(math.fsum(losses) / 53, rel=ACCUMULATION_FLOAT32)
+    assert evaluate(run)[0] == pytest.approx(math.fsum(losses) / 53, rel=ACCUMULATION_FLOAT32)
     assert not run.model.training
 
 
@@ -148,14 +146,14 @@ def test_the_model_learns_and_the_summary_says_so(source, tmp_path):
 def test_resuming_repeats_the_run_bit_for_bit(source, tmp_path, subspace, monkeypatch):
     experiment = tiny.experiment(source, {"algorithm.subspace": subspace})  # 12 steps, checkpoint after 6, gap 4
     train(experiment, tmp_path / "whole")
-    take_step = training_module._log_step
+    take_step = training_module.log_step
 
     def die_at_9(run, step, *rest):
         if step == 9:
             raise SystemExit("killed")
         take_step(run, step, *rest)
 
-    monkeypatch.setattr(training_module, "_log_step", die_at_9)
+    monkeypatch.setattr(training_module, "log_step", die_at_9)
     with pytest.raises(SystemExit):
         train(experiment, tmp_path / "halves")
     with (tmp_path / "halves" / "metrics.jsonl").open("a") as file:
@@ -173,16 +171,16 @@ def test_a_stop_request_keeps_the_step_and_resumes(source, tmp_path, monkeypatch
     import signal
 
     experiment = tiny.experiment(source)
-    take_step = training_module._log_step
+    take_step = training_module.log_step
 
     def stop_in_4(run, step, *rest):
         if step == 4:
             signal.raise_signal(signal.SIGTERM)
         take_step(run, step, *rest)
 
-    monkeypatch.setattr(training_module, "_log_step", stop_in_4)
+    monkeypatch.setattr(training_module, "log_step", stop_in_4)
     outcome = train(experiment, tmp_path / "stopped")
-    monkeypatch.setattr(training_module, "_log_step", take_step)
+    monkeypatch.setattr(training_module, "log_step", take_step)
     assert (outcome.status, outcome.step) == ("interrupted", 4)
     assert not (tmp_path / "stopped" / "summary.json").exists()
     train(experiment, tmp_path / "stopped", resume=True)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import pytest
 import tiny
@@ -124,6 +125,62 @@ def test_the_summary_says_speed_and_memory(run):
     assert summary["tokens_per_second"] == pytest.approx(summary["tokens"] / summary["seconds"], rel=0.01)
     assert summary["mfu"] is None  # of a CPU no peak is known
     assert summary["peak_memory_bytes"] > 2**24
+
+
+class FakeWandb:
+    """What the trainer calls of wandb, and what it was told."""
+
+    def __init__(self):
+        self.begun, self.logged, self.finished = [], [], 0
+
+    def init(self, **settings):
+        self.begun.append(settings)
+        return self
+
+    def log(self, numbers, step):
+        self.logged.append((step, numbers))
+
+    def finish(self):
+        self.finished += 1
+
+
+def test_weights_and_biases_has_the_numbers_of_the_log_and_one_run_a_folder(source, tmp_path, monkeypatch):
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    changes = {"training.wandb": True, "training.schedule": "constant", "training.warmup_steps": 0}
+    train(tiny.experiment(source, {**changes, "training.steps": 2}), tmp_path)
+    with pytest.warns(UserWarning, match="steps was 2, is 3"):
+        train(tiny.experiment(source, {**changes, "training.steps": 3}), tmp_path, resume=True)
+    first, second = fake.begun
+    assert (first["project"], first["name"], first["dir"]) == ("frugal-lab", "tiny", str(tmp_path))
+    assert first["id"] == second["id"] == (tmp_path / "wandb-id").read_text()
+    assert first["config"]["training"]["steps"] == 2
+    assert fake.finished == 2
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    said = [{"step": step, **numbers} for step, numbers in fake.logged]
+    assert [line for line in said if line["step"] != 2 or "loss" in line] == [
+        line for line in lines if line["step"] != 2 or "loss" in line
+    ]
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    train(tiny.experiment(source, {**changes, "training.steps": 1}), tmp_path / "other")
+    assert fake.begun[-1]["project"] == "mine"
+    assert fake.begun[-1]["id"] != first["id"]
+
+
+def test_what_is_not_installed_is_said_in_one_line(source, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ft.ExperimentError, match=r"^training.wandb: needs wandb; pip install wandb$"):
+        train(tiny.experiment(source, {"training.wandb": True, "training.steps": 1}), tmp_path)
+
+
+def test_every_training_line_is_complete(run):
+    lines = [line for line in read_metrics(run / "training" / "metrics.jsonl") if "loss" in line]
+    for line, before in zip(lines, [{"tokens": 0, "seconds": 0.0}, *lines], strict=False):
+        assert line["density"] == 0.5
+        rate = (line["tokens"] - before["tokens"]) / (line["seconds"] - before["seconds"])
+        assert line["tokens_per_second"] == pytest.approx(rate, rel=0.5)  # the seconds are rounded to milliseconds
+        assert line["peak_memory_bytes"] > 2**20
+        assert line["learning_rate"] > 0
 
 
 def test_tensorboard_has_the_numbers_of_the_log(source, tmp_path):

@@ -22,6 +22,7 @@ from frugal_gpu.train.loop import train
 from frugal_gpu.train.step import take_step
 from frugal_theory import config
 from frugal_theory.config.load import parse
+from tests.gpu.tiny import TIMES
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
@@ -34,18 +35,18 @@ def start(experiment):
 
 
 def lines(folder):
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(folder / "metrics.jsonl")]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in read_metrics(folder / "metrics.jsonl")]
 
 
 def die_at(monkeypatch, step):
-    take_step = training_module._log_step
+    take_step = training_module.log_step
 
     def die(run, at, *rest):
         if at == step:
             raise SystemExit("killed")
         take_step(run, at, *rest)
 
-    monkeypatch.setattr(training_module, "_log_step", die)
+    monkeypatch.setattr(training_module, "log_step", die)
 
 
 def halves(source, folder, changes, monkeypatch):

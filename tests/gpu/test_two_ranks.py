@@ -36,6 +36,7 @@ def ranks(count: int, folder: Path, *actions: str) -> None:
         "counters_agree",
         "flat_shards_are_refused",
         "data_parallel_ranks_agree",
+        "the_scale_plan_counts_their_bytes",
     ],
 )
 def test_on_two_ranks(action, tmp_path):

@@ -16,6 +16,9 @@ WORDS = {
     "what": ["the moon", "a red house", "seven apples", "the sea"],
 }
 
+TIMES = {"seconds", "tokens_per_second", "peak_memory_bytes"}
+"""What differs between two runs that are equal: how long they took, and on what."""
+
 EXPERIMENT = """
 name = "tiny"
 seed = 3

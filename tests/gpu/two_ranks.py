@@ -16,6 +16,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from frugal_gpu import Frugal
 from frugal_gpu.optim.placement import local
+from frugal_gpu.optim.state import state_bytes_held
+from frugal_gpu.studies.memory import state_by_parameter
+from frugal_gpu.studies.scale import chunk
+from frugal_theory.config import Algorithm
 
 SUBSPACES = ("blocks", "columns", "rows", "randk", "coordinates", "random", "svd")
 FOLDER = Path(sys.argv[1]) if len(sys.argv) > 1 else Path()
@@ -163,6 +167,23 @@ def data_parallel_ranks_agree() -> None:
             other = [torch.empty_like(x) for _ in range(2)]
             dist.all_gather(other, x.detach())
             assert torch.equal(*other), options
+
+
+def the_scale_plan_counts_their_bytes() -> None:
+    svd = {"density": 0.4, "subspace": "svd"}
+    for keys in ({"density": 1.0}, {"density": 0.0}, svd, {"density": 1.0, "state_full": "adafactor"}):
+        algorithm = Algorithm.model_validate({"update_gap": 3, **keys})
+        net = sharded(torch.float32)
+        optimizer = Frugal.from_config(net, algorithm, lr=0.01)
+        for k in range(2):
+            push(net, k, torch.float32)
+            optimizer.step()
+        share = {name: local(x).numel() / x.numel() for name, x in net.named_parameters()}
+        kept = state_by_parameter(Net(torch.float32), algorithm)
+        planned = sum(one.bytes * (1 if one.whole else share[one.name]) for one in kept)
+        assert state_bytes_held(optimizer) == planned, keys
+        if dist.get_rank() == 0:
+            assert all(local(x).shape[0] == chunk(x.shape[0], 2) for x in net.parameters())
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def write_ladder(directory: Path, label: str = "a cell", status: str = "below") 
 
 
 class Page(HTMLParser):
-    """What a browser would fetch or show: addresses in attributes, text, and whether ids are unique."""
+    """What a browser would fetch or show: addresses in attributes, the text that is not script or style, and the ids."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -206,18 +206,23 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.tags: set[str] = set()
         self.text = ""
+        self._unseen = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self._unseen = tag in ("script", "style")
         for name, value in attrs:
             if name.split(":")[-1] in ("src", "href", "srcset", "action", "data", "poster"):
                 self.addresses.append(value or "")
             if name == "id":
                 self.ids.append(value or "")
 
+    def handle_endtag(self, tag: str) -> None:
+        self._unseen &= tag not in ("script", "style")
+
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += "" if self._unseen else data
 
 
 def page_of(directory: Path) -> tuple[str, Page]:

@@ -14,6 +14,7 @@ from frugal_theory.config.registry import Registry
 __all__ = [
     "BACKENDS",
     "CHOICES",
+    "FUSED",
     "MULTI_TENSOR",
     "Backend",
     "InPlace",

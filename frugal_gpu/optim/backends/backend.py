@@ -78,6 +78,7 @@ class Law:
 
     ``full`` is the state-full rule and ``rule`` its accelerator; ``free`` the state-free rule by name, ``scale`` its factor.
     A tensor α is on a device that the host should not wait for. ``divided``: whether units are those of divided blocks.
+    ``owner``: the group's first parameter, with which what is kept between its steps is kept, and goes.
     """
 
     full: Rule
@@ -88,6 +89,7 @@ class Law:
     decay: float
     split_scale: float = 1.0
     divided: bool = False
+    owner: Tensor | None = None
 
 
 class WholeStep(Protocol):

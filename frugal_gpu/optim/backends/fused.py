@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frugal_gpu.optim.backends import foreach
+from frugal_gpu.optim.backends.announcing import prepare
 from frugal_gpu.optim.backends.backend import Job, Law
 from frugal_gpu.optim.subspaces import Basis, Free, Full, Units
 from frugal_theory.algorithm.parts import ROUNDING
@@ -216,10 +217,10 @@ class _Pass:
 
         def work() -> None:
             while (i := next(turn)) < portions:
-                self.kernels.advance(
-                    table, values, self.full, self.free, self.scalars, *self.known, betas, bounds[i], bounds[i + 1]
-                )
+                self.kernels.advance(*law, bounds[i], bounds[i + 1])
 
+        law = (table, values, self.full, self.free, self.scalars, *self.known, betas)
+        prepare(str(self.numpy), lambda: self.kernels.advance(*law, 0, 0))  # a call without numbers compiles, too
         others = [_threads(os.getpid(), threads - 1).submit(work) for _ in range(threads - 1)]
         work()
         for other in others:

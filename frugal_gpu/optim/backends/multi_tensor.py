@@ -30,7 +30,7 @@ FREE_RULES = {"none": 0, "sgd": 1, "signsgd": 2}
 BLOCK = 2048
 """Numbers that a program takes: sixteen a thread, in loads of sixteen bytes."""
 
-UNITS_BLOCK = 1024
+UNITS_BLOCK = 512
 """The same of parameters that are split by units: with twice as many a thread runs out of registers."""
 
 WARPS = 4
@@ -218,13 +218,15 @@ class _Pass:
 
     def take(self, jobs: Sequence[Job]) -> None:
         """All of them."""
+        own = self.law.owner
+        self.owner = jobs[0].parameter if own is None or len(jobs) == 1 else own
         if self.law.rule.counts and self.form.kind != "coordinates":
             self._count(jobs)
         if self.form.kind == "basis":
             for some in _stretches(jobs, ROOM):
-                self._step_bases(some, jobs[0].parameter)
+                self._step_bases(some)
             return
-        table = self._table(jobs[0].parameter, self.form, [job.parameter.numel() for job in jobs], jobs)
+        table = self._table(self.owner, self.form, [job.parameter.numel() for job in jobs], jobs)
         types = {"X": self.x, "G": self.g, "S": self.statistics}
         if self.form.kind == "whole":
             self._run(self.kernels.step_whole, table, launches=table.launches, **self.rule, **self.move, **types)
@@ -241,7 +243,7 @@ class _Pass:
         if not steps:
             return
         rows = [[0, step.numel(), step.data_ptr(), *[0] * (self.kernels.FIELDS - 3)] for step in steps]
-        table = self.whole.table(jobs[0].parameter, ("counts", self.form), self.form.device)
+        table = self.whole.table(self.owner, ("counts", self.form), self.form.device)
         table.hold(rows, [step.numel() for step in steps], 1024)
         self._run(self.kernels.count_up, table, block=1024)
 
@@ -277,12 +279,13 @@ class _Pass:
         kind = 1 if isinstance(part, Free) else 0
         return [kind, numel, x, job.gradient.data_ptr(), first, second, steps, lookup, width, inside, since, 0]
 
-    def _step_bases(self, jobs: Sequence[Job], owner: Tensor) -> None:
+    def _step_bases(self, jobs: Sequence[Job]) -> None:
         """R = P g; x ← κx − α (P⁻¹ rule(R) + free(g − P⁻¹R)): products by torch, the rest in two launches.
 
-        ``owner`` keeps the room in which that is done, the same for all stretches.
+        The room in which that is done is the same for all stretches of a group.
         """
         free, device, first = self.law.free != "none", self.form.device, jobs[0].parameter
+        owner = self.owner
         numels = [job.parameter.numel() for job in jobs]
         bases = [job.part for job in jobs if isinstance(job.part, Basis)]
         sizes = [torch.Size(part.projected).numel() for part in bases]

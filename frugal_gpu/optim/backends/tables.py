@@ -24,7 +24,8 @@ LONGEST = 2**24
 
 def capturing() -> bool:
     """Whether what the host launches now is captured in a CUDA graph instead of run."""
-    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+    begun: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return begun and torch.cuda.is_current_stream_capturing()
 
 
 @dataclass

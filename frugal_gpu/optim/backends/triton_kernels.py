@@ -75,7 +75,7 @@ def _rates(alpha_at, alpha, decay, split, ON_DEVICE: tl.constexpr):
     """1 − α · decay and α · split: of an α that lies on the device where ``ON_DEVICE``."""
     if ON_DEVICE:
         exact = tl.load(alpha_at).to(tl.float64)
-        return (1.0 - exact * decay.to(tl.float64)).to(tl.float32), (exact * split.to(tl.float64)).to(tl.float32)
+        return (1.0 - exact * decay).to(tl.float32), (exact * split).to(tl.float32)
     return decay, alpha
 
 
@@ -181,8 +181,9 @@ def _units_block(
         below = below - ((below >> 1) & 0x55555555)
         below = (below & 0x33333333) + ((below >> 2) & 0x33333333)
         below = (((below + (below >> 4)) & 0x0F0F0F0F) * 0x01010101) >> 24
-        place = (word >> 32) + below.to(tl.int64)
+        place = (word >> 32).to(tl.int32) + below.to(tl.int32)
         unit = place
+        ahead = start * 0
     else:
         begin = start // width
         across = (start - begin * width).to(tl.int32) + offsets  # < width + BLOCK
@@ -190,16 +191,17 @@ def _units_block(
             down = (across >= width).to(tl.int32)
         else:  # both are small: a division of floats is exact enough for its floor
             down = ((across.to(tl.float32) + 0.5) / width.to(tl.float32)).to(tl.int32)
-        line = begin + down.to(tl.int64)
         column = across - down * width.to(tl.int32)
         if BY == COLUMNS:
             unit = tl.load(lookup.to(tl.pointer_type(tl.int32)) + column, mask=inside, other=-1)
-            place = line * many + unit
+            place = down * many.to(tl.int32) + unit  # 32 bits: what is common to the block is in ``ahead``
+            ahead = begin * many
         else:
-            unit = tl.load(lookup.to(tl.pointer_type(tl.int32)) + line, mask=inside, other=-1)
+            unit = tl.load(lookup.to(tl.pointer_type(tl.int32)) + (begin + down), mask=inside, other=-1)
             place = unit.to(tl.int64) * width + column
+            ahead = start * 0
         chosen = (unit >= 0) & inside
-    first_at = tl.load(row + 4).to(tl.pointer_type(S)) + place
+    first_at = tl.load(row + 4).to(tl.pointer_type(S)) + ahead + place
     m = tl.load(first_at, mask=chosen, other=0.0).to(tl.float32)
     new = _first(g, m, beta_1, beta_2, rest_1, rest_2, FULL)
     v, a, b = m, m, m
@@ -210,7 +212,7 @@ def _units_block(
             count += 1.0
             tl.store(steps_at, count, mask=chosen)
         a, b = _corrections(count.to(tl.int32), ones, twos, last_1, last_2, chosen)
-        second_at = tl.load(row + 5).to(tl.pointer_type(S)) + place
+        second_at = tl.load(row + 5).to(tl.pointer_type(S)) + ahead + place
         v = beta_2 * tl.load(second_at, mask=chosen, other=0.0).to(tl.float32) + rest_2 * (g * g)
         tl.store(second_at, v.to(S), mask=chosen)
     if FULL == LION:

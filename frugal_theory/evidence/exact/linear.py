@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.algorithm.run_lengths import RunLengths
 from frugal_theory.config import Algorithm
+from frugal_theory.config.changing import changing
 
 __all__ = ["Branch", "Momentum", "Reading", "Updates", "momentum", "updates"]
 
@@ -71,6 +72,8 @@ def momentum(algorithm: Algorithm, runs: RunLengths | None) -> Momentum:
     full, free = algorithm.state_full, algorithm.state_free
     if runs is None and algorithm.refresh == "staggered":
         raise ValueError('algorithm.refresh = "staggered" changes bases one after another; "together" is allowed')
+    if runs is None and (why := changing(algorithm)):
+        raise ValueError(f"{why}; one density and one T are allowed")
     if runs is None:
         raise ValueError('algorithm.subspace = "svd" looks at the noise; a selection that does not is allowed')
     if not isinstance(full, Sgdm) and not runs.empty:
