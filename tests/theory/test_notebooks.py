@@ -45,7 +45,7 @@ EXTRAS += ("PEPit", "scs", "numba", "distributed", "lightning", "torchao")
 FITS = 600_000
 """Bytes of a notebook, at most."""
 
-PRIVATE = re.compile(r"/(?:home|root|tmp|work|Users|usr|opt|mnt|var)/|[A-Za-z]:\\\\Users|at 0x[0-9a-f]{6,}")
+PRIVATE = re.compile(r"/(?:home|root|tmp|work|Users|usr|opt|mnt|var)/|[A-Za-z]:\\Users|at 0x[0-9a-f]{6,}")
 """Paths of a machine, and addresses in its memory."""
 
 
@@ -114,15 +114,23 @@ def test_text_is_text_and_formulas_are_formulas(path):
             assert not re.search("[α-ωΑ-Ω‖²√∑Σ≤≥∞½ᵏ⟨⟩]", plain), plain
 
 
-def run(name, monkeypatch, blocked=EXTRAS):
-    """A notebook's code in an interpreter without a kernel and without the ``blocked`` modules."""
+class Without:
+    """A finder of modules to which the extras are not installed."""
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, *others):
+        return None if name.split(".")[0] in EXTRAS else self.finder.find_spec(name, *others)
+
+
+def run(name, monkeypatch):
+    """A notebook's code in an interpreter without a kernel and without the extras."""
     matplotlib.use("Agg")
     monkeypatch.chdir(ROOT / "notebooks")
-    loaded = [module for module in sys.modules if module.split(".")[0] in ("frugal_gpu", *blocked)]
-    for module in (*loaded, *blocked):
-        monkeypatch.setitem(sys.modules, module, None if module.split(".")[0] in blocked else sys.modules[module])
-    for module in [module for module in loaded if module.startswith("frugal_gpu")]:
+    for module in [module for module in sys.modules if module.split(".")[0] in ("frugal_gpu", *EXTRAS)]:
         monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(sys, "meta_path", [Without(finder) for finder in sys.meta_path])
     namespace = {"__name__": "__main__", "display": lambda _: None}
     with matplotlib.rc_context(), ft.extended(), pd.option_context("display.precision", 6):
         try:
