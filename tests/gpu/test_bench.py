@@ -40,6 +40,7 @@ def test_a_billion_widths_with_twelve_layers_fit_into_24_gib():
 
 
 def test_what_does_not_fit_or_is_none_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("frugal_theory.instance.sizes.available", lambda: 2.0**20)
     with pytest.raises(ExperimentError, match=r"^--preset llama-tiny: the state of all 2 .*--only NAME, are allowed$"):
         command(preset="llama-tiny", only=["blocks"], out=tmp_path)
