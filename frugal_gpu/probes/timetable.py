@@ -16,6 +16,9 @@ __all__ = ["Interval", "Timetable"]
 SETTLED = 3
 """Training steps after which times are believed that are shorter than what was said beforehand: the first ones warm up."""
 
+MARGIN = 1.25
+"""On the price of a first measurement, of which only those of other groups say something."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -42,8 +45,8 @@ class Timetable:
     - no interval is begun that its part does not pay for by the end of the run, and nothing is measured that what is left of
       the whole does not pay for. A group ends then.
 
-    So by the end of the run the share is above ``cost`` only by as much as the dearest first measurement was dearer than it
-    seemed: than its price, times the largest factor by which another group's first measurement was above its own.
+    So by the end of the run the share is above ``cost`` only by as much as a first measurement was dearer than it seemed: than
+    its price, times the largest factor by which another group's are above theirs, a quarter more, and the longest warm-up.
     """
 
     seed: int
@@ -108,11 +111,13 @@ class Timetable:
         return found if self.stepped >= SETTLED else max(found, said)
 
     def likely(self, group: str) -> float:
-        """The same; of a first one as much above what was said as the first one of another group was that is most above it."""
-        if self.counts.get(group):
+        """The same; of a first one with what measurements of other groups had more than was said, a margin and a warm-up."""
+        known = [g for g in self.prices if self.counts.get(g)]
+        if group in known or not known:
             return self.price(group)
-        above = [self.warming.get(g, self.price(g)) / (self.prices[g] * self.a_step) for g in self.prices if self.counts.get(g)]
-        return self.price(group) * max([1.0, *above])
+        above = max(1.0, *(self.price(g) / (self.prices[g] * self.a_step) for g in known))
+        warming = max(self.warming.get(g, 0.0) - self.price(g) for g in known)
+        return self.price(group) * above * MARGIN + max(0.0, warming)
 
     def taking_part(self) -> list[str]:
         """The groups that measure, in the order in which they begin."""
