@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from frugal_gpu.optim.layout import Turning
 from frugal_gpu.optim.subspaces import Basis, at_least_float32, with_columns
-from frugal_theory.algorithm.selection import uniform_bits
+from frugal_theory.algorithm.selection import selection_key, uniform_bits
 from frugal_theory.algorithm.sketching import iterated, sketch_size
 from frugal_theory.config.registry import SUBSPACES
 
-__all__ = ["choose_basis", "normals", "orthonormal", "principal"]
+__all__ = ["choose_basis", "new_basis", "normals", "orthonormal", "principal"]
+
+
+def new_basis(group: Mapping[str, Any], name: str, period: int, part: Turning, gradient: Tensor) -> Basis:
+    """The basis of a parameter in a new period; of experts each has its own, which it would have as the matrix "NAME.e"."""
+    kind, seed = group["subspace"], group["seed"]
+    if len(part.shape) < 3:
+        return choose_basis(kind, selection_key(seed, name, period), part, gradient)
+    one = replace(part, shape=part.shape[1:])
+    keys = (selection_key(seed, f"{name}.{e}", period) for e in range(part.shape[0]))
+    columns = [choose_basis(kind, key, one, own).columns for key, own in zip(keys, gradient, strict=True)]
+    return with_columns(part, torch.stack(columns))
 
 
 def choose_basis(kind: str, key: int, part: Turning, gradient: Tensor) -> Basis:
-    """The basis of a new period: "random" and "gaussian" from the key, "svd" from the gradient."""
+    """The basis of a matrix or vector in a new period: "random" and "gaussian" from the key, "svd" from the gradient."""
     gradient = gradient.reshape(part.shape).to(at_least_float32(gradient.dtype))
     if SUBSPACES.is_added(kind):  # its NumPy code, once a period
         made = SUBSPACES[kind].columns(key, gradient.cpu().numpy(), part.side, part.rank)

@@ -86,7 +86,7 @@ def forget(state: dict[str, Any], given_basis: bool) -> None:
 def covered_shape(part: Part, parameter: Tensor) -> tuple[int, ...]:
     """The shape of a statistic that has one number a coordinate of the part."""
     if isinstance(part, Turning):
-        return {"right": (part.shape[0], part.rank), "left": (part.rank, part.shape[-1])}.get(part.side, (part.rank,))
+        return part.projected
     if isinstance(part, HeldUnits | DecayingUnits):
         return part.shape
     if isinstance(part, Units):
@@ -138,7 +138,7 @@ def checked_shapes(name: str, state: Mapping[str, Any], part: Part, parameter: T
         return
     expected = {key: covered_shape(part, parameter) for key in names}
     if isinstance(part, Turning):
-        expected["basis"] = (part.length, part.rank)
+        expected["basis"] = part.columns
     for key, shape in expected.items():
         if key in state and tuple(state[key].shape) != shape:
             raise ValueError(

@@ -59,11 +59,12 @@ def carry(rule: Rule, group: Mapping[str, Any], state: dict[str, Any], like: Ten
 def _beside(tensor: Tensor, part: Part) -> Tensor:
     """The tensor as formulas see it: in the type of the basis if there is one, in at least float32 anyway."""
     exact = part.columns.dtype if isinstance(part, Basis) else subspaces.at_least_float32(tensor.dtype)
-    return _as_matrix(tensor).to(exact)
+    experts = isinstance(part, Basis) and part.columns.ndim > 2
+    return (tensor if experts else _as_matrix(tensor)).to(exact)
 
 
 def _as_matrix(tensor: Tensor) -> Tensor:
-    """Trailing dimensions flattened, as parts see it."""
+    """Trailing dimensions flattened, as parts see it; but for a basis of experts, which sees each of their matrices."""
     return tensor.reshape(tensor.shape[0], -1) if tensor.dim() > 2 else tensor
 
 

@@ -47,7 +47,7 @@ class Frugal(torch.optim.Optimizer):
         subspace: "blocks" (a block is a parameter; one that is larger than ρ of all of them is divided by rows),
             "columns", "rows", "randk", "coordinates", "random", "svd", "gaussian" or "eigen". A vector under "columns",
             "rows", "svd" and "gaussian" is state-full as a whole; a parameter with more than two dimensions is treated as
-            the matrix ``(shape[0], -1)``.
+            the matrix ``(shape[0], -1)``, unless ``experts`` says that it is several.
         state_full: "adamw", "lion" or "sgdm", or a table such as ``{"rule": "lion", "betas": (0.9, 0.99)}``.
         state_free: "signsgd", "sgd" or "none".
         betas: (β₁, β₂); by default (0.9, 0.999) for AdamW and (0.9, 0.99) for Lion.
@@ -63,6 +63,8 @@ class Frugal(torch.optim.Optimizer):
         sampling: "independent" or "fixed_size" (subspace "coordinates").
         order: "random", "ascending", "descending", "mirror" (there and back) or "inward" (both ends in turn; "blocks").
         blocks: what a block is: "tensor" or "layer" (a name up to and including its first number).
+        experts: whether a parameter of shape (E, m, n), as mixtures of experts have, is treated as E matrices, each with a
+            basis, columns, rows or coordinates of its own: those that the matrix "NAME.e" would have. Others are as without it.
         rank: instead of the density, for a basis: how many directions.
         side: where a basis acts on an m×n matrix: "std" (left if m < n, right if m ≥ n), "reverse", "left" or "right".
         split_lr_scale: factor on the learning rate of what is split, and not on its decay.
@@ -151,6 +153,7 @@ class Frugal(torch.optim.Optimizer):
         backend: str = "auto",
         update_in_backward: bool = False,
         blocks: str = "tensor",
+        experts: bool = False,
         rank: int | None = None,
         side: str = "std",
         split_lr_scale: float = 1.0,
@@ -175,6 +178,7 @@ class Frugal(torch.optim.Optimizer):
             "projector": projector,
             "refresh": refresh,
             "blocks": blocks,
+            "experts": experts,
             "state_full": state_full,
             "state_free": state_free,
             "state_free_lr_scale": state_free_lr_scale,

@@ -39,6 +39,7 @@ _ALGORITHM_KEYS = (
     "projector",
     "refresh",
     "blocks",
+    "experts",
     "on_update",
     "off_set_momentum",
     "weight_decay",
@@ -172,6 +173,8 @@ def checked(group: Mapping[str, Any]) -> None:
     if isinstance(group["seed"], int) and group["seed"] < 0:
         raise ValueError(f"Frugal: seed = {group['seed']}: allowed: a whole number >= 0")
     given = {key: group[key] for key in _ALGORITHM_KEYS} | tables_of(group)
+    if group["split"] is not True and isinstance(group["experts"], bool):  # what is treated as a whole is not cut
+        given["experts"] = False
     if group["rank"] is not None and given.pop("density") != config.Algorithm.model_fields["density"].default:
         raise ValueError(f"Frugal: rank = {group['rank']} and density = {group['density']} are both given; one is allowed")
     _algorithm(given)

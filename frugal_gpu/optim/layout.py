@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ class UnitLayout:
 class Turning:
     """A part whose basis changes with the period: ``rank`` directions out of ``length``, acting from ``side``.
 
-    ``sketch``: whether its update is not lifted back, and the residual is the whole gradient.
+    ``shape`` is that of a vector, a matrix, or (E, m, n) of E experts' matrices, which have a basis each. ``sketch``: whether
+    its update is not lifted back, and the residual is the whole gradient.
     """
 
     side: str
@@ -45,13 +46,29 @@ class Turning:
     sketch: bool = False
     projector: str = "exact"
 
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """The shape of the basis."""
+        return (*self.shape[:-2], self.length, self.rank)
+
+    @property
+    def projected(self) -> tuple[int, ...]:
+        """The shape of what it shows of a gradient, and so of a statistic."""
+        ahead = self.shape[:-2]
+        return {"left": (*ahead, self.rank, self.shape[-1]), "right": (*self.shape[:-1], self.rank)}.get(
+            self.side, (self.rank,)
+        )
+
 
 def layout_of(
     subspace: str, sampling: str, shape: tuple[int, ...], density: float, side: str = "std", rank: int | None = None
 ) -> UnitLayout | Turning | None:
     """The layout of a parameter, a vector or a matrix, under a subspace that every parameter chooses by itself; None where
-    it is state-full as a whole."""
+    it is state-full as a whole. Of three dimensions are the E experts of a parameter, each of which chooses by itself."""
     kind: Any = SUBSPACES[subspace]
+    if len(shape) == 3:
+        each = layout_of(subspace, sampling, shape[1:], density, side, rank)
+        return replace(each, shape=shape) if isinstance(each, Turning) else _end_to_end(each, shape)
     if len(shape) == 1 and kind.matrix:
         return None
     if kind.basis:
@@ -67,3 +84,16 @@ def layout_of(
     if SUBSPACES.is_added(subspace) and isinstance(kind, Drawn) and kind.share is not None:
         inside = float(np.sum(np.broadcast_to(kind.share(shape, density), shape)))
     return UnitLayout((count,), 0, inside)
+
+
+def _end_to_end(each: UnitLayout | None, shape: tuple[int, ...]) -> UnitLayout | None:
+    """The units of all experts as one list: their rows one after another, or else their coordinates.
+
+    Columns of several matrices are no axis of anything, so they are kept coordinate by coordinate.
+    """
+    if each is None:
+        return None
+    many, numbers = shape[0], math.prod(each.view)
+    if each.dim == 0:
+        return UnitLayout((many * each.view[0], *each.view[1:]), 0, many * each.inside)
+    return UnitLayout((many * numbers,), 0, many * each.inside * numbers / each.units)

@@ -35,6 +35,7 @@ LATER = {
     "projector": "exact",
     "refresh": "together",
     "blocks": "tensor",
+    "experts": False,
     "rank": None,
     "side": "std",
     "split_lr_scale": 1.0,
@@ -69,6 +70,9 @@ def complete(group: Group, defaults: Mapping[str, Any]) -> None:
             group[key] = tuple(group[key])
     if group.setdefault("drawn") is None and group["step"] > 0:
         group["drawn"] = selecting(group)
+    if group["drawn"] is not None:  # a version without an option drew as its default does
+        drawn = dict(group["drawn"])
+        group["drawn"] = tuple((key, drawn.get(key, LATER.get(key, value))) for key, value in selecting({**group, **drawn}))
 
 
 def prepared(groups: Sequence[Group], given: Mapping[str, Any]) -> Loading:

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from frugal_gpu.optim.backends import InPlace
 from frugal_gpu.optim.backends.tables import capturing
-from frugal_gpu.optim.bases import choose_basis
+from frugal_gpu.optim.bases import new_basis
 from frugal_gpu.optim.following import follow, follow_by_formula, forget
 from frugal_gpu.optim.groups import checked, names_of
 from frugal_gpu.optim.ordinary import Kept
 from frugal_gpu.optim.placement import check_eight, computed, is_coded, like_of, local_part, stored
 from frugal_gpu.optim.subspaces import Basis, Part, Turning, at_least_float32, choose_parts, with_columns
 from frugal_theory.algorithm.rules import Rule
-from frugal_theory.algorithm.selection import selection_key
 from frugal_theory.algorithm.staggering import offset, own_period
 from frugal_theory.config.registry import RULES
 
@@ -29,7 +28,7 @@ States = MutableMapping[Tensor, dict[str, Any]]
 
 
 SELECTING = (
-    *("split", "subspace", "density", "rank", "side", "set", "sampling", "order", "blocks", "projector", "seed"),
+    *("split", "subspace", "density", "rank", "side", "set", "sampling", "order", "blocks", "experts", "projector", "seed"),
     *("off_set_momentum", "state_full", "state_free"),
 )
 """The options that say what is in the set and what is kept of it: parts are a pure function of these, names and the period."""
@@ -149,7 +148,7 @@ class Periods:
             raise ValueError(f'Frugal: subspace "eigen" has no basis for {name} in its state; pass bases={{name: columns}}')
         if capturing():
             raise RuntimeError(IN_A_GRAPH)
-        new = choose_basis(group["subspace"], selection_key(group["seed"], name, period), part, gradient)
+        new = new_basis(group, name, period, part, gradient)
         if old is not None and group["on_update"] == "reset":
             state.clear()
         elif old is not None and group["on_update"] == "project":

@@ -147,11 +147,11 @@ def local_part(group: Mapping[str, Any], part: Part, parameter: Tensor) -> Part:
         return part
     first, shape = shard_of(parameter)
     rest = math.prod(shape[1:])
-    flat = len(part.shape) == 1
-    view = (math.prod(shape),) if flat else (shape[0], rest)
+    each = rest if len(part.shape) == 1 else max(1, part.shape[0] // parameter.shape[0])  # units of a row, or rows of an expert
+    view = (math.prod(shape),) if len(part.shape) == 1 else (shape[0] * each, rest // each)
     if part.dim == 1:
         return type(part)(part.index, part.dim, view)
-    begin, count = (first * rest, math.prod(shape)) if flat else (first, shape[0])
+    begin, count = first * each, shape[0] * each
     inside = part.index[(part.index >= begin) & (part.index < begin + count)] - begin
     return type(part)(inside, part.dim, view)
 

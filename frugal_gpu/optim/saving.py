@@ -149,7 +149,9 @@ def _whole_count(part: Part, x: Tensor, steps: Any) -> Tensor:
     own, dtype = local(x), at_least_float32(x.dtype)
     columns = isinstance(part, Units) and part.dim == 1
     flat = isinstance(part, Units) and len(part.shape) == 1
-    shape = (1, part.shape[1]) if columns else own.shape if flat else (*own.shape[:1], *[1] * (own.dim() - 1))  # type: ignore[union-attr]
+    rows = isinstance(part, Units) and part.dim == 0 and own.dim() > 2 and part.shape[0] != own.shape[0]  # of every expert
+    along = own.shape[:2] if rows else own.shape[:1]
+    shape = (1, part.shape[1]) if columns else own.shape if flat else (*along, *[1] * (own.dim() - len(along)))  # type: ignore[union-attr]
     if isinstance(steps, Tensor) and steps.dim() > 0:
         assert isinstance(part, Units)
         counts = (part.lift(steps) if _is_compact(part) else steps).to(dtype).reshape(shape)
@@ -171,7 +173,7 @@ def _with_basis(group: Group, part: Turning, x: Tensor, state: State, names: Seq
     """A basis and its statistics have one shape in all periods; there are zeros where nothing was drawn yet."""
     exact, dtype = at_least_float32(x.dtype), stored_dtype(group, x)
     empty: State = {name: torch.zeros(covered_shape(part, x), dtype=dtype, device=x.device) for name in names}
-    empty["basis"] = torch.zeros((part.length, part.rank), dtype=exact, device=x.device)
+    empty["basis"] = torch.zeros(part.columns, dtype=exact, device=x.device)
     empty |= {} if group["subspace"] == "eigen" else {"period": UNDRAWN}
     empty |= {"step": 0} if counts else {}
     return {key: state.get(key, value) for key, value in empty.items()}
@@ -188,7 +190,7 @@ def _whole_by_formula(group: Group, name: str, part: Part, x: Tensor, state: Sta
     if isinstance(part, Turning):
         zeros = like.new_zeros(covered_shape(part, x))
         start = formula.counted_once(full, None, full.init(zeros))
-        empty = {"full": start, "free": free.init(like * 0), "basis": like.new_zeros((part.length, part.rank))}
+        empty = {"full": start, "free": free.init(like * 0), "basis": like.new_zeros(part.columns)}
         return {**empty, **({} if group["subspace"] == "eigen" else {"period": UNDRAWN}), **state}
     start, compact = _start(group, part, like)
     now = state.get("full", start if isinstance(compact, Compact) else {})

@@ -12,7 +12,7 @@ from torch import Tensor
 from frugal_gpu.optim import formula
 from frugal_gpu.optim.backends import Job, Law, whole_steps
 from frugal_gpu.optim.backends.backend import Chosen, WholeStep
-from frugal_gpu.optim.bases import choose_basis
+from frugal_gpu.optim.bases import new_basis
 from frugal_gpu.optim.flags import accelerator_of, chosen_backend
 from frugal_gpu.optim.following import UNDRAWN
 from frugal_gpu.optim.groups import rules_of
@@ -22,7 +22,6 @@ from frugal_gpu.optim.placement import Stand, agreed, is_copied, local, stand_fo
 from frugal_gpu.optim.step import divides, is_frozen, job_of, move_scale, step_in_stretches
 from frugal_gpu.optim.subspaces import DecayingUnits, Free, Turning, Units
 from frugal_theory.algorithm.rules import Rule
-from frugal_theory.algorithm.selection import selection_key
 
 __all__ = ["something_to_do", "step_group"]
 
@@ -40,6 +39,7 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
         jobs = kept.again(groups, index, states)
         if jobs is not None:
             _take(replace(kept.law, alpha=alpha), kept.wholes, jobs, (), states)
+            kept.let_go()
             periods.kept[index] = kept
             return
     full, free = rules_of(group)
@@ -143,8 +143,7 @@ def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], p
         assert gradient is not None
         columns = state.get("basis")
         if isinstance(turning, Turning) and group["subspace"] != "eigen" and state.get("period", UNDRAWN) < own[name]:
-            key = selection_key(group["seed"], name, own[name])
-            state["basis"] = choose_basis(group["subspace"], key, turning, gradient).columns
+            state["basis"] = new_basis(group, name, own[name], turning, gradient).columns
             state["period"] = own[name]
             if columns is not None:
                 old, new = (formula.part_of(turning, parameter, reading, basis) for basis in (columns, state["basis"]))

@@ -1,7 +1,8 @@
 """Subspaces on tensors: how a gradient is split into its state-full part and the residual, and joined again.
 
 The choice of units is that of :mod:`frugal_theory.algorithm.selection`: the same integer arithmetic, on the
-parameter's device where the draw is large. A matrix here is ``(shape[0], -1)``: trailing dimensions are flattened.
+parameter's device where the draw is large. A matrix here is ``(shape[0], -1)``: trailing dimensions are flattened;
+under ``experts`` a parameter of three dimensions is as many matrices as its first one says, each with a draw of its own.
 
 Every part offers ``split(gradient) -> (g_full, g_free)`` and ``join(update, free) -> u``. None stands for "nothing":
 no state-full part, no residual, or a state-free rule without an update.
@@ -45,6 +46,8 @@ __all__ = [
     "Turning",
     "Units",
     "choose_parts",
+    "matrix_shape",
+    "seen_shape",
     "with_columns",
 ]
 
@@ -179,6 +182,8 @@ class DecayingUnits(Units):
 class Basis:
     """Orthonormal columns Q, shape (length, rank), acting from the left (QᵀG), the right (GQ) or on a vector (Qᵀg).
 
+    Of E experts there are E of them side by side, (E, length, rank), each for its own matrix of the gradient (E, m, n).
+
     Q is float32 or float64 and so is the arithmetic with it; statistics and updates have the gradient's dtype.
     """
 
@@ -191,7 +196,8 @@ class Basis:
         exact = gradient.reshape(self.shape).to(self.columns.dtype)
         full = self.project(exact)
         rest = exact - self.lift(full)
-        floor = ROUNDING * torch.finfo(rest.dtype).eps * exact.abs().max()
+        largest = exact.abs().amax(dim=(-2, -1), keepdim=True) if len(self.shape) > 2 else exact.abs().max()
+        floor = ROUNDING * torch.finfo(rest.dtype).eps * largest
         rest.masked_fill_(rest.abs() <= floor, 0.0)
         return full.to(gradient.dtype), rest.to(gradient.dtype)
 
@@ -213,8 +219,8 @@ class Basis:
     @property
     def projected(self) -> tuple[int, ...]:
         """The shape of P g."""
-        rank = self.columns.shape[1]
-        return {"left": (rank, *self.shape[1:]), "right": (*self.shape[:1], rank)}.get(self.side, (rank,))
+        rank, ahead = self.columns.shape[-1], self.shape[:-2]
+        return {"left": (*ahead, rank, self.shape[-1]), "right": (*self.shape[:-1], rank)}.get(self.side, (rank,))
 
     def project(self, exact: Tensor, out: Tensor | None = None) -> Tensor:
         """P g of a gradient in the dtype of the columns."""
@@ -268,10 +274,7 @@ def choose_parts(group: Mapping[str, Any], names: Sequence[str], blocks_key: str
         return [Full() if group["density"] == 1 else Free()] * len(parameters)
     if (blocks := blocks_of(group["subspace"], group["order"])) is not None:
         return _of_blocks(blocks, names, blocks_key, group, period)
-    return [
-        _choose_part(group, selection_key(group["seed"], name, period), period, parameter)
-        for name, parameter in zip(names, parameters, strict=True)
-    ]
+    return [_choose_part(group, name, period, parameter) for name, parameter in zip(names, parameters, strict=True)]
 
 
 def _of_blocks(blocks: Blocks, names: Sequence[str], own_key: str, group: Mapping[str, Any], period: int) -> list[Part]:
@@ -310,9 +313,16 @@ def _of_block(inside: NDArray[np.bool_], parameter: Tensor, reading: str) -> Par
     return _UNITS[reading](index, int(columns), matrix_shape(parameter) if rows or columns else (parameter.numel(),))
 
 
-def matrix_shape(parameter: Tensor) -> tuple[int, ...]:
-    """(numel,) of a scalar or vector, (shape[0], everything else) of the others."""
-    return (parameter.numel(),) if parameter.dim() < 2 else (parameter.shape[0], math.prod(parameter.shape[1:]))
+def matrix_shape(parameter: Tensor, experts: bool = False) -> tuple[int, ...]:
+    """(numel,) of a scalar or vector, (shape[0], everything else) of the others; (E, m, n) as it is under ``experts``."""
+    return seen_shape(tuple(parameter.shape), experts)
+
+
+def seen_shape(shape: tuple[int, ...], experts: bool = False) -> tuple[int, ...]:
+    """The same of a shape."""
+    if experts and len(shape) == 3 and shape[0] > 0:
+        return shape
+    return (math.prod(shape),) if len(shape) < 2 else (shape[0], math.prod(shape[1:]))
 
 
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
@@ -320,25 +330,33 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _choose_part(group: Mapping[str, Any], key: int, period: int, parameter: Tensor) -> Part:
-    kind, density, shape = group["subspace"], group["density"], matrix_shape(parameter)
+def _choose_part(group: Mapping[str, Any], name: str, period: int, parameter: Tensor) -> Part:
+    kind, shape = group["subspace"], matrix_shape(parameter, group["experts"])
     units = _UNITS[group["off_set_momentum"]]
-    if isinstance(SUBSPACES[kind], Drawn | Scheduled) and SUBSPACES.is_added(
-        kind
-    ):  # an added one: its NumPy code, and an index of coordinates
-        inside = np.broadcast_to(members(SUBSPACES[kind], key, period, tuple(parameter.shape), density), parameter.shape)
+    experts = range(shape[0]) if len(shape) == 3 else None
+    keys = [selection_key(group["seed"], name if e is None else f"{name}.{e}", period) for e in experts or [None]]
+    if SUBSPACES.is_added(kind) and isinstance(SUBSPACES[kind], Drawn | Scheduled):  # its NumPy code; coordinates
+        each = tuple(parameter.shape) if experts is None else shape[1:]
+        drawn = [members(SUBSPACES[kind], key, period, each, group["density"]) for key in keys]
+        inside = np.concatenate([np.broadcast_to(own, each).reshape(-1) for own in drawn])
         index = torch.from_numpy(np.flatnonzero(inside)).to(parameter.device)
         return units(_short(index, parameter.numel()), 0, (parameter.numel(),))
-    layout = layout_of(kind, group["sampling"], shape, density, group["side"], group["rank"])
+    layout = layout_of(kind, group["sampling"], shape, group["density"], group["side"], group["rank"])
     if layout is None:
         return Full()
     if isinstance(layout, Turning):
         return replace(layout, projector=group["projector"])
-    if kind == "coordinates" and group["sampling"] == "independent":
-        every = torch.arange(layout.units, device=parameter.device)
-        drawn: Tensor = independent_units(key, every, density)
-        return units(_short(drawn.nonzero().squeeze(1), layout.units), 0, layout.view)
-    return units(_drawn(key, layout.units, density, parameter.device), layout.dim, layout.view)
+    if experts is None:
+        return units(_drawn(group, keys[0], layout.units, parameter.device), layout.dim, layout.view)
+    (m, n), found = shape[1:], []
+    for e, key in enumerate(keys):
+        if kind == "columns":
+            along = torch.arange(0, m * n, n, device=parameter.device)
+            own = (along[:, None] + _drawn(group, key, n, parameter.device)).reshape(-1)
+        else:
+            own = _drawn(group, key, layout.units // shape[0], parameter.device)
+        found.append(own + e * (layout.units // shape[0]))
+    return units(_short(torch.cat(found), layout.units), layout.dim, layout.view)
 
 
 def _fixed_set(members: Sequence[int], parameters: Sequence[Tensor], reading: str) -> list[Part]:
@@ -355,7 +373,15 @@ def _fixed_set(members: Sequence[int], parameters: Sequence[Tensor], reading: st
     return parts
 
 
-def _drawn(key: int, count: int, density: float, device: torch.device) -> Tensor:
+def _drawn(group: Mapping[str, Any], key: int, count: int, device: torch.device) -> Tensor:
+    """The units of a draw, in ascending order: each by itself, or a given number of them."""
+    if group["subspace"] == "coordinates" and group["sampling"] == "independent":
+        drawn: Tensor = independent_units(key, torch.arange(count, device=device), group["density"])
+        return _short(drawn.nonzero().squeeze(1), count)
+    return _subset(key, count, group["density"], device)
+
+
+def _subset(key: int, count: int, density: float, device: torch.device) -> Tensor:
     """The units of :func:`frugal_theory.algorithm.selection.subset`, drawn on the device unless that is the CPU."""
     size = budget(density, count)
     if device.type == "cpu" or size in (0, count):  # NumPy's partition is ten times faster than torch.topk there

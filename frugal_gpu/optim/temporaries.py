@@ -13,7 +13,7 @@ from frugal_gpu.optim.layout import Turning, UnitLayout, layout_of
 from frugal_gpu.optim.placement import EIGHT
 from frugal_gpu.optim.step import CACHED
 from frugal_gpu.optim.stepping import MOST
-from frugal_gpu.optim.subspaces import at_least_float32
+from frugal_gpu.optim.subspaces import at_least_float32, seen_shape
 from frugal_theory.algorithm.rules import rule_of
 from frugal_theory.algorithm.selection import budget, pieces
 from frugal_theory.algorithm.storages import CHUNK
@@ -100,7 +100,7 @@ def _accelerated(algorithm: Algorithm, split: bool | str, free: str, shape: tupl
     if split is not True or algorithm.density in (0, 1):
         whole = algorithm.density == 1 if split is True else split == "state_full"
         return temporary_numbers(shape, None, fused, rule if whole else "sgd", "none" if whole else free)
-    matrix = shape if len(shape) < 2 else (shape[0], math.prod(shape[1:]))
+    matrix = seen_shape(shape, algorithm.experts)
     layout: UnitLayout | Turning | None = None
     if algorithm.set is not None:
         layout = UnitLayout((math.prod(shape),), 0, min(math.prod(shape), len(algorithm.set)))
@@ -111,7 +111,7 @@ def _accelerated(algorithm: Algorithm, split: bool | str, free: str, shape: tupl
         layout = layout_of(algorithm.subspace, algorithm.sampling, matrix, algorithm.density, algorithm.side, algorithm.rank)
     if isinstance(layout, UnitLayout) and algorithm.off_set_momentum == "decay":
         layout = UnitLayout(layout.view, layout.dim, layout.units)
-    if isinstance(layout, Turning) and layout.sketch:
+    if isinstance(layout, Turning) and (layout.sketch or len(layout.shape) > 2):
         fused = False
     return temporary_numbers(shape, layout, fused, rule, free)
 

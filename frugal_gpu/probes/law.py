@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from frugal_theory.algorithm.run_lengths import run_lengths
+from frugal_theory.algorithm.subspaces import matrix_of
 from frugal_theory.config import Algorithm
 from frugal_theory.config.changing import changing
 
@@ -17,7 +18,7 @@ __all__ = ["law_of", "off_the_law"]
 def law_of(algorithm: Algorithm, groups: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The law's name and every parameter's share, one number each, from the optimizer's groups; None where it is unknown.
 
-    Parameters that are split by the subspace follow the algorithm; the others are always in the set, or never. Unknown is a
+    Parameters that are split by the subspace follow the algorithm, experts each by itself; the others are always in the set, or never. Unknown is a
     selection that depends on the noise, one that follows a schedule, or one whose share differs inside a parameter.
     """
     split: dict[str, tuple[int, ...]] = {}
@@ -27,7 +28,7 @@ def law_of(algorithm: Algorithm, groups: Iterable[Mapping[str, Any]]) -> dict[st
             return None
         for name, parameter in zip(group["param_names"], group["params"], strict=True):
             if group["split"] is True:
-                split[name] = tuple(parameter.shape)
+                split[name] = matrix_of(tuple(parameter.shape), bool(group.get("experts", False)))
             else:
                 whole[name] = float(group["split"] == "state_full")
     if not split:

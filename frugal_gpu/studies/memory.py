@@ -22,7 +22,7 @@ from frugal_gpu.optim.backends import accelerated
 from frugal_gpu.optim.groups import FLAT
 from frugal_gpu.optim.layout import Turning, UnitLayout, layout_of
 from frugal_gpu.optim.placement import as_dtype, stored_bytes
-from frugal_gpu.optim.subspaces import at_least_float32
+from frugal_gpu.optim.subspaces import at_least_float32, seen_shape
 from frugal_gpu.optim.temporaries import need_of
 from frugal_theory.algorithm.rules import AdamW, Nothing, Rule, rule_of
 from frugal_theory.algorithm.selection import budget, pieces
@@ -215,7 +215,7 @@ def _split(kept: _Kept, named: dict[str, tuple[int, ...]]) -> Counted:
     elif SUBSPACES[kept.algorithm.subspace].whole:
         yield from _of_blocks(kept, named)
     else:
-        yield from (_of_one(kept, _matrix(shape)) for shape in shapes)
+        yield from (_of_one(kept, seen_shape(shape, kept.algorithm.experts)) for shape in shapes)
 
 
 def _of_one(kept: _Kept, matrix: tuple[int, ...]) -> tuple[float, float, float]:
@@ -225,8 +225,7 @@ def _of_one(kept: _Kept, matrix: tuple[int, ...]) -> tuple[float, float, float]:
     if layout is None:
         return _state(kept, matrix, _by_formula(kept)), 0.0, 0.0
     if isinstance(layout, Turning):
-        seen = {"left": (layout.rank, matrix[-1]), "right": (matrix[0], layout.rank), "vector": (layout.rank,)}[layout.side]
-        return _state(kept, seen, _by_formula(kept)) + kept.exact * layout.length * layout.rank, 0.0, 0.0
+        return _state(kept, layout.projected, _by_formula(kept)) + kept.exact * math.prod(layout.columns), 0.0, 0.0
     return _of_units(kept, layout), layout.inside, 0.0
 
 

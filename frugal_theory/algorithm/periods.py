@@ -18,7 +18,7 @@ from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Sketch, Un
 from frugal_theory.algorithm.rules.rule import Array, Rule, RuleState, Seen, namespace, rule_of
 from frugal_theory.algorithm.schedules import in_period
 from frugal_theory.algorithm.staggering import offsets, own_period
-from frugal_theory.algorithm.subspaces import choose_parts, side
+from frugal_theory.algorithm.subspaces import choose_parts, matrix_of, side
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
 
@@ -117,9 +117,10 @@ class Alternating:
             chosen: Mapping[str, Mask | Basis] = _drawn(ruleless, kind, tuple(shapes.items()), period)
         elif columns:
             kind = Sketch if getattr(SUBSPACES[self.algorithm.subspace], "sketch", False) else Basis
+            seen = {name: matrix_of(shape, self.algorithm.experts) for name, shape in shapes.items()}
             chosen = {
                 name: kind(columns[name], side(shape, self.algorithm.side)) if name in columns else Mask(np.asarray(True))
-                for name, shape in shapes.items()
+                for name, shape in seen.items()
             }
         else:
             known = {name: _numpy(gradient) for name, gradient in gradients.items()}

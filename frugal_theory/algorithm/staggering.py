@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from frugal_theory.algorithm.subspaces import turned
+from frugal_theory.algorithm.subspaces import matrix_of, turned
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SUBSPACES
 
@@ -38,5 +38,5 @@ def _turns(algorithm: Algorithm, shape: tuple[int, ...]) -> bool:
     kind = SUBSPACES[algorithm.subspace]
     if len(shape) < 2 and kind.matrix:
         return False
-    _, length, rank = turned(shape, algorithm.side, algorithm.density, algorithm.rank)
+    _, length, rank = turned(matrix_of(shape, algorithm.experts), algorithm.side, algorithm.density, algorithm.rank)
     return rank < length or bool(getattr(kind, "sketch", False))

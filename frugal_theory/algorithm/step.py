@@ -141,7 +141,7 @@ def _one_by_one(split: Split, state: State, name: str, gradient: Array) -> tuple
 def _of_trial(part: Mask | Basis, trial: int, own: Array) -> Mask | Basis:
     """The part of one trial."""
     if isinstance(part, Basis):
-        return replace(part, columns=part.columns[trial]) if part.columns.ndim > 2 else part
+        return replace(part, columns=part.columns[trial]) if part.columns.ndim > max(own.ndim, 2) else part
     return Mask(part.inside[trial]) if part.inside.ndim > own.ndim else part
 
 

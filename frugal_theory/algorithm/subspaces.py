@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -44,9 +45,11 @@ __all__ = [
     "Turned",
     "block_sizes",
     "blocks_of",
+    "check_experts",
     "check_groups",
     "choose_parts",
     "directions",
+    "matrix_of",
     "members",
     "orthonormal",
     "principal",
@@ -72,12 +75,21 @@ def choose_parts(
 
     ``shapes`` are those of one trial. ``trials`` holds the trials' numbers, one draw each; None draws once.
     ``gradients`` is read by svd only, ``bases`` (eigenvectors as columns, leading ones first) by eigen only. A vector
-    under a matrix subspace (columns, rows, svd) is state-full as a whole.
+    under a matrix subspace (columns, rows, svd) is state-full as a whole. Under ``experts`` expert e of a parameter of three
+    dimensions chooses as the matrix "NAME.e" would.
     """
 
     def key(name: str) -> Any:
         value = selection_key(algorithm.seed or 0, name, period)
         return value if trials is None else trial_keys(value, trials)
+
+    def of_one(name: str, shape: tuple[int, ...], gradient: Array | None) -> Part:
+        if units is not None:
+            return Mask(members(units, key(name), period, shape, density))
+        if len(shape) < 2 and SUBSPACES[kind].matrix:
+            return Mask(np.asarray(True))
+        assert gradient is not None
+        return _basis(algorithm, key(name), shape, gradient, (bases or {}).get(name))
 
     density, kind = algorithm.density, algorithm.subspace
     check_groups(algorithm, shapes)
@@ -91,13 +103,27 @@ def choose_parts(
     units = unit_subspace(algorithm)
     parts: dict[str, Part] = {}
     for name, shape in shapes.items():
-        if units is not None:
-            parts[name] = Mask(members(units, key(name), period, shape, density))
-        elif len(shape) < 2 and SUBSPACES[kind].matrix:
-            parts[name] = Mask(np.asarray(True))
+        gradient = gradients.get(name)
+        if (each := matrix_of(shape, algorithm.experts)) == shape:
+            parts[name] = of_one(name, shape, gradient)
         else:
-            parts[name] = _basis(algorithm, key(name), shape, gradients[name], (bases or {}).get(name))
+            seen = [None if gradient is None else gradient[..., e, :, :] for e in range(shape[0])]
+            parts[name] = _stacked([of_one(f"{name}.{e}", each, own) for e, own in enumerate(seen)])
     return parts
+
+
+def matrix_of(shape: tuple[int, ...], experts: bool) -> tuple[int, ...]:
+    """The shape of what chooses by itself: a parameter, or under ``experts`` each matrix of one of three dimensions."""
+    return shape[1:] if experts and len(shape) == 3 else shape
+
+
+def _stacked(parts: Sequence[Part]) -> Part:
+    """The parts of the experts of a parameter as one of it, with the experts' axis before those of a matrix."""
+    bases = [part for part in parts if isinstance(part, Basis)]
+    if bases:
+        return replace(bases[0], columns=np.stack([part.columns for part in bases], axis=-3))
+    inside = np.broadcast_arrays(*(part.inside for part in parts if isinstance(part, Mask)))
+    return Mask(np.stack(inside, axis=-3) if inside[0].ndim else np.stack(inside)[:, None, None])
 
 
 def check_groups(algorithm: Algorithm, names: Iterable[str]) -> None:
@@ -111,6 +137,15 @@ def check_groups(algorithm: Algorithm, names: Iterable[str]) -> None:
                 f'algorithm.groups[{i}].pattern = "{group.pattern}" matches the parameter "{name}" of a problem; '
                 "groups are for the parameters of a model: a pattern that matches those alone is allowed"
             )
+
+
+def check_experts(algorithm: Algorithm, shapes: Shapes) -> None:
+    """Raise ValueError if ``experts`` cuts one of a problem's parameters: theorems speak of one draw for each of them."""
+    if (name := next((n for n, s in shapes.items() if matrix_of(s, algorithm.experts) != s), None)) is not None:
+        raise ValueError(
+            f'algorithm.experts = true: the parameter "{name}" of a problem has shape {shapes[name]}, and theorems speak of '
+            "one draw for every parameter; experts = false is allowed, or a parameter for every matrix"
+        )
 
 
 def block_sizes(algorithm: Algorithm, shapes: Shapes) -> tuple[NDArray[np.int64], NDArray[np.intp]]:

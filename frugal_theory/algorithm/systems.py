@@ -18,7 +18,7 @@ NEVER = 10**12
 
 _ROLES = ("embeddings", "norms", "biases", "output")
 _ADAM = ("state_full.betas", "state_full.eps")
-_BASIS = ("density", "rank", "update_gap", "side", "projector", "refresh", "on_update", "split_lr_scale")
+_BASIS = ("density", "rank", "update_gap", "side", "projector", "refresh", "experts", "on_update", "split_lr_scale")
 _BLOCKS = ("density", "order", "blocks", "update_gap", "split_lr_scale")
 
 

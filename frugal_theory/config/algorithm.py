@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, ValidationError, field_validator, model_serializer, model_validator
 
 from frugal_theory.config.changing import DensitySchedule, UpdateGapSchedule, check_changing
+from frugal_theory.config.experts import check_experts
 from frugal_theory.config.fields import NameOf, TableOf
 from frugal_theory.config.groups import Group, rule_table
 from frugal_theory.config.parts import Count, Gap, NonNegative, Part, Positive, Probability, quoted
@@ -50,9 +51,11 @@ class Algorithm(Part):
     m×n matrix: "std" from the left if m < n and from the right if m ≥ n, "reverse" the other way round. ``split_lr_scale``: a
     factor on the learning rate of the split parameters, and not on their decay. ``refresh``: whether the bases of a model are
     refreshed in one step of a period ("together"), or each at a step of its own ("staggered"). ``blocks``: a block is a tensor,
-    or a layer (what the name says up to and including its first number). ``density_schedule`` and ``update_gap_schedule``:
-    how the two change during a run (:mod:`frugal_theory.config.changing`). ``biases``, ``norms``, ``embeddings`` and ``output``
-    say what becomes of these parameters of a model: "state_full", "split", "state_free", or a state-full rule of their own.
+    or a layer (what the name says up to and including its first number). ``experts``: whether a parameter of three dimensions,
+    E×m×n, is E matrices that each choose by themselves; others are as without it. ``density_schedule`` and
+    ``update_gap_schedule``: how the two change during a run (:mod:`frugal_theory.config.changing`). ``biases``, ``norms``,
+    ``embeddings`` and ``output`` say what becomes of these parameters of a model: "state_full", "split", "state_free", or a
+    state-full rule of their own.
     """
 
     system: Annotated[str, NameOf(SYSTEMS)] | None = None
@@ -68,6 +71,7 @@ class Algorithm(Part):
     sampling: Literal["independent", "fixed_size"] = "independent"
     order: Literal["random", "ascending", "descending", "mirror", "inward"] = "random"
     blocks: Literal["tensor", "layer"] = "tensor"
+    experts: bool = False
     projector: Literal["exact", "randomised"] = "exact"
     refresh: Literal["together", "staggered"] = "together"
     state_full: StateFull = Field(default_factory=default_rule("adamw"))
@@ -139,6 +143,7 @@ class Algorithm(Part):
                 f'off_set_momentum = "hold" needs a state by unit; that of state_full.rule = "{self.state_full.rule}" is none; '
                 '"reset", "decay" are allowed'
             )
+        check_experts(self)
         check_changing(self, SUBSPACES[self.subspace].basis)
         schedules = ("density_schedule", "update_gap_schedule")
         whole = ("system", "groups", "unmatched", *schedules, "rank" if self.rank is None else "density")
@@ -147,6 +152,7 @@ class Algorithm(Part):
             settings = {key: value for key, value in group.settings.items() if key in type(self).model_fields}
             instead = {"rank", "density"} & settings.keys()
             kept = {key: value for key, value in own.items() if not (instead and key in ("rank", "density"))}
+            kept["experts"] = self.experts and group.split in (True, None)
             try:
                 Algorithm.model_validate({**kept, **settings})
             except ValidationError as error:

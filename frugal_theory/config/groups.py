@@ -38,6 +38,7 @@ class Group(Part):
     sampling: Literal["independent", "fixed_size"] | None = None
     order: Literal["random", "ascending", "descending", "mirror", "inward"] | None = None
     blocks: Literal["tensor", "layer"] | None = None
+    experts: bool | None = None
     projector: Literal["exact", "randomised"] | None = None
     refresh: Literal["together", "staggered"] | None = None
     state_full: Annotated[Any, TableOf(RULES, "rule", side="state_full")] | None = None

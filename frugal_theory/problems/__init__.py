@@ -8,7 +8,7 @@ import numpy as np
 
 from frugal_theory import config
 from frugal_theory.algorithm.selection import stream
-from frugal_theory.algorithm.subspaces import check_groups
+from frugal_theory.algorithm.subspaces import check_experts, check_groups
 from frugal_theory.config.load import takes_a_file
 from frugal_theory.config.one_line import ExperimentError
 from frugal_theory.config.registry import NOISES, PROBLEMS, SUBSPACES
@@ -68,6 +68,7 @@ def build_problem(experiment: config.Experiment) -> Problem:
     problem = PROBLEMS[table.kind].make(table, parts, np.random.default_rng(stream(experiment.seed, "problem")))
     try:
         check_groups(experiment.algorithm, problem.shapes)
+        check_experts(experiment.algorithm, problem.shapes)
     except ValueError as error:
         raise ExperimentError(f"{experiment.name}: {error}") from None
     if isinstance(experiment.noise, config.MinibatchNoise) and not isinstance(problem, FiniteSum):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from frugal_theory.algorithm.rules import Sgdm
-from frugal_theory.algorithm.subspaces import directions
+from frugal_theory.algorithm.subspaces import directions, matrix_of
 from frugal_theory.theorems.setting import Array, Setting
 from frugal_theory.theorems.theorem import Shown, named_free
 
@@ -112,4 +112,5 @@ def _weights(setting: Setting) -> Weights:
 
 def _share(setting: Setting, shape: tuple[int, ...]) -> float:
     """r/min(m, n); 1 for a vector, which is in the set as a whole."""
+    shape = matrix_of(shape, setting.algorithm.experts)
     return 1.0 if len(shape) < 2 else directions(setting.algorithm, shape)[2] / min(shape)

@@ -32,6 +32,7 @@ def ranks(count: int, folder: Path, *actions: str) -> None:
     "action",
     [
         "equals_the_unsharded_run",
+        "experts_equal_the_unsharded_run",
         "stochastic_rounding_is_that_of_the_whole",
         "counters_agree",
         "flat_shards_are_refused",

@@ -80,7 +80,7 @@ def _knows(job: Job) -> bool:
     if type(part) in (Full, Free):
         moments = [s for name, s in job.statistics.items() if name != "step"]
         return not isinstance(job.statistics.get("step"), Tensor) and in_memory_order([x, g, *moments])
-    fits = type(part) is Basis and part.columns.dtype == x.dtype and part.columns.is_contiguous()
+    fits = type(part) is Basis and part.columns.dim() == 2 and part.columns.dtype == x.dtype and part.columns.is_contiguous()
     fits |= type(part) is Units and part.index.dtype == torch.int32
     return fits and all(t.is_contiguous() for t in (x, g, *statistics))
 

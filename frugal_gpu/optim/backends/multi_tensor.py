@@ -178,6 +178,7 @@ def _form(law: Law, job: Job) -> Form | None:
         fits = (
             isinstance(part, Basis)
             and type(part) is Basis
+            and part.columns.dim() == 2
             and part.columns.dtype == torch.float32
             and all(t.is_contiguous() for t in (x, g, *moments))
         )

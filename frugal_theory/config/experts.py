@@ -1,0 +1,34 @@
+"""``experts``: a parameter of three dimensions as so many matrices, each with a draw and a basis of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from frugal_theory.config.parts import quoted
+from frugal_theory.config.registry import RULES, SUBSPACES
+
+if TYPE_CHECKING:
+    from frugal_theory.config.algorithm import Algorithm
+
+__all__ = ["check_experts"]
+
+
+def check_experts(algorithm: Algorithm) -> None:
+    """Raise ValueError for ``experts`` beside what does not choose matrix by matrix, or a rule that would mix the experts."""
+    if not algorithm.experts:
+        return
+    if algorithm.set is not None:
+        raise ValueError("experts = true gives every expert a draw of its own, and set = [...] is one for all; one is allowed")
+    if SUBSPACES[algorithm.subspace].whole or algorithm.subspace == "eigen":
+        able = (s for s, kind in SUBSPACES.items() if not kind.whole and s != "eigen")
+        raise ValueError(
+            f'experts = true gives every expert a draw or a basis of its own; subspace is "{algorithm.subspace}", '
+            f"{quoted(able)} are allowed"
+        )
+    for side in ("state_full", "state_free"):
+        table = getattr(algorithm, side)
+        if not getattr(RULES[table.rule].make(table), "elementwise", True):
+            raise ValueError(
+                f'experts = true needs rules that work coordinate by coordinate; {side}.rule = "{table.rule}" does not: '
+                "of the experts of a parameter it would make one matrix"
+            )
