@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from math_core import LatexError, LatexToMathML
 from pydantic import BaseModel
 from sphinx.util import logging
 
@@ -17,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from docs.site import keys
 from frugal_theory.config.version import installed
+from frugal_theory.report.formulas import mathml
 
 project = "frugal-lab"
 author = "the frugal-lab authors"
@@ -59,17 +59,14 @@ autodoc_default_options = {"members": True, "undoc-members": False}
 python_maximum_signature_line_length = 88
 
 LOG = logging.getLogger(__name__)
-MATHML = LatexToMathML()
 
 
 def formula(self: Any, node: nodes.math | nodes.math_block) -> None:
     """A formula as MathML, which browsers set by themselves: no script, no font and no network."""
     block = isinstance(node, nodes.math_block)
-    try:
-        made = MATHML.convert_with_local_state(node.astext(), displaystyle=block)
-    except LatexError as error:
-        LOG.warning("formula: %s: %s", node.astext(), error, location=node)
-        made = ""
+    made = mathml(node.astext().strip(), display=block)
+    if not made.startswith("<math"):
+        LOG.warning("formula: %s", node.astext(), location=node)
     self.body.append(f'<div class="math">{made}</div>' if block else made)
     raise nodes.SkipNode
 

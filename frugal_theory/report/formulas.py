@@ -20,6 +20,10 @@ __all__ = ["mathml", "proof", "proof_file", "statement"]
 PROOFS = Path(__file__).parent / "proofs"
 """The texts of docs/theory, which an installed package carries, too."""
 
+DELIMITERS = {"lVert": "‖", "rVert": "‖", "Vert": "‖", "|": "‖", "lvert": "|", "rvert": "|", "vert": "|"}
+DELIMITERS |= {"lbrace": "{", "rbrace": "}", "{": "{", "}": "}", "langle": "⟨", "rangle": "⟩"}
+"""Signs that the library leaves as names behind a size (``\\Bigl\\lVert``)."""
+
 
 def statement(name: str) -> str:
     """The theorem's formula as HTML, one display a line; empty where this installation knows none."""
@@ -35,6 +39,7 @@ def mathml(latex: str, *, display: bool = False) -> str:
 
     try:
         text = convert(latex, display="block" if display else "inline")
+        text = re.sub(r">\\([A-Za-z]+|[|{}])</mo>", lambda found: f">{DELIMITERS[found[1]]}</mo>", text)
         if not all(element.tag.rpartition("}")[2].startswith("m") for element in ElementTree.fromstring(text).iter()):
             raise ValueError("markup inside a formula")
     except Exception:  # the library's errors have no common class

@@ -102,6 +102,9 @@ def test_wheel_and_sdist_have_the_same_packages_and_nothing_else(built):
     assert {"pyproject.toml", "README.md", "LICENSE"} <= source
     for needed in ("py.typed", "simulations/demo.toml", "simulations/interpolation.py", "config/keys.py"):
         assert f"frugal_theory/{needed}" in inside
+    for folder in ("templates", "vendor", "proofs"):  # what the page is made of
+        report = ROOT / "frugal_theory" / "report" / folder
+        assert {f"frugal_theory/report/{folder}/{path.name}" for path in report.iterdir() if path.is_file()} <= inside
 
 
 @pytest.mark.ecosystem

@@ -73,6 +73,14 @@ def test_what_cannot_be_read_is_shown_as_it_is_written() -> None:
     assert "<script" not in mathml(r"\text{<script>}")
 
 
+@pytest.mark.parametrize(("named", "sign"), [*formulas.DELIMITERS.items()])
+def test_a_delimiter_of_a_given_size_is_its_sign(named: str, sign: str) -> None:
+    set_ = ElementTree.fromstring(mathml(rf"a\Bigm\{named} b"))
+    assert "".join(set_.itertext()) == f"a{sign}b"
+    assert mathml(rf"\bigl\{named} a\bigr\{named}_2").startswith("<math")
+    assert mathml(r"\bigl\unknownarrow a") == r"<code>\bigl\unknownarrow a</code>"
+
+
 def test_the_proofs_that_sources_name_are_there_with_their_formulas() -> None:
     files = {proof_file(theorem.source) for theorem in THEOREMS.values()}
     ours = {name for name, theorem in THEOREMS.items() if "docs/theory/" in theorem.source}
@@ -82,7 +90,7 @@ def test_the_proofs_that_sources_name_are_there_with_their_formulas() -> None:
         text = proof(file)
         source = (formulas.PROOFS / f"{file}.md").read_text(encoding="utf-8")
         assert text.count("<math") >= source.count("$$") // 2 > 0 or "$$" not in source
-        assert not re.search(r"<code>[^<]*\\[a-z]", text), file
+        assert not re.search(r"<code>[^<]*\\[a-z]|<mo[^>]*>\\", text), file
         assert not re.search(r"<a |<img |<h[123]|<script", text), file
     assert proof_file("Ghadimi & Lan 2013") is None
     assert proof_file("docs/theory/absent.md") is None
