@@ -18,8 +18,9 @@ __all__ = ["law_of", "off_the_law"]
 def law_of(algorithm: Algorithm, groups: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The law's name and every parameter's share, one number each, from the optimizer's groups; None where it is unknown.
 
-    Parameters that are split by the subspace follow the algorithm, experts each by itself; the others are always in the set, or never. Unknown is a
-    selection that depends on the noise, one that follows a schedule, or one whose share differs inside a parameter.
+    Parameters that are split by the subspace follow the algorithm, experts each by itself; the others are always in the set, or
+    never. Unknown is a selection that depends on the noise, one that follows a schedule, or one whose share differs inside a
+    parameter.
     """
     split: dict[str, tuple[int, ...]] = {}
     whole: dict[str, float] = {}
