@@ -70,7 +70,7 @@ def assert_equal(net: nn.Module, other: nn.Module) -> None:
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(("number", "keys"), [*enumerate(CASES)], ids=lambda x: str(x))
+@pytest.mark.parametrize(("number", "keys"), [*enumerate(CASES)], ids=str)
 def test_a_state_comes_back_bit_for_bit(number, keys):
     """Stops go round."""
     stop = STOPS[number % 3]
@@ -90,7 +90,7 @@ def test_a_state_comes_back_bit_for_bit(number, keys):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("keys", [*UNITS, HELD[1], *BASES[:1], *RULES[1:], *BY_MATRIX], ids=str)
+@pytest.mark.parametrize("keys", [*UNITS[:3], HELD[1], BASES[0], *RULES[1::2], *BY_MATRIX[2:]], ids=str)
 def test_a_distributed_checkpoint_gives_it_back(keys, tmp_path):
     net, other = Mixture(), Mixture()
     optimizer = make(net, keys)
@@ -133,7 +133,7 @@ def test_an_expert_has_its_share():
 
 
 @pytest.mark.parametrize("keys", [*UNITS, *BASES[:2]], ids=str)
-@pytest.mark.parametrize("backend", ["foreach", "fused", "auto"])
+@pytest.mark.parametrize("backend", ["foreach", "fused"])
 def test_backends_follow_the_formula(keys, backend):
     nets = [Mixture(), Mixture()]
     for net, chosen in zip(nets, (backend, "formula"), strict=True):
@@ -205,7 +205,7 @@ def test_a_vector_and_a_matrix_are_as_without_it():
         assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
-@pytest.mark.parametrize("keys", [*UNITS, *BASES[:2], *BY_MATRIX], ids=str)
+@pytest.mark.parametrize("keys", [*UNITS[:2], BASES[0], BY_MATRIX[2]], ids=str)
 def test_it_may_change_at_any_time(keys):
     """Statistics follow their units (coordinates) or begin anew, and then go on as from there."""
     net = Mixture()
