@@ -30,6 +30,7 @@ class _Watched:
     job: Job
     state: dict[str, Any] | None
     held: list[tuple[str, Tensor, int]]
+    counter: type
     dtype: Any
     strides: tuple[int, ...]
     place: int
@@ -73,6 +74,8 @@ class Kept:
             ):
                 return None
             state = watched.state
+            if self.counted and "step" in job.statistics and type(state.get("step")) is not watched.counter:  # type: ignore[union-attr]
+                return None
             for name, tensor, place in watched.held:
                 if state.get(name) is not tensor or tensor.data_ptr() != place:  # type: ignore[union-attr]
                     return None
@@ -84,6 +87,11 @@ class Kept:
                 if isinstance(count, int):
                     watched.state["step"] = job.statistics["step"] = count + 1
         return self.jobs
+
+    def let_go(self) -> None:
+        """Hold no gradient until the next step: ``zero_grad()`` must free them for the forward pass."""
+        for job in self.jobs:
+            job.gradient = job.parameter
 
     def _same_group(self, groups: Sequence[Group], index: int) -> bool:
         group = groups[index]
@@ -109,10 +117,15 @@ def kept_of(
         state = states.get(job.parameter)
         held = [] if state is None else [(k, v, v.data_ptr()) for k, v in state.items() if isinstance(v, Tensor)]
         gradient = job.gradient
-        watched.append(_Watched(job, state, held, gradient.dtype, gradient.stride(), job.parameter.data_ptr()))
+        counter = type(job.statistics.get("step"))
+        watched.append(_Watched(job, state, held, counter, gradient.dtype, gradient.stride(), job.parameter.data_ptr()))
     others = [len(each["params"]) for each in groups]
-    return Kept(law, wholes, watched, without, jobs, list(group["params"]), others, _options(group), law.rule.counts)
+    kept = Kept(law, wholes, watched, without, jobs, list(group["params"]), others, _options(group), law.rule.counts)
+    kept.let_go()
+    return kept
 
 
 def _options(group: Mapping[str, Any]) -> list[Any]:
-    return [value for key, value in group.items() if key not in MOVING and not isinstance(value, Tensor)]
+    """The values of a group's options; lists, which may be changed in place, as tuples."""
+    values = [value for key, value in group.items() if key not in MOVING and not isinstance(value, Tensor)]
+    return [tuple(value) if type(value) is list else value for value in values]

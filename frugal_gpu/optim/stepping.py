@@ -39,6 +39,7 @@ def step_group(groups: Sequence[Group], index: int, periods: Periods, states: St
         jobs = kept.again(groups, index, states)
         if jobs is not None:
             _take(replace(kept.law, alpha=alpha), kept.wholes, jobs, (), states)
+            kept.let_go()
             periods.kept[index] = kept
             return
     full, free = rules_of(group)

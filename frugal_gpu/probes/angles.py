@@ -28,6 +28,7 @@ class Angles:
 
     group = "angles"
     price = 1.0
+    rows = False
 
     def __init__(self) -> None:
         self._seen: dict[int, _Seen] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,9 +65,10 @@ class Moment:
 
 
 class Probe(Protocol):
-    """One measurement. Three more members may be there: ``moved(moment)`` gives more numbers after the parameters moved.
+    """One measurement. Four more members may be there: ``moved(moment)`` gives more numbers after the parameters moved.
     ``group``: probes of one group are measured at the same steps and share their gradients (by default each is alone).
-    ``price``: what one measurement costs, about, in training steps with as many rows (1)."""
+    ``price``: what one measurement costs, about, in training steps with as many rows (1), or with the run's own if ``rows`` is
+    False: for a probe that takes no gradients."""
 
     def measure(self, moment: Moment) -> Mapping[str, float]:
         """Numbers by name."""
@@ -85,9 +86,10 @@ def group_of(kind: str) -> str:
     return str(getattr(PROBES[kind], "group", kind))
 
 
-def price_of(kinds: Iterable[str]) -> float:
-    """What kinds of one group cost together, about, in training steps with as many rows."""
-    return max(1.0, sum(float(getattr(PROBES[kind], "price", 1.0)) for kind in kinds))
+def price_of(kinds: Sequence[str], scale: float = 1.0) -> float:
+    """What kinds of one group cost together, about, in training steps. ``scale``: the rows of a measurement over a step's."""
+    rows = any(getattr(PROBES[kind], "rows", True) for kind in kinds)
+    return (scale if rows else 1.0) * max(1.0, sum(float(getattr(PROBES[kind], "price", 1.0)) for kind in kinds))
 
 
 def measure(kinds: Iterable[str], moment: Moment) -> dict[str, float | None]:

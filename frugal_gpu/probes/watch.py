@@ -34,7 +34,7 @@ class Watch:
             self.groups.setdefault(group_of(kind), []).append(kind)
             getattr(PROBES[kind], "forget", lambda: None)()
         scale = objective.size / objective.batch_size
-        prices = {group: scale * price_of(kinds) for group, kinds in self.groups.items()}
+        prices = {group: price_of(kinds, scale) for group, kinds in self.groups.items()}
         first = frozenset({"path"} & self.groups.keys())  # Δ is measured at x¹
         self.timetable = Timetable(seed, steps, prices, probes.every, probes.cost, first)
 
@@ -46,12 +46,19 @@ class Watch:
         return visit
 
     def sentence(self) -> str | None:
-        """What the cost does not allow, in words; None if nothing."""
-        beyond = self.timetable.unaffordable
-        if not beyond:
-            return None
-        each = ", ".join(f"{' and '.join(self.groups[g])} (probes.cost = {share:.2g} would)" for g, share in beyond.items())
-        return f"probes.cost = {self.timetable.cost:g} does not pay for measuring twice in this run: {each}"
+        """What the cost does not allow and, at the end, that it was not kept, in words; None if nothing."""
+        timetable, said = self.timetable, []
+        if beyond := timetable.unaffordable:
+            each = ", ".join(f"{' and '.join(self.groups[g])} (probes.cost = {share:.2g} would)" for g, share in beyond.items())
+            said.append(f"probes.cost = {timetable.cost:g} does not pay for measuring twice in this run: {each}")
+        if timetable.every is None and timetable.stepped >= timetable.steps and timetable.share > timetable.cost:
+            dearest = max(timetable.warming, key=lambda group: timetable.warming[group])
+            steps, kinds = timetable.warming[dearest] / timetable.a_step, " and ".join(self.groups[dearest])
+            said.append(
+                f"measuring took {timetable.share:.1%} of the time: the first measurement of {kinds} took as long as "
+                f"{steps:.3g} steps, which nobody knew before"
+            )
+        return "; ".join(said) or None
 
 
 @dataclass

@@ -77,8 +77,9 @@ class Interval:
 def interval(values: Sequence[float]) -> Interval:
     """The mean of the values and its interval; what is not finite is no value.
 
-    >>> interval([1.0, 2.0, 3.0])
-    Interval(mean=2.0, lower=-0.48..., upper=4.48..., count=3)
+    >>> found = interval([1.0, 2.0, 3.0])
+    >>> found.mean, round(found.lower, 2), round(found.upper, 2), found.count
+    (2.0, -0.48, 4.48, 3)
     """
     import numpy as np
     from scipy import stats

@@ -21,10 +21,19 @@ MAINS = {"frugal-theory": theory_main, "frugal-gpu": gpu_main}
 LONG = {"self-test", "ladder", "certify", "compare", "bench", "proofs"}
 """Commands that take more than seconds whatever they are given, or need two minutes of solvers: they are read, not run."""
 
-LESS = {"attack": ["--evaluations", "4"], "study": ["--set", "simulation.steps=20"], "generate": ["--tokens", "2"]}
+LESS = {
+    ("frugal-theory", "attack"): ["--evaluations", "4"],
+    ("frugal-theory", "study"): ["--set", "simulation.steps=20"],
+    ("frugal-gpu", "study"): ["--dry-run"],
+    ("frugal-gpu", "generate"): ["--tokens", "2"],
+}
 """Options that make a command quick."""
 
-OTHERS = {"systems": {"NAME": "galore"}, "export": {"DIR": "exported"}}
+OTHERS = {
+    ("frugal-gpu", "systems"): {"NAME": "galore"},
+    ("frugal-gpu", "export"): {"DIR": "exported"},
+    ("frugal-gpu", "study"): {"NAME": "table-2"},
+}
 """What stands for a name in one command alone."""
 
 ORDER = ["theorems", "init", "verify", "simulate", "train", "memory", "evaluate", "generate", "export"]
@@ -107,9 +116,9 @@ def test_every_command_runs(tmp_path, monkeypatch):
         program, command, rest = command_of(span)
         if command in LONG:
             continue
-        named = {**stand, **OTHERS.get(command, {})}
+        named = {**stand, **OTHERS.get((program, command), {})}
         words = [named.get(word, word) for word in rest]
-        done = called(MAINS[program], command, *words, *LESS.get(command, []), cwd=tmp_path)
+        done = called(MAINS[program], command, *words, *LESS.get((program, command), []), cwd=tmp_path)
         assert done.returncode == 0, f"{span}: {done.stderr}"
 
 

@@ -111,6 +111,7 @@ def test_the_check_counts_outcomes_and_goes_on_after_a_part_that_fails(tmp_path,
     assert "assert 1 == 2" in capsys.readouterr().out
 
 
+@pytest.mark.ecosystem
 def test_tests_that_have_no_time_are_said_to_be_stopped(tmp_path):
     (tmp_path / "test_long.py").write_text("import time\ndef test_long(): time.sleep(100)\n", encoding="utf-8")
     found = tests.run_suite("on the CPU", tmp_path, 0.1, 1, (str(tmp_path),))
@@ -167,6 +168,7 @@ def short_text(tmp_path, monkeypatch):
     monkeypatch.setattr(python_sources, "sources", lambda: tuple(sorted(found)))
 
 
+@pytest.mark.ecosystem
 def test_the_study_goes_on_where_it_stopped(tmp_path, monkeypatch, short_text, capsys):  # noqa: ARG001
     monkeypatch.setitem(PIECES, 1, Piece("llama-60m", 400, ("AdamW", "signSGD")))
     monkeypatch.setitem(PIECES, 6, Piece("llama-60m", 400, ("signSGD",), seeds=(1,), probes=False))

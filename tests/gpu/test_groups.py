@@ -202,6 +202,7 @@ def test_a_bad_group_of_a_file_is_named(table, said):
 def test_a_group_may_set_what_the_algorithm_sets():
     """A new key of [algorithm] is a key of its groups, unless it is about the whole."""
     whole = {"learning_rate", "embeddings", "norms", "biases", "output", "seed", "groups", "unmatched", "system"}
+    whole |= {"density_schedule", "update_gap_schedule"}
     assert set(Algorithm.model_fields) - whole == set(Group.model_fields) - {"pattern", "split", "lr_scale"}
 
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -31,11 +33,22 @@ def _late(parameters):
     return parameters[-1]
 
 
+def _counted_by_a_tensor(optimizer, parameters):  # noqa: ARG001
+    for state in optimizer.state.values():
+        if isinstance(state.get("step"), int):
+            state["step"] = torch.tensor(7.0, dtype=torch.float64)
+
+
+def _first_beta(optimizer, parameters):  # noqa: ARG001
+    optimizer.param_groups[0]["betas"][0] = 0.5
+
+
 CHANGES = {
     "nothing": lambda o, x: None,
     "lr": lambda o, x: o.param_groups[0].update(lr=0.02),
     "lr is a tensor": lambda o, x: o.param_groups[0].update(lr=torch.tensor(0.02, dtype=torch.float64)),
     "betas": lambda o, x: o.param_groups[0].update(betas=(0.5, 0.9)),
+    "a beta in a list": _first_beta,
     "weight decay": lambda o, x: o.param_groups[0].update(weight_decay=0.3),
     "density": lambda o, x: o.param_groups[0].update(density=0.75),
     "gap": lambda o, x: o.param_groups[0].update(update_gap=1),
@@ -52,6 +65,7 @@ CHANGES = {
     "the state is forgotten": lambda o, x: o.state.clear(),
     "the state is loaded": lambda o, x: o.load_state_dict(o.state_dict()),
     "counts are others": lambda o, x: [s.update(step=7) for s in o.state.values() if isinstance(s.get("step"), int)],
+    "counts are tensors": _counted_by_a_tensor,
     "a group is added": lambda o, x: o.add_param_group({"params": [("late", _late(x))], "lr": 0.1}),
 }
 
@@ -61,7 +75,8 @@ def ends(subspace, change, backend, anew):
     generator = torch.Generator().manual_seed(0)
     parameters = [nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in SHAPES]
     named = [(f"layers.{i}.w", x) for i, x in enumerate(parameters)]
-    optimizer = Frugal(named, subspace=subspace, density=0.5, update_gap=6, weight_decay=0.1, split=True, backend=backend)
+    options = {"density": 0.5, "update_gap": 6, "weight_decay": 0.1, "betas": [0.9, 0.999], "split": True}
+    optimizer = Frugal(named, subspace=subspace, backend=backend, **options)
     kept = 0
     for step in range(9):
         for x in parameters:
@@ -86,3 +101,20 @@ def test_what_changes_between_steps_is_followed(subspace, backend, change):
     assert none == 0
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=ROUNDING, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("backend", ["foreach", "auto"])
+@pytest.mark.parametrize("subspace", ["blocks", "columns", "random"])
+def test_gradients_are_free_after_zero_grad(subspace, backend):
+    """What is kept for the next step holds none of them through the next forward pass."""
+    parameters = [nn.Parameter(torch.ones(shape)) for shape in SHAPES]
+    optimizer = Frugal(parameters, subspace=subspace, density=0.5, backend=backend)
+    for _ in range(3):
+        gradients = []
+        for x in parameters:
+            x.grad = torch.full_like(x, 0.5)
+            gradients.append(weakref.ref(x.grad))
+        optimizer.step()
+        optimizer.zero_grad()
+        assert len(optimizer._periods.kept) == 1
+        assert [each() for each in gradients] == [None] * len(parameters)

@@ -184,6 +184,7 @@ except ExperimentError as error:
 """
 
 
+@pytest.mark.ecosystem
 def test_the_hub_is_read_by_datasets(tmp_path):
     """A hub on loopback with RTE in GLUE's layout, and without anything else."""
     files = {"README.md": CARD}

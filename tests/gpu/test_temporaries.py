@@ -45,10 +45,12 @@ def test_what_is_counted_from_shapes_bounds_what_a_step_takes(subspace, rule, ba
     shape, density = (64, 128), 0.25
     parameters = [nn.Parameter(torch.ones(shape)) for _ in range(4 if subspace == "blocks" else 1)]  # none of them is divided
     optimizer = Frugal(parameters, subspace=subspace, density=density, state_full=rule, backend=backend)
-    for _ in range(2):
+    peaks = []
+    for _ in range(4):
         for parameter in parameters:
             parameter.grad = torch.randn(shape)
-        peak = peak_bytes(optimizer.step, torch.device("cpu"))
+        peaks.append(peak_bytes(optimizer.step, torch.device("cpu")))
+    peak = max(peaks[1:])  # the first makes the state; the profiler misses an allocation now and then
     layout = None if subspace == "blocks" else layout_of(subspace, "fixed_size", shape, density)
     counted = 4 * len(parameters) * temporary_numbers(shape, layout, backend == "fused", rule)  # one stretch takes them all
     small = 4 * (4 * 128 + 2 * 64) + 2048  # step counts, scalars

@@ -101,6 +101,7 @@ def test_the_metric_by_name(quadratic: Any) -> None:
     np.testing.assert_allclose(weighted.mean, omega * plain.mean, rtol=LONG_RECURSION)
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize("gap", [1, 2])
 def test_thousands_of_steps_on_a_rotated_quadratic_stay_exact(quadratic, gap):
     """Rounding must not grow: with a step of 1/2 the moments are stationary long before the end, and Monte Carlo agrees."""

@@ -135,7 +135,7 @@ def run(name, monkeypatch):
     with matplotlib.rc_context(), ft.extended(), pd.option_context("display.precision", 6):
         try:
             for place, source in enumerate(cells(name)):
-                exec(compile(source, f"{name}, code cell {place}", "exec"), namespace)
+                exec(compile(source, f"{name}, code cell {place}", "exec", dont_inherit=True), namespace)
         finally:
             plt.close("all")
 

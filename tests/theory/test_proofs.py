@@ -27,6 +27,7 @@ def found() -> list[Proof]:
     return proofs.prove_all()
 
 
+@pytest.mark.ecosystem
 def test_every_derivation_goes_through(found):
     assert {proof.name: proof.failed for proof in found if not proof.checked} == {}
     assert len({proof.name for proof in found}) == len(found) == len(proofs.PROOFS)
@@ -161,6 +162,7 @@ def test_sums_and_equalities_are_not_taken_on_trust():
     assert not equal(BETA, -BETA)
 
 
+@pytest.mark.ecosystem
 def test_the_command_prints_every_proof(monkeypatch, found):
     monkeypatch.setattr(proofs, "prove_all", lambda: found)
     result = CliRunner().invoke(app, ["proofs"])

@@ -182,7 +182,7 @@ def test_a_run_in_progress_is_read_again(browser: Any, tmp_path: Path) -> None:
     shutil.rmtree(directory / "training")
     write_training(directory)
     write_report(directory)
-    page.wait_for_function("document.body.dataset.reload === undefined", timeout=20_000)
+    page.locator("body:not([data-reload])").wait_for(timeout=20_000)
     assert "1,000 steps" in page.locator("header").inner_text()
     assert said == []
     page.context.close()

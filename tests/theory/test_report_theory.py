@@ -119,6 +119,7 @@ def test_metrics_that_coincide_share_one_colour(folder: Path) -> None:
     assert "measured, weighted" not in plot.svg
 
 
+@pytest.mark.ecosystem
 def test_cells_beyond_the_panels_are_in_the_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "PANELS", 2)
     alphas = (0.01, 0.02, 0.03, 0.04)

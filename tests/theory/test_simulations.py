@@ -198,7 +198,7 @@ READINGS = {"sweep": {"algorithm.off_set_momentum": ["reset", "decay", "hold"]}}
 
 @pytest.mark.parametrize("chosen", ["reset", "decay", "hold"])
 def test_the_floor_is_the_closed_stationary_form(chosen):
-    sweep = {"algorithm.off_set_momentum": [chosen, "hold"]}
+    sweep = {"algorithm.off_set_momentum": list(dict.fromkeys([chosen, "hold"]))}
     table = off_set_reading.measure(reading(**{"sweep": sweep, "algorithm.update_gap": 1, "algorithm.density": 0.3}))
     expected = stationary(0.02, 0.9, 1 / np.arange(1, 6), 0.3, 0.1, off_set_momentum=chosen).sum()
     np.testing.assert_allclose(table["floor"][0], expected, rtol=LONG_RECURSION)

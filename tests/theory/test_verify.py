@@ -180,7 +180,7 @@ def test_the_cells_of_a_sweep_share_one_error_level(quadratic):
     """More cells mean wider intervals in each: the family is what has the confidence."""
     rate = {"algorithm.learning_rate": 0.5, "algorithm.density": 0.0, "problem": {"kind": "nonconvex"}, "noise.sigma": 1.0}
     single = claims_of(quadratic(rate), [Sgd()])
-    swept = claims_of(quadratic({**rate, "sweep": {"algorithm.update_gap": [10] * 20}}), [Sgd()])
+    swept = claims_of(quadratic({**rate, "sweep": {"algorithm.update_gap": list(range(10, 30))}}), [Sgd()])
     (evidence,) = [gather(single[0])]
     alone = by_name(judge(single, [evidence], 0.99))["sgd"]
     together = judge(swept, [evidence] * 20, 0.99)[0]
