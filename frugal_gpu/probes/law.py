@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from frugal_gpu.optim.subspaces import seen_shape
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.algorithm.subspaces import matrix_of
 from frugal_theory.config import Algorithm
@@ -29,7 +30,8 @@ def law_of(algorithm: Algorithm, groups: Iterable[Mapping[str, Any]]) -> dict[st
             return None
         for name, parameter in zip(group["param_names"], group["params"], strict=True):
             if group["split"] is True:
-                split[name] = matrix_of(tuple(parameter.shape), bool(group.get("experts", False)))
+                shape = matrix_of(tuple(parameter.shape), bool(group.get("experts", False)))
+                split[name] = seen_shape(shape)  # as the optimizer sees it
             else:
                 whole[name] = float(group["split"] == "state_full")
     if not split:

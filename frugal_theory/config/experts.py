@@ -30,7 +30,14 @@ def check_experts(algorithm: Algorithm) -> None:
         )
     for side in ("state_full", "state_free"):
         table = getattr(algorithm, side)
-        if not getattr(RULES[table.rule].make(table), "elementwise", True) and not SUBSPACES[algorithm.subspace].basis:
+        rule = RULES[table.rule].make(table)
+        if not (getattr(rule, "by_unit", True) and getattr(table, "by_unit", True)):
+            named = quoted(r for r, kind in RULES.items() if side in kind.table.sides and getattr(kind.table, "by_unit", True))
+            raise ValueError(
+                f'experts = true: {side}.rule = "{table.rule}" keeps one state for all that it sees, which experts cannot have '
+                f"each; {named} are allowed"
+            )
+        if not getattr(rule, "elementwise", True) and not SUBSPACES[algorithm.subspace].basis:
             bases = quoted(s for s, kind in SUBSPACES.items() if kind.basis and s != "eigen")
             raise ValueError(
                 f'experts = true: {side}.rule = "{table.rule}" looks at more than one coordinate, and units of experts lie one '

@@ -13,6 +13,7 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, se
 
 from frugal_gpu import Frugal
 from frugal_gpu.optim.state import state_bytes_held
+from frugal_gpu.probes.law import law_of
 from frugal_gpu.studies.memory import memory_of
 from frugal_theory.algorithm.rules import rule_of
 from frugal_theory.config import Algorithm
@@ -242,12 +243,18 @@ def test_a_state_from_before_the_option_goes_on_as_it_was():
     assert_equal(net, other)
 
 
+SPLIT = {"rule": "split", "subspace": "columns", "density": 0.5}
 REFUSED = [
     ({"subspace": "blocks"}, r'^Frugal: experts = true [^\n]*subspace is "blocks", [^\n]*"svd"[^\n]* are allowed$'),
     ({"subspace": "eigen"}, r'^Frugal: experts = true [^\n]*subspace is "eigen"'),
     ({"subspace": "coordinates", "set": (1, 2)}, r"^Frugal: experts = true [^\n]*set = \[\.\.\.\]"),
     ({"subspace": "rows", "state_full": "muon"}, r'^Frugal: experts = true: state_full.rule = "muon"[^\n]*"rows"[^\n]*$'),
     ({"subspace": "columns", "state_free": "like_full"}, r'^Frugal: experts = true: state_free.rule = "like_full"[^\n]*$'),
+    (
+        {"subspace": "svd", "state_full": "ldadam"},
+        r'^Frugal: experts = true: state_full.rule = "ldadam" keeps one state[^\n]*$',
+    ),
+    ({"subspace": "svd", "state_full": SPLIT}, r'^Frugal: experts = true: state_full.rule = "split" keeps one state[^\n]*$'),
     ({"subspace": "svd", "experts": 2}, r"^Frugal: experts = 2: [^\n]*$"),
     ({"subspace": "svd", "experts": None}, r"^Frugal: experts = None: [^\n]*$"),
 ]
@@ -264,3 +271,20 @@ def test_what_is_treated_as_a_whole_may_have_any_rule():
     assert not getattr(rule_of(Algorithm(state_full="adalayer").state_full), "elementwise", True)
     net = Mixture()
     run(net, make(net, {"subspace": "columns"}, output={"rule": "adalayer"}), range(2))
+    head = {"pattern": "head", "split": "state_full", "state_full": "muon"}
+    algorithm = Algorithm.model_validate({"subspace": "rows", "experts": True, "groups": [head]})
+    optimizer = Frugal.from_config(net, algorithm)
+    run(net, optimizer, range(1))
+    assert memory_of(net, algorithm).state == state_bytes_held(optimizer)
+
+
+def test_a_theorem_sees_the_share_of_an_expert():
+    """Of 8 columns ρ = 0.4 takes 3, of a matrix's 48 (without the key) 19."""
+    for keys, share in ((True, 3 / 8), (False, 19 / 48)):
+        algorithm = Algorithm.model_validate({"subspace": "columns", "density": 0.4, "experts": keys})
+        optimizer = Frugal(
+            [("w", nn.Parameter(torch.ones(3, 6, 8)))], subspace="columns", density=0.4, experts=keys, split=True
+        )
+        law = law_of(algorithm, optimizer.param_groups)
+        assert law is not None
+        assert law["share"]["w"] == pytest.approx(share)
