@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from frugal_gpu.optim import formula
+from frugal_gpu.optim.groups import cuts_experts
 from frugal_gpu.optim.subspaces import DecayingUnits, Free, Full, HeldUnits, OffBlock, Part, Turning, Units, at_least_float32
 from frugal_theory.algorithm.rules import Rule
 
@@ -50,7 +51,8 @@ def follow_by_formula(
     elif redrawn and not _of_one_kind(old, new, group["off_set_momentum"]):
         state.clear()
     else:
-        before, after = (formula.part_of(part, parameter, group["off_set_momentum"]) for part in (old, new))
+        reading, experts = group["off_set_momentum"], cuts_experts(group)
+        before, after = (formula.part_of(part, parameter, reading, experts) for part in (old, new))
         formula.carry(rule, group, state, parameter, before, after)
 
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from frugal_gpu.optim import subspaces
+from frugal_gpu.optim.groups import cuts_experts
 from frugal_theory.algorithm.combine import Split
 from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Sketch, Units, compact
 from frugal_theory.algorithm.periods import carried
 from frugal_theory.algorithm.rules import Nothing, Rule
 
-__all__ = ["counted_once", "part_of", "update"]
+__all__ = ["as_seen", "carry", "counted_once", "part_of", "update"]
 
 
 def update(rules: tuple[Rule, Rule], group: Mapping[str, Any], state: dict[str, Any], gradient: Tensor, part: Part) -> Tensor:
@@ -25,7 +26,7 @@ def update(rules: tuple[Rule, Rule], group: Mapping[str, Any], state: dict[str, 
     """
     full, free = rules if group["split"] != "state_full" else (rules[0], Nothing())
     split = Split(part, full, free, cast(Reading, group["off_set_momentum"]))
-    seen = _beside(gradient, part)
+    seen = _beside(gradient, part, cuts_experts(group))
     if "full" not in state:
         state.update(split.init(seen))
     u, new = split.update({"full": state["full"], "free": state["free"]}, seen)
@@ -53,24 +54,25 @@ def counted_once(rule: Rule, part: Part | None, state: dict[str, Any]) -> dict[s
 def carry(rule: Rule, group: Mapping[str, Any], state: dict[str, Any], like: Tensor, old: Part, new: Part) -> None:
     """Carry the state-full rule's state from one part to the next, for a parameter or gradient ``like`` this one."""
     on_update, reading = group["on_update"], cast(Reading, group["off_set_momentum"])
-    state["full"] = carried(rule, old, new, state["full"], _beside(like, new), reading=reading, on_update=on_update)
+    state["full"] = carried(
+        rule, old, new, state["full"], _beside(like, new, cuts_experts(group)), reading=reading, on_update=on_update
+    )
 
 
-def _beside(tensor: Tensor, part: Part) -> Tensor:
+def _beside(tensor: Tensor, part: Part, experts: bool) -> Tensor:
     """The tensor as formulas see it: in the type of the basis if there is one, in at least float32 anyway."""
     exact = part.columns.dtype if isinstance(part, Basis) else subspaces.at_least_float32(tensor.dtype)
-    experts = isinstance(part, Basis) and part.columns.ndim > 2
-    return (tensor if experts else _as_matrix(tensor)).to(exact)
+    return as_seen(tensor, experts).to(exact)
 
 
-def _as_matrix(tensor: Tensor) -> Tensor:
-    """Trailing dimensions flattened, as parts see it; but for a basis of experts, which sees each of their matrices."""
-    return tensor.reshape(tensor.shape[0], -1) if tensor.dim() > 2 else tensor
+def as_seen(tensor: Tensor, experts: bool) -> Tensor:
+    """Trailing dimensions flattened, as parts see it, unless it is the matrices of experts."""
+    return tensor.reshape(subspaces.matrix_shape(tensor, experts)) if tensor.dim() > 2 else tensor
 
 
-def part_of(part: subspaces.Part, parameter: Tensor, reading: str, basis: Tensor | None = None) -> Part:
+def part_of(part: subspaces.Part, parameter: Tensor, reading: str, experts: bool, basis: Tensor | None = None) -> Part:
     """The part in the form that formulas take; ``basis``: the columns of a part that turns."""
-    shape = subspaces.matrix_shape(parameter)
+    shape = subspaces.matrix_shape(parameter, experts)
     if isinstance(part, subspaces.DecayingUnits):
         inside = torch.zeros(part.shape[part.dim], dtype=torch.bool, device=parameter.device)
         inside[part.index.long()] = True

@@ -18,11 +18,24 @@ from torch import Tensor
 from frugal_gpu.optim.backends import checked_backend
 from frugal_gpu.optim.names import canonical
 from frugal_theory import config
+from frugal_theory.algorithm.combine import each_expert
 from frugal_theory.algorithm.rules import Rule
 from frugal_theory.config.registry import RULES as FORMULAS
 from frugal_theory.config.registry import Kind
 
-__all__ = ["FLAT", "OPTIONS", "SPLIT", "checked", "flat", "names_of", "options", "rule_defaults", "rules_of", "tables_of"]
+__all__ = [
+    "FLAT",
+    "OPTIONS",
+    "SPLIT",
+    "checked",
+    "cuts_experts",
+    "flat",
+    "names_of",
+    "options",
+    "rule_defaults",
+    "rules_of",
+    "tables_of",
+]
 
 SPLIT = (True, "state_full", "state_free")
 """What a group's ``split`` may be: split by the subspace, or state-full or state-free as a whole."""
@@ -141,7 +154,13 @@ def _options(rule: str) -> list[str]:
 def rules_of(group: Mapping[str, Any]) -> tuple[Rule, Rule]:
     """The state-full and the state-free rule that a group names, with its present hyperparameters."""
     full, free = tables_of(group).values()
-    return _rule(full), _rule(free)
+    experts = cuts_experts(group)
+    return each_expert(_rule(full), experts), each_expert(_rule(free), experts)
+
+
+def cuts_experts(group: Mapping[str, Any]) -> bool:
+    """Whether parameters of three dimensions are experts by themselves: what is treated as a whole is not cut."""
+    return group["split"] is True and bool(group["experts"])
 
 
 def _rule(table: dict[str, Any]) -> Rule:
@@ -173,8 +192,8 @@ def checked(group: Mapping[str, Any]) -> None:
     if isinstance(group["seed"], int) and group["seed"] < 0:
         raise ValueError(f"Frugal: seed = {group['seed']}: allowed: a whole number >= 0")
     given = {key: group[key] for key in _ALGORITHM_KEYS} | tables_of(group)
-    if group["split"] is not True and isinstance(group["experts"], bool):  # what is treated as a whole is not cut
-        given["experts"] = False
+    if isinstance(group["experts"], bool):
+        given["experts"] = cuts_experts(group)
     if group["rank"] is not None and given.pop("density") != config.Algorithm.model_fields["density"].default:
         raise ValueError(f"Frugal: rank = {group['rank']} and density = {group['density']} are both given; one is allowed")
     _algorithm(given)

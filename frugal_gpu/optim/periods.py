@@ -169,7 +169,7 @@ def _follow(
         forget(state, eigen)
     elif eigen:
         return
-    elif nested and group["off_set_momentum"] != was["off_set_momentum"]:  # another reading covers other units
+    elif nested and any(group[key] != was[key] for key in ("off_set_momentum", "experts")):  # these cover other units
         state.clear()
     elif nested:
         follow_by_formula(old, new, state, parameter, group, rule, redrawn)

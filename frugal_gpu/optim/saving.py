@@ -21,12 +21,13 @@ from frugal_gpu.optim import formula
 from frugal_gpu.optim.backends import InPlace
 from frugal_gpu.optim.flags import accelerator_of
 from frugal_gpu.optim.following import UNDRAWN, covered_shape
-from frugal_gpu.optim.groups import names_of, rules_of
+from frugal_gpu.optim.groups import cuts_experts, names_of, rules_of
 from frugal_gpu.optim.periods import Periods
 from frugal_gpu.optim.placement import EIGHT, computed, gathered, is_sharded, like_of, local, placed_like, stored_dtype
 from frugal_gpu.optim.saving_eight import coded_again, joined, parted, scales_of
 from frugal_gpu.optim.subspaces import DecayingUnits, Free, HeldUnits, Part, Turning, Units, at_least_float32
 from frugal_theory.algorithm.parts import Units as Compact
+from frugal_theory.algorithm.rules import Nothing
 
 __all__ = ["asked_by_a_checkpoint", "narrow_group", "narrowed", "whole_group", "whole_states"]
 
@@ -181,6 +182,7 @@ def _with_basis(group: Group, part: Turning, x: Tensor, state: State, names: Seq
 
 def _whole_by_formula(group: Group, name: str, part: Part, x: Tensor, state: State) -> State:
     full, free = rules_of(group)
+    free = free if group["split"] != "state_full" else Nothing()
     if not getattr(full, "by_unit", True) or not getattr(free, "by_unit", True) or not hasattr(full, "by_unit"):
         raise ValueError(
             f"Frugal: the state of {name} under {group['state_full']} and {group['state_free']} has no whole form, which "
@@ -190,7 +192,11 @@ def _whole_by_formula(group: Group, name: str, part: Part, x: Tensor, state: Sta
     if isinstance(part, Turning):
         zeros = like.new_zeros(covered_shape(part, x))
         start = formula.counted_once(full, None, full.init(zeros))
-        empty = {"full": start, "free": free.init(like * 0), "basis": like.new_zeros(part.columns)}
+        empty = {
+            "full": start,
+            "free": free.init(formula.as_seen(like, cuts_experts(group)) * 0),
+            "basis": like.new_zeros(part.columns),
+        }
         return {**empty, **({} if group["subspace"] == "eigen" else {"period": UNDRAWN}), **state}
     start, compact = _start(group, part, like)
     now = state.get("full", start if isinstance(compact, Compact) else {})
@@ -202,7 +208,7 @@ def _whole_by_formula(group: Group, name: str, part: Part, x: Tensor, state: Sta
             whole[key] = compact.spread(now[key], value) if now is not start and _by_unit(group, compact, value) else now[key]
     alone = is_sharded(x) and not gathered(group, part)
     placed = {k: placed_like(v.reshape(like.shape), x) if alone and v.numel() == like.numel() else v for k, v in whole.items()}
-    return {"full": placed, "free": state.get("free", free.init(like * 0))}
+    return {"full": placed, "free": state.get("free", free.init(formula.as_seen(like, cuts_experts(group)) * 0))}
 
 
 def _narrowed_by_formula(group: Group, part: Part, x: Tensor, whole: Mapping[str, Any]) -> State:
@@ -223,8 +229,9 @@ def _by_unit(group: Group, compact: Any, value: Tensor) -> bool:
 def _start(group: Group, part: Part, like: Tensor) -> tuple[State, Any]:
     """The state-full rule's start on all of a parameter, and the part in the form that formulas take."""
     full, _ = rules_of(group)
-    compact = formula.part_of(part, like, group["off_set_momentum"])
-    matrix = like.reshape(like.shape[0], -1) if like.dim() > 2 else like
+    experts = cuts_experts(group)
+    compact = formula.part_of(part, like, group["off_set_momentum"], experts)
+    matrix = formula.as_seen(like, experts)
     return full.init((matrix.reshape(compact.view) if isinstance(compact, Compact) else matrix) * 0), compact
 
 

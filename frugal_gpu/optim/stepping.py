@@ -15,7 +15,7 @@ from frugal_gpu.optim.backends.backend import Chosen, WholeStep
 from frugal_gpu.optim.bases import new_basis
 from frugal_gpu.optim.flags import accelerator_of, chosen_backend
 from frugal_gpu.optim.following import UNDRAWN
-from frugal_gpu.optim.groups import rules_of
+from frugal_gpu.optim.groups import cuts_experts, rules_of
 from frugal_gpu.optim.ordinary import kept_of
 from frugal_gpu.optim.periods import Periods, States
 from frugal_gpu.optim.placement import Stand, agreed, is_copied, local, stand_for, stored_dtype
@@ -135,7 +135,7 @@ def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], p
     group = groups[index]
     periods.enter(groups, index, rules[0], True, states)
     own = periods.own_periods(groups, index)
-    alpha, reading = rate(group["lr"]), group["off_set_momentum"]
+    alpha, reading, experts = rate(group["lr"]), group["off_set_momentum"], cuts_experts(group)
     for parameter, name, turning in periods.with_gradients(groups, index):
         stand = stand_for(group, parameter, name, turning, states)
         x, state = (parameter, states[parameter]) if stand is None else (stand.tensor, stand.state)
@@ -146,9 +146,9 @@ def _by_formula(groups: Sequence[Group], index: int, rules: tuple[Rule, Rule], p
             state["basis"] = new_basis(group, name, own[name], turning, gradient).columns
             state["period"] = own[name]
             if columns is not None:
-                old, new = (formula.part_of(turning, parameter, reading, basis) for basis in (columns, state["basis"]))
+                old, new = (formula.part_of(turning, parameter, reading, experts, basis) for basis in (columns, state["basis"]))
                 formula.carry(rules[0], group, state, gradient, old, new)
-        part = formula.part_of(turning, x, reading, state.get("basis"))
+        part = formula.part_of(turning, x, reading, experts, state.get("basis"))
         u = formula.update(rules, group, state, gradient, part)
         if not is_frozen(group["state_free"], turning, divides(group)):
             x.mul_(1 - alpha * group["weight_decay"]).sub_(u * (alpha * move_scale(group)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from frugal_gpu.optim.subspaces import seen_shape
 from frugal_theory.algorithm.run_lengths import run_lengths
 from frugal_theory.algorithm.subspaces import matrix_of
 from frugal_theory.config import Algorithm
@@ -18,9 +19,9 @@ __all__ = ["law_of", "off_the_law"]
 def law_of(algorithm: Algorithm, groups: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The law's name and every parameter's share, one number each, from the optimizer's groups; None where it is unknown.
 
-    Parameters that are split by the subspace follow the algorithm, experts each by itself; the others are always in the set,
-    or never. Unknown is a selection that depends on the noise, one that follows a schedule, or one whose share differs
-    inside a parameter.
+    Parameters that are split by the subspace follow the algorithm, experts each by itself; the others are always in the set, or
+    never. Unknown is a selection that depends on the noise, one that follows a schedule, or one whose share differs inside a
+    parameter.
     """
     split: dict[str, tuple[int, ...]] = {}
     whole: dict[str, float] = {}
@@ -29,7 +30,8 @@ def law_of(algorithm: Algorithm, groups: Iterable[Mapping[str, Any]]) -> dict[st
             return None
         for name, parameter in zip(group["param_names"], group["params"], strict=True):
             if group["split"] is True:
-                split[name] = matrix_of(tuple(parameter.shape), bool(group.get("experts", False)))
+                shape = matrix_of(tuple(parameter.shape), bool(group.get("experts", False)))
+                split[name] = seen_shape(shape)  # as the optimizer sees it
             else:
                 whole[name] = float(group["split"] == "state_full")
     if not split:

@@ -24,6 +24,7 @@ from frugal_gpu.optim.layout import Turning, UnitLayout, layout_of
 from frugal_gpu.optim.placement import as_dtype, stored_bytes
 from frugal_gpu.optim.subspaces import at_least_float32, seen_shape
 from frugal_gpu.optim.temporaries import need_of
+from frugal_theory.algorithm.combine import each_expert
 from frugal_theory.algorithm.rules import AdamW, Nothing, Rule, rule_of
 from frugal_theory.algorithm.selection import budget, pieces
 from frugal_theory.algorithm.subspaces import block_sizes, blocks_of
@@ -126,7 +127,7 @@ def memory_of(model: nn.Module, algorithm: Algorithm, method: str = "FRUGAL", st
     state = selection = idle = 0.0
     needs = [0.0]
     for group in model_groups(model, algorithm):
-        own = algorithm.model_copy(update={key: value for key, value in group.items() if key in Algorithm.model_fields})
+        own = _of_options(algorithm, group)
         kept = _Kept(own, as_dtype(state_dtype), dtype)
         shapes, split = {name: tuple(parameter.shape) for name, parameter in group["params"]}, group["split"]
         held, index, waiting = _of_group(kept, split, shapes)
@@ -157,15 +158,15 @@ def state_by_parameter(model: nn.Module, algorithm: Algorithm) -> list[Kept]:
 
     found = []
     for group in model_groups(model, algorithm):
-        own = algorithm.model_copy(update={key: value for key, value in group.items() if key in Algorithm.model_fields})
+        own = _of_options(algorithm, group)
         kept, split = _Kept(own, None, next(model.parameters()).dtype), group["split"]
         shapes = {name: tuple(parameter.shape) for name, parameter in group["params"]}
         together = not all(getattr(rule_of(table), "elementwise", True) for table in (own.state_full, own.state_free))
         basis = split is True and SUBSPACES[own.subspace].basis and own.density not in (0, 1)
         if split == "state_full":
-            held = [_state(kept, shape, False) for shape in shapes.values()]
+            held = [_state(kept, seen_shape(shape), False) for shape in shapes.values()]
         else:
-            rest = [0.0 if split is True and own.density == 1 else _residual(kept, shape) for shape in shapes.values()]
+            rest = [_residual(kept, shape) for shape in shapes.values()]
             each = _split(kept, shapes) if split is True else ((0.0, 0.0, 0.0) for _ in shapes)
             held = [free + full for free, (full, _, _) in zip(rest, each, strict=True)]
         found += [Kept(name, own_bytes, basis or together) for name, own_bytes in zip(shapes, held, strict=True)]
@@ -197,9 +198,8 @@ Counted = Iterator[tuple[float, float, float]]
 def _of_group(kept: _Kept, split: bool | str, named: dict[str, tuple[int, ...]]) -> tuple[float, float, float]:
     """The three counts below for all parameters of a group, which is ``split`` or whole."""
     if split == "state_full":
-        return sum(_state(kept, shape, False) for shape in named.values()), 0.0, 0.0
-    everything = split is True and kept.algorithm.density == 1
-    residual = 0.0 if everything else sum(_residual(kept, shape) for shape in named.values())
+        return sum(_state(kept, seen_shape(shape), False) for shape in named.values()), 0.0, 0.0
+    residual = sum(_residual(kept, shape) for shape in named.values())
     counted = np.array([(0.0, 0.0, 0.0), *(_split(kept, named) if split is True else ())])
     held, index, waiting = (float(value) for value in counted.sum(axis=0))
     return residual + held, index, waiting
@@ -211,7 +211,10 @@ def _split(kept: _Kept, named: dict[str, tuple[int, ...]]) -> Counted:
     if kept.algorithm.set is not None:
         yield from _of_a_set(kept, kept.algorithm.set, shapes)
     elif kept.algorithm.density in (0, 1):
-        yield from ((_state(kept, shape, formula) * kept.algorithm.density, 0.0, 0.0) for shape in shapes)
+        yield from (
+            (_state(kept, seen_shape(shape, kept.algorithm.experts), formula) * kept.algorithm.density, 0.0, 0.0)
+            for shape in shapes
+        )
     elif SUBSPACES[kept.algorithm.subspace].whole:
         yield from _of_blocks(kept, named)
     else:
@@ -328,7 +331,7 @@ def _by_formula(kept: _Kept) -> bool:
 
 def _state(kept: _Kept, seen: tuple[int, ...], by_formula: bool, counted_along: int | None = None) -> float:
     """Bytes of the state of the state-full rule for a part of this shape; steps are counted by unit, or in no tensor."""
-    rule = rule_of(kept.algorithm.state_full)
+    rule = each_expert(rule_of(kept.algorithm.state_full), kept.algorithm.experts)
     if not by_formula and (fast := accelerated(rule)) is not None:
         by_unit = seen[counted_along] if fast.counts and counted_along is not None else 0
         return len(fast.vectors + fast.squares) * kept.statistic(math.prod(seen)) + kept.exact * by_unit
@@ -349,8 +352,14 @@ def _statistics(kept: _Kept, rule: Rule, state: dict[str, Any]) -> float:
 
 def _residual(kept: _Kept, shape: tuple[int, ...]) -> float:
     """Bytes of the state of the state-free rule, which sees the whole parameter; most have none."""
-    rule = rule_of(kept.algorithm.state_free)
-    return _statistics(kept, rule, rule.init(torch.empty(shape, device="meta")))
+    rule = each_expert(rule_of(kept.algorithm.state_free), kept.algorithm.experts)
+    return _statistics(kept, rule, rule.init(torch.empty(seen_shape(shape, kept.algorithm.experts), device="meta")))
+
+
+def _of_options(algorithm: Algorithm, group: dict[str, Any]) -> Algorithm:
+    """The algorithm with the options of a group; what is treated as a whole is not cut into experts."""
+    given = {key: value for key, value in group.items() if key in Algorithm.model_fields}
+    return algorithm.model_copy(update={**given, **({} if group["split"] is True else {"experts": False})})
 
 
 def _at_its_largest(algorithm: Algorithm) -> Algorithm:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from frugal_theory.algorithm.parts import Basis, Part, Reading
-from frugal_theory.algorithm.rules.rule import Array, Rule, Seen
+from frugal_theory.algorithm.rules.rule import Array, Rule, Seen, namespace
 from frugal_theory.algorithm.storages import STORAGES
 
-__all__ = ["Split", "Stored"]
+__all__ = ["Each", "Split", "Stored", "each_expert"]
 
 State = dict[str, Any]
 
@@ -90,3 +90,71 @@ class Stored:
     @property
     def _moments(self) -> tuple[str, ...]:
         return (*self.rule.vectors, *self.rule.squares)
+
+
+@dataclass(frozen=True)
+class Each:
+    """A rule on every matrix of an array of three dimensions by itself; on others it is the rule.
+
+    State: the matrices' states, every entry with the experts' axis in front. For rules that look at more than one coordinate.
+    """
+
+    rule: Rule
+    elementwise: ClassVar[bool] = False
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The rule's."""
+        return self.rule.vectors
+
+    @property
+    def squares(self) -> tuple[str, ...]:
+        """The rule's."""
+        return self.rule.squares
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """The rule's."""
+        return getattr(self.rule, "counts", ())
+
+    @property
+    def by_unit(self) -> bool:
+        """The rule's."""
+        return bool(getattr(self.rule, "by_unit", True))
+
+    @property
+    def correction(self) -> Any:
+        """The rule's, if it has one."""
+        return self.rule.correction  # type: ignore[attr-defined]
+
+    def init(self, like: Array) -> State:
+        """The rule at its start, for every matrix."""
+        return self.rule.init(like) if like.ndim != 3 else _stacked(like, [self.rule.init(own) for own in like])
+
+    def update(self, state: State, g: Array, seen: Seen | None = None) -> tuple[Array, State]:
+        """The rule's update of every matrix."""
+        if g.ndim != 3:
+            return self.rule.update(state, g, seen)
+        updates, after = [], []
+        for e, own in enumerate(g):
+            u, new = self.rule.update({key: value[e] for key, value in state.items()}, own, _of_expert(seen, e))
+            updates.append(u)
+            after.append(new)
+        return namespace(g).stack(updates), _stacked(g, after)
+
+
+def each_expert(rule: Rule, experts: bool) -> Rule:
+    """A rule under the option ``experts``: one that looks at more than one coordinate must not look beyond its matrix."""
+    return Each(rule) if experts and not getattr(rule, "elementwise", True) else rule
+
+
+def _stacked(like: Array, states: list[State]) -> State:
+    return {key: namespace(like).stack([state[key] for state in states]) for key in states[0]}
+
+
+def _of_expert(seen: Seen | None, e: int) -> Seen | None:
+    """What a state-free rule may see of one expert; the correction is the same for all, as their bases are of one age."""
+    if seen is None:
+        return None
+    correction = seen.correction[0] if getattr(seen.correction, "ndim", 0) == 3 else seen.correction  # type: ignore[index]
+    return Seen(seen.gradient[e], seen.update[e], correction)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from frugal_theory.algorithm.combine import Split
+from frugal_theory.algorithm.combine import Split, each_expert
 from frugal_theory.algorithm.parts import Basis, Mask, Part, Reading, Sketch, Units, compact
 from frugal_theory.algorithm.rules.rule import Array, Rule, RuleState, Seen, namespace, rule_of
 from frugal_theory.algorithm.schedules import in_period
@@ -44,7 +44,8 @@ def optimizer(algorithm: Algorithm, bases: Mapping[str, Any] | None = None) -> A
         [0.1, -0.2]
     """
     in_period(algorithm, 0)  # or why it has none
-    return Alternating(algorithm, rule_of(algorithm.state_full), rule_of(algorithm.state_free), bases)
+    full, free = (each_expert(rule_of(table), algorithm.experts) for table in (algorithm.state_full, algorithm.state_free))
+    return Alternating(algorithm, full, free, bases)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.algorithm.combine import Split
+from frugal_theory.algorithm.combine import Split, each_expert
 from frugal_theory.algorithm.parts import Basis, Mask, Part
 from frugal_theory.algorithm.periods import carried, placed, readings
 from frugal_theory.algorithm.rules import Rule, RuleState, rule_of
@@ -86,7 +86,7 @@ def step(
     algorithm = in_period(algorithm, state.step // algorithm.update_gap)
     alpha = _learning_rate(algorithm, learning_rate)
     _check(parameters, gradients)
-    full, free = rule_of(algorithm.state_full), rule_of(algorithm.state_free)
+    full, free = (each_expert(rule_of(table), algorithm.experts) for table in (algorithm.state_full, algorithm.state_free))
     if due := _due(algorithm, gradients, state):
         state = _select(algorithm, full, free, {name: gradients[name] for name in due}, state, next(iter(due.values())))
     frozen = freezes(algorithm) and algorithm.weight_decay > 0

@@ -14,7 +14,10 @@ __all__ = ["check_experts"]
 
 
 def check_experts(algorithm: Algorithm) -> None:
-    """Raise ValueError for ``experts`` beside what does not choose matrix by matrix, or a rule that would mix the experts."""
+    """Raise ValueError for ``experts`` beside what does not choose matrix by matrix, or a rule that would mix the experts.
+
+    Rules that look at more than one coordinate see one expert at a time where there is a basis.
+    """
     if not algorithm.experts:
         return
     if algorithm.set is not None:
@@ -27,8 +30,16 @@ def check_experts(algorithm: Algorithm) -> None:
         )
     for side in ("state_full", "state_free"):
         table = getattr(algorithm, side)
-        if not getattr(RULES[table.rule].make(table), "elementwise", True):
+        rule = RULES[table.rule].make(table)
+        if not (getattr(rule, "by_unit", True) and getattr(table, "by_unit", True)):
+            named = quoted(r for r, kind in RULES.items() if side in kind.table.sides and getattr(kind.table, "by_unit", True))
             raise ValueError(
-                f'experts = true needs rules that work coordinate by coordinate; {side}.rule = "{table.rule}" does not: '
-                "of the experts of a parameter it would make one matrix"
+                f'experts = true: {side}.rule = "{table.rule}" keeps one state for all that it sees, which experts cannot have '
+                f"each; {named} are allowed"
+            )
+        if not getattr(rule, "elementwise", True) and not SUBSPACES[algorithm.subspace].basis:
+            bases = quoted(s for s, kind in SUBSPACES.items() if kind.basis and s != "eigen")
+            raise ValueError(
+                f'experts = true: {side}.rule = "{table.rule}" looks at more than one coordinate, and units of experts lie one '
+                f'after another; subspace is "{algorithm.subspace}", {bases} are allowed'
             )

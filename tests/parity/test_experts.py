@@ -31,11 +31,21 @@ FURTHER = [
     {"subspace": "svd", "state_full": "adamw_early_eps", "on_update": "project"},
     {"subspace": "columns", "state_full": "nesterov", "off_set_momentum": "decay", "weight_decay": 0.1},
 ]
-CASES = [*UNITS, *READINGS, *BASES, *FURTHER]
+BY_MATRIX = [  # rules that look at more than one coordinate see one expert
+    {"subspace": "svd", "state_free": "like_full"},
+    {"subspace": "gaussian", "state_free": "like_full", "state_full": "adamw_early_eps", "rank": 2},
+    {"subspace": "gaussian", "state_free": {"rule": "like_full", "by": "tensor"}, "side": "reverse", "on_update": "project"},
+    {"subspace": "svd", "state_full": "adafactor", "state_free": "one_sided", "on_update": "project"},
+    {"subspace": "svd", "state_full": "adafactor", "state_free": "one_sided", "rank": 5},
+    {"subspace": "random", "state_full": "muon", "on_update": "keep"},
+    {"subspace": "random", "state_full": "adalayer", "density": 1.0},
+    {"subspace": "svd", "state_free": "one_sided", "density": 0.0},
+]
+CASES = [*UNITS, *READINGS, *BASES, *FURTHER, *BY_MATRIX]
 
 
 def algorithm_of(keys: dict, **more) -> Algorithm:
-    density = {} if "rank" in keys else {"density": 0.4}
+    density = {} if keys.keys() & {"rank", "density"} else {"density": 0.4}
     table = {
         "update_gap": GAP,
         "learning_rate": RATE,
@@ -171,7 +181,7 @@ def test_what_is_rounding_is_seen_expert_by_expert(subspace):
     assert_same([cut(x) for x in torch_path(made(algorithm, named), named, small)], apart, FACTORISATION)
 
 
-@pytest.mark.parametrize("keys", [*UNITS, *BASES, *FURTHER], ids=str)
+@pytest.mark.parametrize("keys", [*UNITS[::3], *BASES[::4], *FURTHER[3:], *BY_MATRIX[::2]], ids=str)
 def test_the_rule_as_a_value_takes_the_same_steps(keys):
     algorithm, x = algorithm_of(keys), start()
     rule = ft.optimizer(algorithm)
@@ -183,7 +193,7 @@ def test_the_rule_as_a_value_takes_the_same_steps(keys):
     assert_same(path, numpy_path(algorithm, start(), gradients()), FACTORISATION)
 
 
-@pytest.mark.parametrize("keys", [UNITS[0], UNITS[3], BASES[1], BASES[4]], ids=str)
+@pytest.mark.parametrize("keys", [UNITS[0], UNITS[3], BASES[1], BASES[4], *BY_MATRIX[:4]], ids=str)
 def test_trials_side_by_side_are_those_of_single_runs(keys):
     """Trial 0 is a single run; each trial draws for itself, and with a basis of its own."""
     algorithm, trials = algorithm_of(keys), np.arange(3)
