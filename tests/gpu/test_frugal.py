@@ -52,7 +52,9 @@ def same(left, right) -> bool:
 
 @on_every_device
 @pytest.mark.parametrize("free", ["signsgd", "sgd", "none"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule", ["adamw", *(pytest.param(rule, marks=pytest.mark.ecosystem) for rule in RULES if rule != "adamw")]
+)
 @pytest.mark.parametrize("subspace", SUBSPACES)
 def test_every_rule_and_subspace_goes_down_the_parabola(subspace, rule, free, device):
     params = parameters(device=device)
@@ -62,7 +64,9 @@ def test_every_rule_and_subspace_goes_down_the_parabola(subspace, rule, free, de
     assert objective(params).item() < 0.05 * start
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule", ["adamw", *(pytest.param(rule, marks=pytest.mark.ecosystem) for rule in RULES if rule != "adamw")]
+)
 @pytest.mark.parametrize("subspace", SUBSPACES)
 def test_every_rule_and_subspace_goes_down_the_rosenbrock_valley(subspace, rule):
     x = nn.Parameter(torch.tensor([[-1.2, 1.0], [0.5, -0.5]], dtype=torch.float64))

@@ -60,10 +60,10 @@ def trained(case: str, seed: int = 3, every: int = 5, size: int = 512) -> tuple[
     return quadratic_rows.train(algorithm, EIGENVALUES, SIGMAS, STEPS, every, seed, size=size)
 
 
-FAST = ("sgdm", "hybrid", "signs")
+WHEN = {"sgdm": (), "signs": (), "hybrid": pytest.mark.ecosystem}
 
 
-@pytest.mark.parametrize("case", [case if case in FAST else pytest.param(case, marks=pytest.mark.slow) for case in CASES])
+@pytest.mark.parametrize("case", [pytest.param(case, marks=WHEN.get(case, pytest.mark.slow)) for case in CASES])
 def test_the_practice_verdict_is_the_theory_verdict_of_the_same_experiment(case):
     """What theory finds with declared constants practice finds with measured ones, for every theorem of constants alone."""
     same = experiment(case)

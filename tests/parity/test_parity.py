@@ -72,7 +72,7 @@ def test_the_engines_agree(subspace, rule, device):
     cases = [(*case, FREE[(i + i // 3) % 3]) for i, case in enumerate(options(subspace))]
     algorithms = [experiment(subspace, rule, free, on_update=u, off_set_momentum=r).algorithm for u, r, free in cases]
     tolerance = FACTORISATION if subspace in BASIS_SUBSPACES else ROUNDING
-    problem = LONG_PROBLEM if subspace.startswith("blocks") else PROBLEM
+    problem = LONG_PROBLEM if subspace.startswith("blocks") and rule == "adamw" else PROBLEM
     for case, algorithm, path in zip(cases, algorithms, torch_paths(algorithms, problem, device), strict=True):
         assert_same_path(path, numpy_path(algorithm, problem), tolerance, case)
 

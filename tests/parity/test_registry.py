@@ -127,9 +127,9 @@ def formula_path(chosen: Algorithm, as_array=np.asarray, as_numpy=np.asarray):
 
 
 def grid():
-    """Every rule with every subspace: AdamW and two subspaces with all in `make test`, the others in `make test-ecosystem`."""
+    """Every rule with every subspace: AdamW and columns with all in `make test`, the others in `make test-ecosystem`."""
     for subspace, full in itertools.product(SUBSPACES, rules("state_full")):
-        often = full == "adamw" or subspace in ("columns", "svd") or SUBSPACES.is_added(subspace)
+        often = full == "adamw" or subspace == "columns" or SUBSPACES.is_added(subspace)
         yield pytest.param(subspace, full, marks=[] if often else [pytest.mark.ecosystem])
 
 
