@@ -124,7 +124,7 @@ def test_a_full_disk_is_one_line():
 @pytest.mark.ecosystem
 def test_an_interrupted_run_keeps_its_cells_and_continues(folder):
     """Ctrl-C after the first cell: status 130, the finished cells are kept, and the same command ends bit-identically."""
-    slow = ["--jobs", "1", "--set", "simulation.steps=3000", "--out", "out"]
+    slow = ["--jobs", "1", "--set", "simulation.steps=9000", "--out", "out"]
     process = subprocess.Popen(
         [*COMMAND, "verify", "small.toml", *slow], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
