@@ -14,7 +14,7 @@ from unittest import mock
 
 from frugal_theory.commands.main import main
 
-__all__ = ["COMMAND", "SMALL", "called", "frugal_theory", "in_a_process"]
+__all__ = ["COMMAND", "SMALL", "SMALL_LLAMA", "called", "frugal_theory", "in_a_process"]
 
 COMMAND = [sys.executable, "-c", "from frugal_theory.commands.main import main; main()"]
 """frugal-theory in an interpreter of its own."""
@@ -42,6 +42,25 @@ trials = 40
 "algorithm.density" = [0.0, 0.5]
 """
 """An experiment of two cells that takes no time."""
+
+SMALL_LLAMA = """
+[model]
+preset = "llama-tiny"
+vocabulary = 300
+hidden_size = 16
+intermediate_size = 32
+layers = 1
+heads = 2
+[data]
+source = "text.txt"
+[training]
+steps = 2
+batch_size = 2
+sequence_length = 16
+learning_rate = 1e-3
+threads = 1
+"""
+"""What makes it train a model that takes no time on text.txt."""
 
 
 def called(main: Callable[[], None], *arguments: Any, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -27,7 +27,7 @@ from typing import Any
 import tomli_w
 
 from frugal_theory.config.keys import spelled, tables
-from tests.calling import SMALL, called
+from tests.calling import SMALL, SMALL_LLAMA, called
 
 MEMORY = 3 * 2**30
 """Bytes of address space that a child may take beside what it has from its parent."""
@@ -42,24 +42,7 @@ PATIENCE = 300.0
 """Seconds of a clock after which a child hangs."""
 
 THEORY = SMALL.replace("steps = 40", "steps = 6").replace("trials = 40", "trials = 8")
-LLAMA = """
-[model]
-preset = "llama-tiny"
-vocabulary = 300
-hidden_size = 8
-intermediate_size = 16
-layers = 1
-heads = 2
-[data]
-source = "text.txt"
-[training]
-steps = 2
-batch_size = 2
-sequence_length = 8
-learning_rate = 1e-3
-threads = 1
-device = "cpu"
-"""
+LLAMA = SMALL_LLAMA + 'device = "cpu"\n'
 TEXT = "\n\n".join(f"Line {n} says {n * n % 17} and {n * 7 % 11}." for n in range(100))
 
 NUMBERS = [0, -1, 1, 2, 3, 17, 2**31, 2**62, 2**63 - 1, 10**6, 10**9, 10**12, 0.0, -0.0, 0.5, 1.0, 1e-320, 1e-300, 1e-12]

@@ -17,29 +17,11 @@ import pytest
 
 import frugal_gpu
 from frugal_theory.config import extras
-from tests.calling import SMALL
+from tests.calling import SMALL, SMALL_LLAMA
 from tests.pages import ROOT
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 VERSIONS = ("3.11", "3.12", "3.13")
-
-TRAINING = """
-[model]
-preset = "llama-tiny"
-vocabulary = 300
-hidden_size = 16
-intermediate_size = 32
-layers = 1
-heads = 2
-[data]
-source = "text.txt"
-[training]
-steps = 2
-batch_size = 2
-sequence_length = 16
-learning_rate = 1e-3
-threads = 1
-"""
 
 
 def interpreter(version: str) -> str | None:
@@ -73,7 +55,7 @@ def run(tmp_path):
     """``run(python, *arguments)``: in an empty folder, with nothing of the checkout in sight."""
     quiet = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     quiet |= {"OMP_NUM_THREADS": "1", "FRUGAL_LAB_CACHE": str(tmp_path / "cache")}
-    (tmp_path / "small.toml").write_text(SMALL + TRAINING, encoding="utf-8")
+    (tmp_path / "small.toml").write_text(SMALL + SMALL_LLAMA, encoding="utf-8")
     text = "\n\n".join(f"Line {n} says {n * n % 17} and {n * 7 % 11}." for n in range(200))
     (tmp_path / "text.txt").write_text(text, encoding="utf-8")
 

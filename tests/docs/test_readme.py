@@ -12,7 +12,7 @@ import torch
 import frugal_theory as ft
 from frugal_gpu.commands.main import main as gpu_main
 from frugal_theory.commands.main import main as theory_main
-from tests.calling import SMALL, called
+from tests.calling import SMALL, SMALL_LLAMA, called
 from tests.pages import ROOT, blocks, commands
 
 README = ROOT / "README.md"
@@ -38,24 +38,6 @@ OTHERS = {
 
 ORDER = ["theorems", "init", "verify", "simulate", "train", "memory", "evaluate", "generate", "export"]
 """What others need the results of comes first."""
-
-SMALL_LLAMA = """
-[model]
-preset = "llama-tiny"
-vocabulary = 300
-hidden_size = 16
-intermediate_size = 32
-layers = 1
-heads = 2
-[data]
-source = "text.txt"
-[training]
-steps = 2
-batch_size = 2
-sequence_length = 16
-learning_rate = 1e-3
-threads = 1
-"""
 
 
 def spans():

@@ -30,7 +30,7 @@ def errors():
     return {line["case"]: line["error"] for line in map(json.loads, run.stdout.splitlines())}
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
 def test_kernels_follow_the_formula(case, errors):
     assert errors[case.name] <= (FLOAT32 if case.dtype == torch.float32 else BFLOAT16_STEP)
 
