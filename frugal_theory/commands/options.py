@@ -58,6 +58,7 @@ Cluster = Annotated[
 ]
 
 CORES = os.cpu_count() or 1
+COMPLETION = ("--show-completion", "--install-completion")
 
 
 def _print_version(wanted: bool) -> None:
@@ -95,12 +96,14 @@ def in_one_line(command: Callable[[], Any], quiet: bool = False) -> NoReturn:
     _every_character_somehow()
     try:
         status = command()
+        if status == 1 and any(word in sys.argv for word in COMPLETION):
+            status = 2  # the shell is not supported, which is no claim that failed
     except (UsageError, ExperimentError) as error:
         _stop(getattr(error, "format_message", error.__str__)(), 2, quiet)
     except OSError as error:  # ResultsError has said everything itself
         where = f"{error.filename}: " if error.filename else ""
         _stop(f"{where}{error.strerror or error}", 2, quiet)
-    except SystemExit as ended:  # of the completion of a shell, whose "not supported" is no claim that failed
+    except SystemExit as ended:  # of a shell that asks for words: "not supported" is no claim that failed
         raise SystemExit(2 if ended.code == 1 else ended.code) from None
     except ModuleNotFoundError as error:
         if (line := missing(error.name)) is None:

@@ -88,11 +88,18 @@ def complete(words, **more):
     return subprocess.run(call, capture_output=True, text=True, check=False, env={**os.environ, **asked})
 
 
+def under(shell, *options):
+    """The command line as a child of this shell, whatever the tests were started from; the status is not the last thing
+    that it does, so that it stays and waits."""
+    call = [shell, "-c", '"$@"; status=$?; exit "$status"', shell, *COMMAND, *options]
+    return subprocess.run(call, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.ecosystem
 def test_commands_and_options_are_completed():
     assert complete("command ver").stdout.split() == ["verify"]
     assert complete("command verify --j").stdout.split() == ["--jobs", "--json"]
-    shown = subprocess.run([*COMMAND, "--show-completion", "zsh"], capture_output=True, text=True, check=False)
+    shown = under("bash", "--show-completion")
     assert shown.returncode == 0
     assert "_COMPLETE" in shown.stdout  # the script of the shell that is found
 
@@ -101,6 +108,8 @@ def test_commands_and_options_are_completed():
 def test_a_shell_that_is_not_known_is_no_failed_claim():
     assert complete("command ver", _COMMAND_COMPLETE="complete_tcsh").returncode == 2
     assert complete("command ver", COMP_CWORD="x").returncode == 2
+    shown = under("sh", "--show-completion")
+    assert (shown.returncode, shown.stderr.count("\n")) == (2, 1)
 
 
 def test_both_command_lines_can_be_completed():
