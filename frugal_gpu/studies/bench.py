@@ -25,6 +25,10 @@ REFERENCE = "torch.optim.AdamW, fused"
 UPDATE_GAP = 10
 """Short, so that every run sees new subspaces."""
 
+CHECKED = "FRUGAL blocks, gradients checked"
+"""It looks for gradients that are not finite, a pass over them. The others leave that to whoever has taken the norm, as the
+trainer has."""
+
 __all__ = ["Bench", "Timing", "bench", "bytes_needed", "variants"]
 
 
@@ -45,6 +49,7 @@ def variants(density: float) -> dict[str, Algorithm]:
     common: dict[str, object] = {"density": density, "update_gap": UPDATE_GAP}
     table: dict[str, dict[str, object]] = {
         "FRUGAL blocks, signsgd": {"subspace": "blocks"},
+        CHECKED: {"subspace": "blocks"},
         "FRUGAL density 0, signsgd": {"density": 0.0},
         "FRUGAL columns, signsgd": {"subspace": "columns"},
         "FRUGAL randk, signsgd": {"subspace": "randk"},
@@ -75,7 +80,7 @@ def bench(
     model = _model(shape, device)
     optimizers: dict[str, torch.optim.Optimizer] = {REFERENCE: torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)}
     for name, algorithm in chosen.items():
-        optimizers[name] = Frugal.from_config(model, algorithm, lr=RATE)
+        optimizers[name] = Frugal.from_config(model, algorithm, lr=RATE, check_finite=name == CHECKED)
     seconds: dict[str, list[float]] = {name: [] for name in optimizers}
     for done in range(rounds + WARM_UP):
         for name, optimizer in optimizers.items():

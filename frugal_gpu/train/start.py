@@ -138,8 +138,7 @@ def start(
         wrapped = torch.compile(wrapped)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-        if training.update_in_backward:
-            group["check_finite"] = False  # the norm of the gradients says so after the step
+        group["check_finite"] = False  # the norm of the gradients says so, before the step or (update_in_backward) after it
     run = Run(training, accelerator, model, wrapped, optimizer, corpus, seed, experiment.data.sampling)
     run.task = task
     run.norms = Norms(model) if training.update_in_backward else None
