@@ -25,7 +25,7 @@ REFERENCE = "torch.optim.AdamW, fused"
 UPDATE_GAP = 10
 """Short, so that every run sees new subspaces."""
 
-CHECKED = "FRUGAL blocks, gradients checked"
+CHECKED = "gradients checked, FRUGAL blocks"
 """It looks for gradients that are not finite, a pass over them. The others leave that to whoever has taken the norm, as the
 trainer has."""
 
