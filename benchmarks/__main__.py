@@ -16,8 +16,8 @@ from frugal_theory.commands.options import CORES, Cluster, Jobs, application, in
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.studies.runner import carry_out
 
-STATISTICS = ("premises", "premises_further", "intervals", "certificates", "certified_noise", "projector")
-"""They count how often statistics miss, how tight bounds are, or train: run by name only."""
+STATISTICS = ("premises", "premises_further", "intervals", "certificates", "certified_noise", "projector", "in_backward")
+"""They count how often statistics miss, how tight bounds are, or train, or weigh: run by name only."""
 
 OPTIMIZER = "optimizer"
 """The step times of PyTorch's side: frugal-gpu bench."""

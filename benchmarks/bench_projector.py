@@ -1,6 +1,6 @@
 """Loss of a LLaMA-tiny under exact and randomised singular vectors. A table of docs/benchmarks.md.
 
-``python -m benchmarks projector``, half a minute of one core. The same text, start and learning rates; three seeds each, which
+``python -m benchmarks projector``, three minutes of one core. The same text, start and learning rates; three seeds each, which
 draw the text's order, the model's start and the randomised starts. A random basis stands beside the two: what there is to lose.
 """
 

@@ -23,11 +23,13 @@ def compare(steps: Steps = 160, out: Out = Path("runs/family")) -> None:
 
     found = carry_out(Family(steps), None, out)
     table = Table("system", box=None, pad_edge=False, header_style="dim")
-    for name in ("density", "state, KiB", "final loss"):
+    for name in ("density", "learning rate", "state, KiB", "final loss"):
         table.add_column(name, justify="right")
     for _, row in final(found.table).sort_values("loss").iterrows():
         density = "" if row["density"] != row["density"] else f"{row['density']:g}"
-        table.add_row(row["system"], density, f"{row['state_bytes'] / 1024:.1f}", f"{row['loss']:.4f}")
+        rate = f"{row['learning_rate']:g}{'*' if row['edge'] else ' '}"
+        table.add_row(row["system"], density, rate, f"{row['state_bytes'] / 1024:.1f}", f"{row['loss']:.4f}")
     console = Console()
     console.print(table)
+    console.print("* the smallest or largest rate that was tried: another may be better", style="dim", highlight=False)
     console.print(found.answer.sentence, highlight=False)

@@ -25,7 +25,7 @@ GUESS = 15.0
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME ...]", help="Studies, or all; none lists them with their questions.")
 ]
-SizeOption = Annotated[str, typer.Option("--size", help="cpu: 0.2 million parameters, 131,072 tokens; gpu: 60M, 26 million.")]
+SizeOption = Annotated[str, typer.Option("--size", help="cpu: 0.2 million parameters, 294,912 tokens; gpu: 60M, 26 million.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results; DIR/runs keeps every run.")]
 Seconds = Annotated[float | None, typer.Option("--seconds", min=1, help="No run is begun after these.")]
 Page = Annotated[

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 
 from frugal_gpu.optim import groups as param_groups
+from frugal_gpu.optim.adding import check_added, completed
 from frugal_gpu.optim.arranging import Arrangement, arrangement_of, model_groups
-from frugal_gpu.optim.finite import CHECK_FINITE, check_finite
-from frugal_gpu.optim.flags import check_flags
+from frugal_gpu.optim.finite import check_finite
 from frugal_gpu.optim.graphs import count_replays, is_captured
 from frugal_gpu.optim.in_backward import InBackward
 from frugal_gpu.optim.loading import Loading, complete, prepared
 from frugal_gpu.optim.names import canonical
 from frugal_gpu.optim.periods import UNBEGUN, Periods, given_bases
-from frugal_gpu.optim.placement import as_dtype, check_eight, check_placed, is_sharded
+from frugal_gpu.optim.placement import is_sharded
 from frugal_gpu.optim.plan import Plan, warn_of_many
 from frugal_gpu.optim.saving import asked_by_a_checkpoint, whole_group, whole_states
 from frugal_gpu.optim.stepping import something_to_do, step_group
@@ -278,33 +278,16 @@ class Frugal(torch.optim.Optimizer):
             raise
 
     def _add(self, given: dict[str, Any]) -> None:
-        group = {**param_groups.flat(given), **UNBEGUN}
+        group = completed(given, self.defaults)
         bases = {canonical(name): basis for name, basis in (group.pop("bases", None) or {}).items()} or self._bases
-        if group.get("state_full", self.defaults["state_full"]) != self.defaults["state_full"]:
-            group = {**param_groups.rule_defaults(group["state_full"]), **group}
-        if group.get("set") is not None:
-            group["set"] = tuple(group["set"])
-        if group.get("rank") is not None:
-            group.setdefault("density", config.Algorithm.model_fields["density"].default)
-        elif "density" in group:
-            group.setdefault("rank", None)
-        if (scale := group.pop("lr_scale", None)) is not None:
-            group["lr"] = group.get("lr", self.defaults["lr"]) * scale
-        group["step"] = 0
         super().add_param_group(group)
         index = len(self.param_groups) - 1
-        param_groups.checked(group)
-        check_flags(group)
-        if group["check_finite"] not in CHECK_FINITE:
-            allowed = ", ".join(map(repr, CHECK_FINITE))
-            raise ValueError(f"Frugal: check_finite = {group['check_finite']!r}: allowed: {allowed}")
-        group["state_dtype"] = as_dtype(group["state_dtype"])
-        check_eight(group)
-        self._check_parameters(index)
+        names = param_groups.names_of(self.param_groups, index)
+        check_added(group, names)
         if group["subspace"] == "eigen":
             given_bases(self.param_groups, index, bases, self._periods.parts(self.param_groups, index), self.state)
         if self._in_backward is not None:
-            self._in_backward.watch(index, group["params"], param_groups.names_of(self.param_groups, index))
+            self._in_backward.watch(index, group["params"], names)
 
     def state_dict(self) -> dict[str, Any]:
         """The state, as in torch. What distributed checkpoints ask for, and what belongs to sharded parameters, is the whole
@@ -394,13 +377,3 @@ class Frugal(torch.optim.Optimizer):
     def _step_as_it_arrives(self, index: int) -> None:
         check_finite(self.param_groups)
         self._step_group(index)
-
-    def _check_parameters(self, index: int) -> None:
-        for name, parameter in zip(
-            param_groups.names_of(self.param_groups, index), self.param_groups[index]["params"], strict=True
-        ):
-            if parameter.is_complex():
-                raise RuntimeError(f"Frugal: parameter {name} is complex; only real parameters are supported")
-            check_placed(name, parameter, self.param_groups[index]["state_dtype"])
-            if self.param_groups[index]["capturable"] and parameter.device.type != "cuda":
-                raise ValueError(f"Frugal: capturable = True: {name} is on {parameter.device}; graphs are of CUDA devices")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -76,17 +77,21 @@ class Family:
         chosen = [(name, keys) for name, keys in taking_part if keys.get("density", self.densities[0]) in self.densities]
         tables = []
         for done, (name, keys) in enumerate(chosen):
-            runs = [self._trained(name, keys, factor) for factor in FACTORS]
-            scores = [score if math.isfinite(score := _score(losses)) else math.inf for _, losses, _ in runs]
-            best = int(np.argmin(scores))
-            rate, losses, held = runs[best]
-            setting = {"system": name, "density": keys.get("density", math.nan), "learning_rate": rate}
-            edge = best in (0, len(FACTORS) - 1)
-            tables.append(
-                pd.DataFrame({**setting, "edge": edge, "state_bytes": held, "step": range(1, self.steps + 1), "loss": losses})
-            )
+            tables.append(run.kept(f"{self.steps} {self.seed} {name} {keys}", partial(self._best, name, keys)))
             run.progress(done + 1, len(chosen))
         return pd.concat(tables, ignore_index=True)
+
+    def _best(self, name: str, keys: dict[str, Any]) -> pd.DataFrame:
+        """The rows of one setting, at the learning rate with the least loss in the end."""
+        import pandas as pd
+
+        runs = [self._trained(name, keys, factor) for factor in FACTORS]
+        scores = [score if math.isfinite(score := _score(losses)) else math.inf for _, losses, _ in runs]
+        best = int(np.argmin(scores))
+        rate, losses, held = runs[best]
+        setting = {"system": name, "density": keys.get("density", math.nan), "learning_rate": rate}
+        edge = best in (0, len(FACTORS) - 1)
+        return pd.DataFrame({**setting, "edge": edge, "state_bytes": held, "step": range(1, self.steps + 1), "loss": losses})
 
     def _trained(self, name: str, keys: dict[str, Any], factor: float) -> tuple[float, list[float], int]:
         """The learning rate, the loss before every step, and the most bytes of state that were held."""
@@ -168,9 +173,10 @@ class Family:
 
 
 def final(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a setting: ``system``, ``density``, ``state_bytes`` and ``loss``, the mean over the last steps."""
+    """A row a setting: ``system``, ``density``, ``learning_rate``, ``edge``, ``state_bytes`` and ``loss``, the mean over the
+    last steps."""
     late = table[table["step"] > (1 - LAST) * table["step"].max()]
-    keys = ["system", "density", "state_bytes"]
+    keys = ["system", "density", "learning_rate", "edge", "state_bytes"]
     return late.groupby(keys, sort=False, dropna=False)["loss"].mean().reset_index()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from frugal_gpu.studies.memory import FLOAT32, memory_of
+from frugal_gpu.studies.memory import memory_of
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SYSTEMS
 from frugal_theory.config.systems import System
@@ -17,6 +17,9 @@ __all__ = ["Described", "described", "spelled"]
 
 ROWS, COLUMNS = 512, 1376
 """The matrix that state is counted for: a down-projection of LLaMA-60M."""
+
+FLOAT32 = 4
+"""Bytes of a number."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ def cells(experiment: Experiment, source: str = "experiment") -> list[Cell]:
     cases: list[Case | None] = [*experiment.cases] or [None]
     for case in cases:
         for values in itertools.product(*experiment.sweep.values()):
-            table: dict[str, Any] = copy.deepcopy(plain(base))
+            table: dict[str, Any] = plain(base)  # a tree of its own
             settings: dict[str, Any] = {}
             where = source
             if case is not None:

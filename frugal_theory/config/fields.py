@@ -55,10 +55,10 @@ class TableOf:
     @property
     def tables(self) -> dict[str, type[Part]]:
         """Every table that may stand here, by the name of its kind."""
-        kinds = {name: kind.table for name, kind in self.registry.items()}
-        return {
-            name: table for name, table in kinds.items() if self.side is None or self.side in getattr(table, "sides", SIDES)
-        }
+        return {name: kind.table for name, kind in self.registry.items() if self._may_stand(kind.table)}
+
+    def _may_stand(self, table: type[Part]) -> bool:
+        return self.side is None or self.side in getattr(table, "sides", SIDES)
 
     def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._validated)
@@ -78,13 +78,13 @@ class TableOf:
         name = value.get(self.tag, self.default)
         if name is None and self.tag not in value:
             raise PydanticKnownError("union_tag_not_found", {"discriminator": f"'{self.tag}'"})
-        tables = self.tables
-        if not isinstance(name, str) or name not in tables:
-            expected = ", ".join(f"'{known}'" for known in tables)
+        table = self.registry[name].table if isinstance(name, str) and name in self.registry else None
+        if table is None or not self._may_stand(table):
+            expected = ", ".join(f"'{known}'" for known in self.tables)
             facts = {"discriminator": f"'{self.tag}'", "tag": str(name), "expected_tags": expected}
             raise PydanticKnownError("union_tag_invalid", facts)
         try:
-            return tables[name].model_validate({self.tag: name, **value})
+            return table.model_validate({self.tag: name, **value})
         except ValidationError as error:  # the kind's name in the location tells whose keys are allowed there
             lines = [_line(name, line) for line in error.errors(include_url=False)]
             raise ValidationError.from_exception_data(error.title, lines) from None

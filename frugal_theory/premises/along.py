@@ -33,14 +33,23 @@ def below_along(test: PremiseTest, grounds: Grounds, found: Premise) -> Premise:
     return found
 
 
-def unbiased_along(test: PremiseTest, grounds: Grounds, found: Premise) -> Premise:
-    """P3: the mean of fresh draws, at every stop and of all stops of a stage."""
-    path, name = grounds.path, grounds.noise
+def _not_to_be_tested(test: PremiseTest, grounds: Grounds, found: Premise) -> Premise | None:
+    """What is known without a test of the draws: that there are none, or that some are not finite."""
+    path = grounds.path
     assert path is not None
     if grounds.untested is not None or not path.draws:
         return found
     if wild := [at.point for at in path.draws if not at.finite]:
-        return test.found(False, f"draws of {name} at {wild[0]} are not finite", 0.0)
+        return test.found(False, f"draws of {grounds.noise} at {wild[0]} are not finite", 0.0)
+    return None
+
+
+def unbiased_along(test: PremiseTest, grounds: Grounds, found: Premise) -> Premise:
+    """P3: the mean of fresh draws, at every stop and of all stops of a stage."""
+    path, name = grounds.path, grounds.noise
+    assert path is not None
+    if (known := _not_to_be_tested(test, grounds, found)) is not None:
+        return known
     declared = declared_variance(grounds.instance)
     single = grounds.half / len(path.draws)
     tests = [nonzero_mean(at.flat, declared, at.rounding, single) for at in path.draws]
@@ -60,10 +69,8 @@ def variance_along(test: PremiseTest, grounds: Grounds, found: Premise) -> Premi
     """P4: sums of squares and large values, at every stop and of all stops of a stage."""
     path, name = grounds.path, grounds.noise
     assert path is not None
-    if grounds.untested is not None or not path.draws:
-        return found
-    if wild := [at.point for at in path.draws if not at.finite]:
-        return test.found(False, f"draws of {name} at {wild[0]} are not finite", 0.0)
+    if (known := _not_to_be_tested(test, grounds, found)) is not None:
+        return known
     declared = declared_variance(grounds.instance)
     single = grounds.half / (2 * len(path.draws))
     most, at = worst([excess_variance(a.flat, declared, a.rounding, single) for a in path.draws], path.draws)

@@ -23,6 +23,7 @@ __all__ = [
     "EndLabel",
     "Plot",
     "canvas",
+    "draw_line",
     "end_labels",
     "inline",
     "linear_ticks",
@@ -278,6 +279,13 @@ def log_limits(axes: Any, first: float, last: float, low: float, high: float) ->
     axes.set_ylim(low / pad, high * pad)
     log_ticks(axes.xaxis, first, max(last, first * 1.01))
     log_ticks(axes.yaxis, low / pad, high * pad)
+
+
+def draw_line(axes: Any, data: pd.DataFrame, x: str, y: str, **look: Any) -> None:
+    """The rows of ``data`` joined as they are: no mean of any, no interval, no entry in a legend."""
+    import seaborn as sns
+
+    sns.lineplot(data=data, x=x, y=y, ax=axes, estimator=None, errorbar=None, legend=False, **look)
 
 
 def thin(frame: pd.DataFrame, count: int = POINTS, *, logarithmic: bool = True) -> pd.DataFrame:

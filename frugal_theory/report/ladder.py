@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from frugal_theory.metrics import words as metric_words
 from frugal_theory.report import words
-from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, Plot, canvas, end_labels, linear_ticks, log_ticks, plot, style
+from frugal_theory.report.drawing import (
+    COLOURS,
+    HUES,
+    EndLabel,
+    Plot,
+    canvas,
+    draw_line,
+    end_labels,
+    linear_ticks,
+    log_ticks,
+    plot,
+    style,
+)
 from frugal_theory.report.verdict_rows import exact
 from frugal_theory.results.read import Results, to_number
 from frugal_theory.verdicts.status import LINKS
@@ -79,8 +91,6 @@ def figures(results: Results) -> list[Plot]:
 
 
 def _figure(place: int, ladder: dict[str, Any], curves: pd.DataFrame, low: float, high: float) -> Plot:
-    import seaborn as sns
-
     verdict = "every rung below the next"
     if not ladder["in_order"]:
         verdict = "out of order"
@@ -95,7 +105,7 @@ def _figure(place: int, ladder: dict[str, Any], curves: pd.DataFrame, low: float
     for name, line in curves.groupby("rung", sort=False):
         hidden = rungs[name]["constant"] is not None
         look = LOOKS.get(name, HIDDEN_LOOK if hidden else PUBLISHED_LOOK)
-        sns.lineplot(data=line, x="step", y="value", ax=axes, errorbar=None, estimator=None, legend=False, **look)
+        draw_line(axes, line, "step", "value", **look)
         band = line[line["upper"] > line["lower"] * 1.000001]
         if name == "monte_carlo" and len(band):
             axes.fill_between(band["step"], band["lower"], band["upper"], color=look["color"], alpha=0.3, linewidth=0)

@@ -100,6 +100,7 @@ def _dots(data: pd.DataFrame) -> Plot:
     low, high = _row_limits(data)
     table = data.assign(place=places, **{key: data[key].clip(low, high) for key in ("tightness", "lower", "upper")})
     axes.set_xscale("log")
+    axes.set(xlim=(low / 1.25, high * 1.25), ylim=(rows - 0.4, -0.6))  # before seaborn reads labels: one dot has no width
     for row, exact in zip(table.itertuples(), data["tightness"], strict=True):
         colour = _colour(row.status)
         if row.upper > row.lower:
@@ -114,7 +115,7 @@ def _dots(data: pd.DataFrame) -> Plot:
     for place, heading in headings.items():
         _row_text(axes, -0.035, place, shorten(heading, 29), COLOURS["ink"], "right", weight="bold")
     axes.axvline(1, color=COLOURS["ink"], linewidth=1.2)
-    axes.set(xlim=(low / 1.25, high * 1.25), ylim=(rows - 0.4, -0.6), ylabel="", xlabel="right of the line a bound is violated")
+    axes.set(ylabel="", xlabel="right of the line a bound is violated")
     axes.set_yticks([])
     log_ticks(axes.xaxis, low / 1.25, high * 1.25)
     axes.xaxis.set_major_formatter(lambda value, _: percent(value))

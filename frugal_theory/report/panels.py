@@ -14,6 +14,7 @@ from frugal_theory.report.drawing import (
     EndLabel,
     Plot,
     canvas,
+    draw_line,
     end_labels,
     log_limits,
     plot,
@@ -152,8 +153,6 @@ def _heading(results: Results) -> str:
 
 
 def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float] | None) -> Plot:
-    import seaborn as sns
-
     families = hue_families(data)
     measured = list(families)
     same = words(measured[0]).title if len(measured) == 1 else "average squared gradient norm"
@@ -167,9 +166,7 @@ def _panel(name: str, title: str, data: pd.DataFrame, shared: tuple[float, float
         rings = set(data.loc[(data["metric"] == metric) & (data["kind"] == "measured"), "origin"]) & {"exact", "monte_carlo"}
         crowded = origin == "exact" and len(rings) == 2
         looks = _looks(kind, origin, bool(line["explicit"].iloc[0]), crowded=crowded)
-        sns.lineplot(
-            data=line, x="step", y="value", ax=axes, color=colour, errorbar=None, estimator=None, legend=False, **looks
-        )
+        draw_line(axes, line, "step", "value", color=colour, **looks)
         band = line[(line["upper"] > line["lower"]) & (line["upper"] > 0)]
         if kind == "measured" and len(band):
             axes.fill_between(

@@ -10,6 +10,7 @@ from frugal_theory.report.drawing import (
     EndLabel,
     Plot,
     canvas,
+    draw_line,
     end_labels,
     linear_ticks,
     log_limits,
@@ -30,7 +31,6 @@ __all__ = ["gradient_norm", "training_curve"]
 def training_curve(results: Results) -> Plot | None:
     """Perplexity over steps: training (raw and smoothed loss), validation, and the unigram model as the line to beat."""
     import pandas as pd
-    import seaborn as sns
 
     data = curve_data(results)
     if data.empty:
@@ -51,9 +51,7 @@ def training_curve(results: Results) -> Plot | None:
         axes.set_yscale("log")
         labels = []
         for series, line in data.groupby("series", sort=False):
-            sns.lineplot(
-                data=line, x="step", y="perplexity", ax=axes, errorbar=None, estimator=None, legend=False, **looks[series]
-            )
+            draw_line(axes, line, "step", "perplexity", **looks[series])
             end = line.iloc[-1]
             text = f"{series.removesuffix(', smoothed')} {number(end['perplexity'])}"
             if series != "training" or "training, smoothed" not in set(data["series"]):
@@ -105,7 +103,6 @@ def gradient_norm(results: Results) -> Plot | None:
     The average is the run's evidence; the single steps are those of its log.
     """
     import pandas as pd
-    import seaborn as sns
 
     if "squared_gradient_norm" not in results.training.steps:
         return None
@@ -121,17 +118,7 @@ def gradient_norm(results: Results) -> Plot | None:
         axes.set(xscale="log", yscale="log")
         looks = {"one mini-batch": {"alpha": 0.28, "linewidth": 0.9}, "running average": {"linewidth": 2.4}}
         for series, line in data.groupby("series", sort=False):
-            sns.lineplot(
-                data=line,
-                x="step",
-                y="value",
-                ax=axes,
-                color=colour,
-                errorbar=None,
-                estimator=None,
-                legend=False,
-                **looks[series],
-            )
+            draw_line(axes, line, "step", "value", color=colour, **looks[series])
         log_limits(axes, rows["step"].min(), rows["step"].max(), data["value"].min(), data["value"].max())
         axes.set(xlabel="step k", ylabel="")
         ends = {series: line.iloc[-1] for series, line in data.groupby("series", sort=False)}

@@ -14,6 +14,7 @@ from frugal_theory.report.drawing import (
     EndLabel,
     Plot,
     canvas,
+    draw_line,
     end_labels,
     linear_ticks,
     log_ticks,
@@ -38,7 +39,6 @@ LINES = 8
 def comparison(settings: Sequence[SameSetting]) -> Plot | None:
     """Validation perplexity over steps, a line a setting with the interval of its mean over seeds."""
     import pandas as pd
-    import seaborn as sns
 
     parts = [validation(setting).assign(setting=setting.name) for setting in settings]
     parts = [part for part in parts if len(part)]
@@ -56,17 +56,7 @@ def comparison(settings: Sequence[SameSetting]) -> Plot | None:
         for place, part in enumerate(shown):
             colour = COLOURS[HUES[place % len(HUES)]]
             dash = "-" if place < len(HUES) else (0, (5, 2))
-            sns.lineplot(
-                data=part,
-                x="step",
-                y="value",
-                ax=axes,
-                color=colour,
-                linestyle=dash,
-                estimator=None,
-                errorbar=None,
-                legend=False,
-            )
+            draw_line(axes, part, "step", "value", color=colour, linestyle=dash)
             band = part.dropna(subset=["lower"])
             axes.fill_between(band["step"], band["lower"], band["upper"], color=colour, alpha=0.2, linewidth=0)
             name = shorten(str(part["setting"].iloc[0]), LABEL)
@@ -141,8 +131,6 @@ def angles(run: Run, name: str = "angles") -> Plot | None:
 
     None for a run without two such measurements.
     """
-    import seaborn as sns
-
     data = angles_data(run)
     if data["step"].nunique() < 2:
         return None
@@ -157,7 +145,7 @@ def angles(run: Run, name: str = "angles") -> Plot | None:
             "first": {"color": COLOURS["hue-2"], "linewidth": 2.2, "marker": "o", "markersize": 5, "markeredgewidth": 0},
         }
         for key, look in looks.items():
-            sns.lineplot(data=mean, x="step", y=key, ax=axes, estimator=None, errorbar=None, legend=False, **look)
+            draw_line(axes, mean, "step", key, **look)
         chance = float((data["random"] ** 0.5).mean())
         axes.axhline(chance, color=COLOURS["ink"], linewidth=1.1, linestyle=(0, (5, 2.5)))
         end = float(last["step"])

@@ -29,7 +29,7 @@ def interruptible(folder: Path, kept: Callable[[], tuple[int, int]]) -> Iterator
         raise ExperimentError(str(error)) from error
     except KeyboardInterrupt:
         done, total = kept()
-        left = f"{done} of {total} cells are kept in {printable(str(folder))}" if total else "nothing is kept"
-        again = "the same command continues with the rest" if total else "the same command begins again"
+        left = f"{done} of {total} cells are kept in {printable(str(folder))}" if done else "nothing is kept"
+        again = "the same command continues with the rest" if done else "the same command begins again"
         print(f"interrupted: {left}; {again}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None

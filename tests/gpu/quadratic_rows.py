@@ -46,6 +46,13 @@ class Rows(nn.Module):
         return self.eigenvalues * torch.cat([self.head, self.tail]).detach()
 
 
+def three() -> Rows:
+    """Two coordinates, three rows, skewed: the noise of row i is the i-th of these."""
+    model = Rows((1.0, 0.5), (1.0, 1.0), batch_size=1)
+    model.noise = torch.tensor([[3.0, 0.0], [-1.0, 2.0], [-2.0, -2.0]], dtype=torch.float64)
+    return model
+
+
 def objective(model: Rows, batch_size: int, seed: int = 0, size: int | None = None) -> Objective:
     """f of the rows."""
 

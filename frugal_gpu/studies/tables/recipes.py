@@ -10,7 +10,7 @@ from frugal_theory.config import Algorithm, Experiment
 from frugal_theory.config.load import parse
 from frugal_theory.config.registry import SYSTEMS
 
-__all__ = ["FACTORS", "PERIODS", "SETTINGS", "SIZES", "Setting", "Size", "experiment"]
+__all__ = ["FACTORS", "FEWER", "PERIODS", "QUARTER", "SCALED", "SETTINGS", "SIZES", "Setting", "Size", "experiment"]
 
 FACTORS = (1.0, 3.0, 10.0, 30.0)
 """The grid: multiples of the learning rate that a system has by default. Small models take larger steps."""
@@ -45,7 +45,7 @@ _ALWAYS = {"keep_best": False, "checkpoint_every": 10**6, "evaluate_every": 10**
 SIZES = {
     "cpu": Size(
         "cpu",
-        256,
+        576,
         {
             "preset": "llama-tiny",
             **{"vocabulary": 512, "hidden_size": 64, "intermediate_size": 176, "layers": 4, "heads": 4},
@@ -64,7 +64,7 @@ SIZES = {
         {**_ALWAYS, "batch_size": 256, "sequence_length": 256, "evaluation_tokens": 196_608, "precision": "bf16"},
     ),
 }
-"""CPU: 0.2 million parameters outside embedding and head, 131,072 tokens. GPU: the paper's 60M, 26.2 million tokens."""
+"""CPU: 0.2 million parameters outside embedding and head, 294,912 tokens. GPU: the paper's 60M, 26.2 million tokens."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,11 @@ def _like(other: str, name: str, algorithm: Keys, **more: Any) -> Setting:
 FRUGAL: dict[str, Any] = {"system": "frugal", "density": 0.25, "order": "descending"}
 ZERO: dict[str, Any] = {"system": "frugal", "density": 0.0}
 QUARTER = "FRUGAL ρ = ¼"
+SCALED = "matrices at ¼ of the rate"
+"""As GaLore has them: embeddings, norms and head take larger steps than the matrices that are split."""
+
+FEWER = "four ninths of the tokens"
+
 _LAYER = {"rule": "adalayer", "betas": [0.9, 0.95], "eps": 1e-15}
 _FAST = {"rule": "adamw", "betas": [0.9, 0.95]}
 _TUNED_SGD = tuple({"state_free": {"rule": "sgd", "lr_scale": scale}} for scale in SGD_SCALES)
@@ -111,6 +116,8 @@ def _settings() -> list[Setting]:
         _tuned("signSGD", {"system": "signsgd"}),
         _tuned("AdaMeM", {"system": "adamem"}),
         _tuned("AdaLayer's signSGD", {"system": "adalayer-signsgd"}),
+        _tuned(f"AdamW, {SCALED}", {"system": "frugal", "density": 1.0, "split_lr_scale": 0.25}),
+        _tuned(f"{QUARTER}, {SCALED}", {**FRUGAL, "split_lr_scale": 0.25}),
     ]
     keys: Keys
     for kind in ("svd", "random", "randk", "blocks"):
@@ -143,7 +150,7 @@ def _settings() -> list[Setting]:
         alike.append(_like("svd, sign off it", f"svd, sign off it, {way}", keys))
         alike.append(_like("svd, nothing off it", f"svd, nothing off it, {way}", {**keys, "state_free": "none"}))
     for name, keys in (("AdamW", {"system": "adamw"}), (QUARTER, FRUGAL), ("GaLore", {"system": "galore"})):
-        alike.append(_like(name, f"{name}, 2¼ times the tokens", keys, steps=2.25))
+        alike.append(_like(name, f"{name}, {FEWER}", keys, steps=4 / 9))
         alike.append(_like(name, f"{name}, sequences 4 times as long", keys, length=4))
     alike.append(_like("AdamW", "AdamW, angles", {"system": "adamw"}, angles=True))
     return [*tuned, *alike]
