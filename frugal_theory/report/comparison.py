@@ -137,10 +137,9 @@ def _training(run: Run) -> pd.DataFrame:
 
 def _line(cell: int, line: int, table: pd.DataFrame, name: str = "") -> Series:
     x = {key: [float(v) for v in table[key]] for key in ("step", "tokens", "seconds") if table[key].notna().all()}
-    ends = {}
-    if "lower" in table and table["lower"].notna().any():
-        ends = {key: [float(value) for value in table[key]] for key in ("lower", "upper")}
-    return Series(cell, line, x, [float(value) for value in table["value"]], **ends, name=name)
+    known = "lower" in table and table["lower"].notna().any()
+    lower, upper = ([float(value) for value in table[key]] if known else [] for key in ("lower", "upper"))
+    return Series(cell, line, x, [float(value) for value in table["value"]], lower, upper, name)
 
 
 def _best_against_state(cell: int, setting: SameSetting) -> Series | None:
@@ -150,8 +149,8 @@ def _best_against_state(cell: int, setting: SameSetting) -> Series | None:
     if not mean.count:
         return None
     bytes_ = sum(run.of_summary("optimizer_state_bytes") for run in done) / len(done)
-    ends = {"lower": [_exp(mean.lower)], "upper": [_exp(mean.upper)]} if mean.count > 1 else {}
-    return Series(cell, VALIDATION, {"state": [bytes_]}, [_exp(mean.mean)], **ends)
+    lower, upper = ([_exp(end)] if mean.count > 1 else [] for end in (mean.lower, mean.upper))
+    return Series(cell, VALIDATION, {"state": [bytes_]}, [_exp(mean.mean)], lower, upper)
 
 
 def _unigrams(cell: int, setting: SameSetting) -> list[Series]:

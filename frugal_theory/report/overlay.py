@@ -164,8 +164,8 @@ def _width(cell: Cell) -> int:
 
 def _series(cell: int, line: int, rows: pd.DataFrame) -> Series:
     band = rows[rows["upper"] > rows["lower"]]
-    ends = {key: [float(value) for value in rows[key]] for key in ("lower", "upper")} if len(band) else {}
-    return Series(cell, line, {"step": [int(k) for k in rows["step"]]}, [float(value) for value in rows["value"]], **ends)
+    lower, upper = ([float(value) for value in rows[key]] if len(band) else [] for key in ("lower", "upper"))
+    return Series(cell, line, {"step": [int(k) for k in rows["step"]]}, [float(value) for value in rows["value"]], lower, upper)
 
 
 def _first_line(results: Results, lines: Sequence[tuple[str, str, str]]) -> set[int]:

@@ -46,8 +46,8 @@ def by_cell(results: Results) -> dict[str, Cell]:
     """The rows of every cell that has some, in the order of the sweep."""
     import pandas as pd
 
-    exact = _exact(results)
-    evidence = results.evidence if exact.empty else pd.concat([results.evidence, exact], ignore_index=True)
+    there = [table for table in (results.evidence, _exact(results)) if len(table)]
+    evidence = pd.concat(there, ignore_index=True) if there else results.evidence
     measured, bounds = (dict(iter(table.groupby("cell", sort=False))) for table in (evidence, results.bounds))
     none = results.evidence.head(0), results.bounds.head(0)
     return {
