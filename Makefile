@@ -26,6 +26,9 @@ demo: $(STAMP)  ## verify the theorems, train a small LLaMA with the same algori
 	$(BIN)/frugal-gpu train simulations/practice.toml
 	$(BIN)/frugal-theory report runs/demo runs/practice
 
+# Each process takes its share of the tests in the order of the files, so that what a file shares is made once, and then helps out.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
 # One arithmetic thread a process: the tests run side by side, and small matrices gain nothing from more.
 test test-ecosystem test-kernels test-slow: export OMP_NUM_THREADS = 1
 test test-ecosystem test-kernels test-slow: export OPENBLAS_NUM_THREADS = 1
@@ -36,13 +39,13 @@ test-kernels: export OPENBLAS_CORETYPE = Prescott
 test-kernels: export ATEN_CPU_CAPABILITY = default
 
 test: $(STAMP)  ## all tests but the slow studies
-	$(BIN)/python -m pytest -n auto -m "not slow and not ecosystem"
+	$(PYTEST) -m "not slow and not ecosystem"
 
 test-kernels: $(STAMP)  ## the numerical tests once more, with the arithmetic kernels of another processor
-	$(BIN)/python -m pytest -n auto -m "not slow and not ecosystem" tests/theory tests/parity $(WORDS)
+	$(PYTEST) -m "not slow and not ecosystem" tests/theory tests/parity $(WORDS)
 
 test-ecosystem: $(STAMP)  ## what needs a cluster, several processes or a wheel; the self-test
-	$(BIN)/python -m pytest -n auto -m "ecosystem and not slow"
+	$(PYTEST) -m "ecosystem and not slow"
 
 test-slow: $(STAMP)  ## the slow studies
 	$(BIN)/python -m pytest -m slow

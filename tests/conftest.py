@@ -43,7 +43,7 @@ trials = 48
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quadratic() -> Callable[..., ft.Experiment]:
     """``quadratic({"algorithm.density": 0.5})``: a small quadratic experiment with these keys set apart."""
 

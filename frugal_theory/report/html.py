@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frugal_theory.report import comparison, practice_figures
 from frugal_theory.report.content import run_content, theorem_content
@@ -16,6 +17,9 @@ from frugal_theory.report.runs import CONFIDENCE, SameSetting, names, settings, 
 from frugal_theory.report.words import percent
 from frugal_theory.results.files import write_text
 from frugal_theory.results.read import Results, read
+
+if TYPE_CHECKING:
+    import jinja2
 
 __all__ = ["unfinished", "write_report"]
 
@@ -84,8 +88,9 @@ def render(
     return _fill("runs.html.jinja", title=", ".join(called), runs=runs, **training, **theorems)
 
 
-def _fill(template: str, **content: Any) -> str:
-    """A template with its content, the style and the scripts; whatever is not marked as HTML is text."""
+@cache
+def _templates() -> jinja2.Environment:
+    """The templates, compiled when first used and kept; whatever is not marked as HTML is text."""
     import jinja2
     from markupsafe import Markup
 
@@ -98,13 +103,20 @@ def _fill(template: str, **content: Any) -> str:
     )
     environment.filters["inline"] = lambda plot, prefix: Markup(inline(plot.svg, prefix + plot.name, plot.title))
     environment.filters["html"] = Markup
+    return environment
+
+
+def _fill(template: str, **content: Any) -> str:
+    """A template with its content, the style and the scripts."""
+    from markupsafe import Markup
+
     light = "".join(f"--{role}:{colour};" for role, colour in COLOURS.items())
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8").replace("/* colours of the figures */", light)
     style = (VENDOR / "uPlot.min.css").read_text(encoding="utf-8") + "\n" + style
     scripts = [(VENDOR / "uPlot.iife.min.js").read_text("utf-8"), (TEMPLATES / "report.js").read_text("utf-8")]
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     shared = {"css": Markup(style), "scripts": [Markup(script) for script in scripts], "allowed": Markup(allowed)}
-    return environment.get_template(template).render(**shared, **content)
+    return _templates().get_template(template).render(**shared, **content)
 
 
 def _digest(script: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from frugal_theory.results.interrupted import load_cell, save_cell
 from frugal_theory.verdicts.claims import claims_of
 from frugal_theory.verdicts.verify import gather
-from tests.calling import COMMAND, in_a_process
+from tests.calling import COMMAND, frugal_theory, in_a_process
 
 SWEEP = """
 name = "sweep"
@@ -217,9 +217,9 @@ def test_a_cluster_that_is_not_there_is_one_line(folder):
     assert "tcp://127.0.0.1:9" in done.stderr
 
 
-def test_without_dask_the_line_says_what_to_install(folder):
-    program = "import sys; sys.modules['distributed'] = None\n" + COMMAND[-1]
-    done = verify(folder, "--cluster", "tcp://127.0.0.1:9", program=program)
+def test_without_dask_the_line_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    done = frugal_theory("verify", "sweep.toml", "--cluster", "tcp://127.0.0.1:9", cwd=folder)
     assert done.returncode == 2
     assert "frugal-lab[dask]" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr

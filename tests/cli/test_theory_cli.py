@@ -25,7 +25,7 @@ def folder(experiment_file):
 
 
 def test_verify_writes_the_results_that_the_contract_names(folder):
-    done = in_a_process("verify", "small.toml", "--jobs", 1, cwd=folder)
+    done = frugal_theory("verify", "small.toml", "--jobs", 1, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "run_length" in done.stdout
     assert "hold" in done.stdout
@@ -46,7 +46,7 @@ def test_verify_writes_the_results_that_the_contract_names(folder):
 def test_results_do_not_depend_on_the_number_of_jobs(folder):
     frames = []
     for jobs in (1, 2):
-        in_a_process("verify", "small.toml", "--jobs", jobs, "--out", f"out{jobs}", cwd=folder)
+        frugal_theory("verify", "small.toml", "--jobs", jobs, "--out", f"out{jobs}", cwd=folder)
         frames.append((folder / f"out{jobs}" / "theory" / "evidence.parquet").read_bytes())
     assert frames[0] == frames[1]
 
@@ -204,7 +204,7 @@ def test_json_is_all_that_is_printed(folder):
     assert [sorted(cell) for cell in cells] == [["cell", "learning_rate", "lower", "mean", "upper"]] * 2
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.slow)])
 def test_no_encoding_is_an_error(folder, encoding):
     done = in_a_process("theorems", cwd=folder, env={**os.environ, "PYTHONIOENCODING": encoding}, encoding="latin-1")
     assert (done.returncode, done.stderr) == (0, "")

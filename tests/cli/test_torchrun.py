@@ -1,15 +1,16 @@
 """torchrun -m frugal_gpu train …: the run of one process, its errors said once, and its resumption by any number of them."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
-from tolerances import ACCUMULATION_FLOAT32
+import torch
 
-from tests.cli.test_gpu_cli import EXPERIMENT
-from tests.gpu.tiny import TIMES
+from frugal_gpu.commands.main import main
+from tests.calling import called
+from tests.cli.test_gpu_cli import EXPERIMENT, numbers
+from tests.tolerances import ACCUMULATION_FLOAT32
 
 pytestmark = pytest.mark.ecosystem
 
@@ -18,53 +19,71 @@ OPTIONS = [word for change in CHANGES for word in ("--set", change)]
 """80 tokens are five sequences: one process evaluates in one pass more than the other."""
 
 
+def written(folder):
+    """The folder, with an experiment and its text."""
+    (folder / "tiny.toml").write_text(EXPERIMENT)
+    texts = [f"document {i} says that {i} times {i} is {i * i}" for i in range(60)]
+    (folder / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """As many as each of two processes has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A working folder with an experiment and its text."""
-    (tmp_path / "tiny.toml").write_text(EXPERIMENT)
-    texts = [f"document {i} says that {i} times {i} is {i * i}" for i in range(60)]
-    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    """A working folder with an experiment, its text and a cache of its own."""
     monkeypatch.setenv("FRUGAL_LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return tmp_path
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with the whole run of one process, "1", and that of two, "2". Nobody writes to it."""
+    folder = written(tmp_path_factory.mktemp("trained"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRUGAL_LAB_CACHE", str(folder / "cache"))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for count in (1, 2):
+            done = call(folder, count, "--out", str(count))
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.count("Results: ") == 1
+    return folder
 
 
 def call(place, processes, *arguments):
-    """The command, by torchrun or alone, and what it said."""
-    torchrun = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
-    command = [sys.executable, "-m", *torchrun, "frugal_gpu", "train", "tiny.toml", *OPTIONS, *arguments]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=300, env=os.environ)
+    """The command, by torchrun or here, and what it said."""
+    if processes == 1:
+        return called(main, "train", "tiny.toml", *OPTIONS, *arguments, cwd=place)
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    command = [sys.executable, *launch, "-m", "frugal_gpu", "train", "tiny.toml", *OPTIONS, *arguments]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=300)
 
 
-def numbers(folder):
-    """Everything that training measured, without times."""
-    lines = (folder / "training" / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
-
-
-def test_two_processes_train_what_one_does(place):
-    for count in (1, 2):
-        done = call(place, count, "--out", str(count))
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("Results: ") == 1
-    for two, one in zip(numbers(place / "2"), numbers(place / "1"), strict=True):
+def test_two_processes_train_what_one_does(trained):
+    for two, one in zip(numbers(trained / "2"), numbers(trained / "1"), strict=True):
         assert two == pytest.approx(one, rel=ACCUMULATION_FLOAT32)
 
 
-def test_accelerate_launches_what_torchrun_does(place):
+def test_accelerate_launches_what_torchrun_does(place, trained):
     launched = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
     arguments = ["--dynamo_backend", "no", "-m", "frugal_gpu", "train", "tiny.toml", *OPTIONS, "--out", "launched"]
     done = subprocess.run(
         [sys.executable, "-m", *launched, *arguments], cwd=place, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert call(place, 1, "--out", "1").returncode == 0
-    for two, one in zip(numbers(place / "launched"), numbers(place / "1"), strict=True):
+    for two, one in zip(numbers(place / "launched"), numbers(trained / "1"), strict=True):
         assert two == pytest.approx(one, rel=ACCUMULATION_FLOAT32)
 
 
-def test_a_run_of_two_processes_goes_on_with_two_and_with_one(place):
-    assert call(place, 2, "--out", "whole").returncode == 0
+def test_a_run_of_two_processes_goes_on_with_two_and_with_one(place, trained):
     assert call(place, 2, "--out", "run", "--set", "training.steps=2").returncode == 0
     subprocess.run(["cp", "-r", "run", "other"], cwd=place, check=True)
     for count, name in ((2, "run"), (1, "other")):
@@ -72,7 +91,7 @@ def test_a_run_of_two_processes_goes_on_with_two_and_with_one(place):
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("warning: training.steps was 2, is 4") == 1
         ours = [line for line in numbers(place / name) if "loss" in line]
-        theirs = [line for line in numbers(place / "whole") if "loss" in line]
+        theirs = [line for line in numbers(trained / "2") if "loss" in line]
         if count == 2:
             assert ours == theirs
         for one, two in zip(ours, theirs, strict=True):
@@ -107,8 +126,7 @@ def test_sharded_over_two_processes_trains_what_one_process_does_and_goes_on_wit
             assert ours == theirs
         for one, two in zip(ours, theirs, strict=True):
             assert one == pytest.approx(two, rel=ACCUMULATION_FLOAT32)
-    evaluated = [sys.executable, "-m", "frugal_gpu", "evaluate", "whole"]
-    said = subprocess.run(evaluated, cwd=place, capture_output=True, text=True, check=True, timeout=300).stdout
+    said = called(main, "evaluate", "whole", cwd=place).stdout
     final = json.loads((place / "whole/training/summary.json").read_text())["final_validation_perplexity"]
     assert float(said.split("perplexity ")[1].split(",")[0]) == pytest.approx(final, abs=5e-4)
 

@@ -81,3 +81,9 @@ def test_security_says_where_to_report():
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     assert "Report" in text
     assert "not trusted" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_ecosystem_*.py")), ids=lambda path: path.stem)
+def test_files_of_the_ecosystem_are_marked_as_a_whole(path):
+    """`make test` does not import them (tests/gpu/conftest.py): a test without the mark would run nowhere."""
+    assert re.search(r"^pytestmark = (\[\s*)?pytest\.mark\.ecosystem\b", path.read_text(encoding="utf-8"), re.MULTILINE)

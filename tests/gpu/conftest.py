@@ -11,6 +11,11 @@ import torch
 from tests.gpu import tiny
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files that are the ecosystem's as a whole are not imported where it is left out: their libraries take ten seconds."""
+    return True if collection_path.name.startswith("test_ecosystem_") and "not ecosystem" in config.option.markexpr else None
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of short sentences."""

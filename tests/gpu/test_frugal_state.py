@@ -78,11 +78,17 @@ def assert_equal_entries(value: object, other: object, name: str) -> None:
         assert value == other
 
 
+def resumptions():
+    """Options × rule × stop, with one of the dtypes, which go round, in `make test`, with the other in `make test-slow`."""
+    stops, dtypes = {"mid-period": GAP + 2, "boundary": 2 * GAP}, (torch.float32, torch.bfloat16)
+    for number, (name, rule, stop) in enumerate(itertools.product(OPTIONS, RULES, stops)):
+        for k, dtype in enumerate(dtypes):
+            marks = [pytest.mark.slow] if (number + number // 2 + k) % 2 else []
+            yield pytest.param(OPTIONS[name], rule, stops[stop], dtype, marks=marks, id=f"{name}-{rule}-{stop}-{dtype}")
+
+
 @on_every_device
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("stop", [GAP + 2, 2 * GAP], ids=["mid-period", "boundary"])
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize(("options", "rule", "stop", "dtype"), list(resumptions()))
 def test_a_resumed_run_goes_on_bit_for_bit(options, rule, stop, dtype, device):
     straight = model(dtype, device)
     optimizer = make(straight, state_full=rule, **options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -75,9 +77,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("state_dtype", [None, "bfloat16", "8bit"])
-@pytest.mark.parametrize("keys", CASES, ids=str)
+def precisions():
+    """Every case with every dtype of the state: with one of the parameters' dtypes, which go round, and the other when slow."""
+    for (i, keys), (j, state_dtype) in itertools.product(enumerate(CASES), enumerate((None, "bfloat16", "8bit"))):
+        for k, dtype in enumerate((torch.float32, torch.bfloat16)):
+            marks = [pytest.mark.slow] if (i + j + k) % 2 else []
+            yield pytest.param(keys, state_dtype, dtype, marks=marks, id=f"{keys}-{state_dtype}-{dtype}")
+
+
+@pytest.mark.parametrize(("keys", "state_dtype", "dtype"), list(precisions()))
 def test_the_column_of_memory_bounds_what_the_allocator_gives(keys, state_dtype, dtype):
     """A step without a new basis; and the count is not far above, where much is taken."""
     algorithm = ft.parse({"name": "one", "algorithm": keys}).algorithm

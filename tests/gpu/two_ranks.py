@@ -235,4 +235,6 @@ if __name__ == "__main__":
         action = globals()[name]
         action(FOLDER) if name in ("save", "load") else action()
         dist.barrier()
+        if dist.get_rank() == 0:
+            print(f"done: {name}", flush=True)
     dist.destroy_process_group()

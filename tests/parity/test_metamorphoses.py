@@ -11,7 +11,7 @@ from frugal_theory.config import Algorithm
 from tests.parity.problem import SHAPES, Driven, assert_same_path, driven, numpy_path, torch_path
 from tests.tolerances import FACTORISATION, ROUNDING
 
-STEPS = 40
+STEPS = 16  # four periods
 PROBLEM = driven(STEPS, seed=4)
 TOTAL = sum(int(np.prod(shape)) for shape in SHAPES.values())
 SIZE = SHAPES["x"][0]

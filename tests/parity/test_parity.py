@@ -16,7 +16,7 @@ from tests.families import BASIS_SUBSPACES
 from tests.parity.problem import Model, assert_same_path, driven, loss, numpy_path, torch_path, torch_paths
 from tests.tolerances import FACTORISATION, ROUNDING
 
-STEPS = 56  # eight periods
+STEPS = 42  # six periods
 LONG = 140  # twenty: every order of blocks goes there and back more than once
 RULES = {
     "sgdm": '{ rule = "sgdm", beta = 0.9 }',
@@ -59,22 +59,47 @@ def experiment(subspace: str, rule: str, free: str, **keys: object) -> ft.Experi
     return ft.parse(text, "parity.toml", {f"algorithm.{key}": value for key, value in keys.items()})
 
 
-def options(subspace: str) -> list[tuple[str, str]]:
-    """Every on_update × reading that the subspace allows."""
-    return list(itertools.product(ON_UPDATE, READINGS if subspace in UNITS else ("reset",)))
+def grid():
+    """Every subspace × rule, and of what goes with units a third in `make test` and the others in `make test-slow`."""
+    for subspace, rule in itertools.product(SUBSPACES, RULES):
+        for third in range(3 if subspace in UNITS else 1):
+            yield pytest.param(subspace, rule, third, marks=[pytest.mark.slow] if third else [])
+
+
+def cases(subspace: str, rule: str, third: int) -> list[tuple[str, str, str]]:
+    """(on_update, reading, free): every on_update × reading that the subspace allows, and a state-free rule with each.
+
+    A Latin square: for units each third has every on_update, every reading and every state-free rule once, the three rules
+    together every reading with every state-free rule, and three subspaces every rule with each of these pairs.
+    No unit knows on_update (test_metamorphoses).
+    """
+    own = SUBSPACES.index(subspace) + list(RULES).index(rule) + third
+    every = itertools.product(enumerate(ON_UPDATE), enumerate(READINGS if subspace in UNITS else ("reset",)))
+    return [(u, r, FREE[(a + b) % 3]) for (a, u), (b, r) in every if subspace not in UNITS or (a - b - own) % 3 == 0]
 
 
 @on_every_device
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("subspace", SUBSPACES)
-def test_the_engines_agree(subspace, rule, device):
-    """Over every on_update × reading; the state-free rules go round like a Latin square, so that each meets each of both."""
-    cases = [(*case, FREE[(i + i // 3) % 3]) for i, case in enumerate(options(subspace))]
-    algorithms = [experiment(subspace, rule, free, on_update=u, off_set_momentum=r).algorithm for u, r, free in cases]
+@pytest.mark.parametrize(("subspace", "rule", "third"), list(grid()))
+def test_the_engines_agree(subspace, rule, third, device):
+    chosen = cases(subspace, rule, third)
+    algorithms = [experiment(subspace, rule, free, on_update=u, off_set_momentum=r).algorithm for u, r, free in chosen]
     tolerance = FACTORISATION if subspace in BASIS_SUBSPACES else ROUNDING
     problem = LONG_PROBLEM if subspace.startswith("blocks") and rule == "adamw" else PROBLEM
-    for case, algorithm, path in zip(cases, algorithms, torch_paths(algorithms, problem, device), strict=True):
+    for case, algorithm, path in zip(chosen, algorithms, torch_paths(algorithms, problem, device), strict=True):
         assert_same_path(path, numpy_path(algorithm, problem), tolerance, case)
+
+
+def test_the_grid_is_whole():
+    """Of each subspace with units: every reading with every state-free rule in `make test`, all of on_update with the slow."""
+    for subspace in UNITS:
+        often = [case for rule in RULES for case in cases(subspace, rule, 0)]
+        assert {(r, free) for _, r, free in often} == set(itertools.product(READINGS, FREE))
+        assert {(u, free) for u, _, free in often} == set(itertools.product(ON_UPDATE, FREE))
+        for rule in RULES:
+            every = [case[:2] for third in range(3) for case in cases(subspace, rule, third)]
+            assert sorted(every) == sorted(itertools.product(ON_UPDATE, READINGS))
+    triples = {(rule, r, free) for subspace in UNITS for rule in RULES for _, r, free in cases(subspace, rule, 0)}
+    assert triples == set(itertools.product(RULES, READINGS, FREE))
 
 
 @pytest.mark.parametrize("reading", ["decay", "hold"])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from frugal_theory.report import html
+from frugal_theory.report.figures import Figures
 from tests.theory.results_folders import EXPERIMENT, Rendered, rendered
 
 
@@ -15,10 +17,16 @@ def folder(tmp_path: Path) -> Path:
     return _folder(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """A report of theory and practice, rendered once a module. Nobody writes to its folder."""
+    """A report of theory and practice, rendered once. Nobody writes to its folder."""
     return rendered(_folder(tmp_path_factory.mktemp("report")))
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without their still figures, which take most of the time, for tests that read the words alone."""
+    monkeypatch.setattr(html, "draw", lambda *_: Figures([], [], None, [], []))
 
 
 def _folder(place: Path) -> Path:

@@ -93,7 +93,7 @@ def test_trials_that_are_added_are_new_ones():
     np.testing.assert_allclose(pooled(first[METRIC], second[METRIC]).mean, whole[METRIC].mean, rtol=ROUNDING)
 
 
-@pytest.mark.parametrize(("margin", "status"), [(1.6, "holds"), (0.8, "violated")])
+@pytest.mark.parametrize(("margin", "status"), [(2.0, "holds"), (0.8, "violated")])
 def test_what_is_open_is_settled_by_more_trials(margin, status):
     experiment = regression(8, max_trials=8192)
     theorem = tight(margin)

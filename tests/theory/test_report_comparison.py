@@ -110,6 +110,7 @@ def test_the_table_says_what_each_run_came_to(tmp_path: Path) -> None:
     assert setting.runs[0].experiment is not None
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_that_diverged_is_said_to_be_one_and_averaged_nowhere(tmp_path: Path) -> None:
     folders = [write_run(tmp_path, f"s{seed}", seed, [6.0, 4.0 + seed]) for seed in range(2)]
     bad = write_run(tmp_path, "s2", 2, [6.0, 9.0], open=True)
@@ -155,6 +156,7 @@ def test_lines_of_several_seeds_say_whose_they_are(tmp_path: Path) -> None:
     assert {one["name"] for one in json.loads(figure.json)["series"] if "name" in one} == {"s0", "s1"}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / place, "run", 0, [6.0, 4.0], density=0.25) for place in "ab"]
     folders.append(write_run(tmp_path, "deep", 1, [6.0, 4.0], density=1.0))
@@ -204,6 +206,7 @@ def test_principal_angles_are_drawn_from_what_probes_wrote(tmp_path: Path) -> No
     assert practice_figures.angles(Run("none", read(write_run(tmp_path, "two", 0, [6.0, 4.0])).training, None)) is None
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_watched_report_follows_until_the_run_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_run(tmp_path, "one", 0, [6.0, 4.0], open=True)
     seen = []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from frugal_theory.report import write_report
 from frugal_theory.report.figures import draw
@@ -60,6 +61,7 @@ def test_a_ladder_out_of_order_draws_attention(folder: Path) -> None:
     assert plot.title.startswith("a cell: out of order")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_ladder_of_another_experiment_is_said_to_be_one(folder: Path) -> None:
     write_ladder(folder)
     write_theory(folder)

@@ -73,6 +73,7 @@ def test_a_repeated_step_counts_once_with_its_last_value(folder: Path) -> None:
     assert read(folder).training.steps[["step", "loss"]].to_numpy().tolist() == [[1, 5.0], [2, 4.5], [3, 3.0]]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_summary_may_say_little(folder: Path) -> None:
     write_training(folder)
     (folder / "training" / "summary.json").write_text('{"steps": 1000}')

@@ -33,6 +33,7 @@ def write_practice(folder: Path, status: str) -> None:
     (folder / CONSTANTS.path).write_text(json.dumps(constants), encoding="utf-8")
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("status", PRACTICE)
 def test_exit_status_and_words(folder: Path, status: str) -> None:
     write_practice(folder, status)
@@ -43,6 +44,7 @@ def test_exit_status_and_words(folder: Path, status: str) -> None:
     assert "adam" not in done.output
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_page_has_constants_and_verdicts(folder: Path) -> None:
     write_practice(folder, "consistent")
     _, page = page_of(folder)

@@ -39,6 +39,7 @@ def test_two_runs_share_a_page(folder: Path) -> None:
     assert not (second / "report.html").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_out_is_the_page(folder: Path, tmp_path: Path) -> None:
     write_theory(folder)
     target = tmp_path / "pages" / "page.html"

@@ -294,6 +294,7 @@ def test_the_reason_stands_in_a_row_of_its_own_at_every_width(report: Rendered, 
         assert second.all("td")[0].attributes["colspan"] == "7"
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.ecosystem
 def test_a_figure_over_a_violation_does_not_say_under(folder: Path) -> None:
     write_theory(folder)
@@ -307,6 +308,7 @@ def test_a_figure_over_a_violation_does_not_say_under(folder: Path) -> None:
     assert "under its bounds" not in text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_not_applicable_does_not_say_that_all_premises_are_met(folder: Path) -> None:
     records = write_theory(folder)
     records[3]["premises"] = records[0]["premises"]
@@ -316,12 +318,14 @@ def test_not_applicable_does_not_say_that_all_premises_are_met(folder: Path) -> 
     assert text.count("2 premises tested, none of them is the reason") == 1
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.ecosystem
 def test_a_cut_overview_says_so(folder: Path) -> None:
     write_theory(folder, tuple(np.linspace(0.01, 0.05, 9)), steps=50, sweep=True)
     assert "24 of 27 verdicts" in page_of(folder)[1].text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_sigma_is_of_each_coordinate(folder: Path) -> None:
     write_theory(folder)
     assert "gaussian, σ of each coordinate 0.1" in page_of(folder)[1].text

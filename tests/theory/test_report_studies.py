@@ -23,6 +23,7 @@ def test_a_study_alone(folder: Path) -> None:
     assert "b" not in page.tags
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_studies_beside_theory(folder: Path) -> None:
     write_theory(folder)
     write_study(folder / "studies" / "b", "b", "open", rows=1)

@@ -31,6 +31,7 @@ def test_the_statement_of_a_theorem_is_on_the_page(report: Rendered) -> None:
     assert THEOREMS["sgd"].source in report.page.text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_violated_verdicts_come_first_and_draw_attention(folder: Path) -> None:
     write_theory(folder, (0.02, 0.05), sweep=True)
     path = folder / "theory" / "verdicts.json"

@@ -25,15 +25,20 @@ SWEEP = {
 }
 
 
-@pytest.fixture
-def written(quadratic, tmp_path):
-    """The folder of a sweep of four cells, and its verdicts."""
+@pytest.fixture(scope="module")
+def verified(quadratic):
+    """A sweep of four cells: the experiment, its claims, their evidence and verdicts."""
     experiment = quadratic(SWEEP)
     ready = claims_of(experiment)
     evidence = list(gather_all(ready))
-    verdicts = judge(ready, evidence, 0.99)
-    write_results(tmp_path, experiment, ready, evidence, verdicts)
-    return tmp_path, verdicts
+    return experiment, ready, evidence, judge(ready, evidence, 0.99)
+
+
+@pytest.fixture
+def written(verified, tmp_path):
+    """The folder of the sweep, and its verdicts."""
+    write_results(tmp_path, *verified)
+    return tmp_path, verified[-1]
 
 
 def test_every_table_has_the_sweep_in_columns(written):

@@ -191,6 +191,8 @@ def leak(future, k, gap, name, beta):
     staying = inside.copy()
     for later in future[period + 1 :]:
         staying = staying & later[name].inside
+        if not staying.any():
+            break
         run += gap * staying
     return part, np.where(inside, beta**run, 1.0)
 

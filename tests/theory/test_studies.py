@@ -114,18 +114,18 @@ def test_a_file_of_the_users_is_a_study(place):
 
 @pytest.mark.ecosystem
 def test_an_interrupted_study_goes_on_where_it_was(place):
-    whole = study_in_a_process("mine.py", "--jobs", 1, "--out", "whole", cwd=place)
+    whole = study("mine.py", "--jobs", 1, "--out", "whole", cwd=place)
     assert whole.returncode == 0
     (place / "calls").unlink()
     (place / "stop").write_text("3")
-    broken = study_in_a_process("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    broken = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
     assert broken.returncode == INTERRUPTED
     assert broken.stderr.count("\n") == 1
     assert "2 of 4 cells are kept in out" in broken.stderr
     assert "continues" in broken.stderr
     assert {path.parent.name for path in (place / "out").rglob("*") if path.is_file()} == {"cells"}
     (place / "stop").unlink()
-    done = study_in_a_process("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    done = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
     assert done.returncode == 0
     assert "2 of 4 cells are those of an interrupted run" in done.stderr
     assert len((place / "calls").read_text()) == 3 + 2, "the kept cells are not measured again"
@@ -136,10 +136,10 @@ def test_an_interrupted_study_goes_on_where_it_was(place):
 @pytest.mark.ecosystem
 def test_nothing_kept_is_used_by_another_study_or_experiment(place):
     (place / "stop").write_text("3")
-    assert study_in_a_process("mine.py", "--jobs", 1, "--out", "out", cwd=place).returncode == INTERRUPTED
+    assert study("mine.py", "--jobs", 1, "--out", "out", cwd=place).returncode == INTERRUPTED
     (place / "stop").unlink()
     (place / "mine.py").write_text((place / "mine.py").read_text().replace("2 * experiment", "3 * experiment"))
-    done = study_in_a_process("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    done = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
     assert done.returncode == 0
     assert done.stderr == ""
     assert pd.read_csv(place / "out" / "table.csv")["measured"].max() == pytest.approx(1.2)
@@ -148,7 +148,7 @@ def test_nothing_kept_is_used_by_another_study_or_experiment(place):
 @pytest.mark.ecosystem
 def test_the_processes_do_not_matter(place):
     """Slow enough for processes of its own to be worth their start."""
-    one = study_in_a_process("mine.py", "--jobs", 1, "--out", "out1", cwd=place)
+    one = study("mine.py", "--jobs", 1, "--out", "out1", cwd=place)
     (place / "mine.py").write_text((place / "mine.py").read_text().replace("def measure(experiment):", SLOW))
     two = study_in_a_process("mine.py", "--jobs", 2, "--out", "out2", cwd=place)
     assert one.returncode == two.returncode == 0, two.stderr
