@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.report import words
@@ -42,9 +43,9 @@ def curves(settings: Sequence[SameSetting]) -> Overlay | None:
             series.append(_line(cell, VALIDATION, joined))
         for run in setting.runs:
             if len(setting.runs) > 1 and len(own := validation(SameSetting("", (run,)))):
-                series.append(_line(cell, SEEDS, own))
+                series.append(_line(cell, SEEDS, own, run.name))
             if len(smooth := _training(run)):
-                series.append(_line(cell, TRAINING, smooth))
+                series.append(_line(cell, TRAINING, smooth, run.name if len(setting.runs) > 1 else ""))
         if (point := _best_against_state(cell, setting)) is not None:
             series.append(point)
         series += _unigrams(cell, setting)
@@ -67,7 +68,7 @@ def curves(settings: Sequence[SameSetting]) -> Overlay | None:
         Axis("value", "perplexity; against state the best of the run", True),
         Group("Settings" if several else "Runs", tuple(Entry(_said(s), i < MANY) for i, s in enumerate(settings))),
         Group("Lines", tuple(entries[line] for line in used)),
-        tuple(Series(one.cell, used.index(one.line), one.x, one.y, one.lower, one.upper) for one in series),
+        tuple(replace(one, line=used.index(one.line)) for one in series),
         note if several else "",
     )
 
@@ -134,12 +135,11 @@ def _training(run: Run) -> pd.DataFrame:
     return thin(table[np.isfinite(table["value"])], POINTS, logarithmic=False)
 
 
-def _line(cell: int, line: int, table: pd.DataFrame) -> Series:
+def _line(cell: int, line: int, table: pd.DataFrame, name: str = "") -> Series:
     x = {key: [float(v) for v in table[key]] for key in ("step", "tokens", "seconds") if table[key].notna().all()}
-    ends = {}
-    if "lower" in table and table["lower"].notna().any():
-        ends = {key: [float(value) for value in table[key]] for key in ("lower", "upper")}
-    return Series(cell, line, x, [float(value) for value in table["value"]], **ends)
+    known = "lower" in table and table["lower"].notna().any()
+    lower, upper = ([float(value) for value in table[key]] if known else [] for key in ("lower", "upper"))
+    return Series(cell, line, x, [float(value) for value in table["value"]], lower, upper, name)
 
 
 def _best_against_state(cell: int, setting: SameSetting) -> Series | None:
@@ -149,8 +149,8 @@ def _best_against_state(cell: int, setting: SameSetting) -> Series | None:
     if not mean.count:
         return None
     bytes_ = sum(run.of_summary("optimizer_state_bytes") for run in done) / len(done)
-    ends = {"lower": [_exp(mean.lower)], "upper": [_exp(mean.upper)]} if mean.count > 1 else {}
-    return Series(cell, VALIDATION, {"state": [bytes_]}, [_exp(mean.mean)], **ends)
+    lower, upper = ([_exp(end)] if mean.count > 1 else [] for end in (mean.lower, mean.upper))
+    return Series(cell, VALIDATION, {"state": [bytes_]}, [_exp(mean.mean)], lower, upper)
 
 
 def _unigrams(cell: int, setting: SameSetting) -> list[Series]:

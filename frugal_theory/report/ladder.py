@@ -19,6 +19,7 @@ from frugal_theory.report.drawing import (
     plot,
     style,
 )
+from frugal_theory.report.verdict_rows import exact
 from frugal_theory.results.read import Results, to_number
 from frugal_theory.verdicts.status import LINKS
 
@@ -156,15 +157,18 @@ def _row(rung: dict[str, Any], ladder: dict[str, Any]) -> dict[str, Any]:
     value = "missing" if rung["missing"] else "unsolved" if rung["value"] is None else words.number(rung["value"], 4)
     lower, upper = (words.number(end, 4) for end in ends)
     symbol = metric_words(rung["metric"]).symbol
+    found = [_link(link, ladder, first=not place) for place, link in enumerate(links)]
     return {
         "title": rung_name(rung["name"], rung["title"]),
         "value": value,
         "interval": f"[{lower}, {upper}]" if lower != upper else "",
         "norm": f"{symbol} norm" if symbol else "",
-        "links": [_link(link, ladder, first=not place) for place, link in enumerate(links)],
+        "links": found,
+        "said": "; ".join(" ".join(link[key] for key in ("status", "over", "ratio") if link[key]) for link in found),
         "how": rung["missing"] or rung["how"],
         "source": rung["source"],
         "missing": bool(rung["missing"]),
+        "exact": {key: exact(rung[key]) for key in ("value", "lower", "upper")},
     }
 
 

@@ -57,7 +57,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its entry in each of the two groups, its coordinates by axis, its values, and an interval if it has one."""
+    """One line: its entry in each of the two groups, its coordinates by axis, its values, and an interval if it has one.
+
+    ``name``: what tells it from other lines with the same entries.
+    """
 
     cell: int
     line: int
@@ -65,6 +68,7 @@ class Series:
     y: list[float]
     lower: list[float] = field(default_factory=list)
     upper: list[float] = field(default_factory=list)
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Overlay:
                 {
                     "cell": one.cell,
                     "line": one.line,
+                    **({"name": one.name} if one.name else {}),
                     "x": {key: _plain(values) for key, values in one.x.items()},
                     **{key: _plain(values) for key in ("y", "lower", "upper") if (values := getattr(one, key))},
                 }
@@ -159,8 +164,8 @@ def _width(cell: Cell) -> int:
 
 def _series(cell: int, line: int, rows: pd.DataFrame) -> Series:
     band = rows[rows["upper"] > rows["lower"]]
-    ends = {key: [float(value) for value in rows[key]] for key in ("lower", "upper")} if len(band) else {}
-    return Series(cell, line, {"step": [int(k) for k in rows["step"]]}, [float(value) for value in rows["value"]], **ends)
+    lower, upper = ([float(value) for value in rows[key]] if len(band) else [] for key in ("lower", "upper"))
+    return Series(cell, line, {"step": [int(k) for k in rows["step"]]}, [float(value) for value in rows["value"]], lower, upper)
 
 
 def _first_line(results: Results, lines: Sequence[tuple[str, str, str]]) -> set[int]:

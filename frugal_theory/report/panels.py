@@ -23,7 +23,7 @@ from frugal_theory.report.drawing import (
     thin,
 )
 from frugal_theory.report.words import theorem_label
-from frugal_theory.results.read import Results
+from frugal_theory.results.read import Results, to_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ LINE_LABEL = 18
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell's rows of evidence.parquet and bounds.parquet."""
+    """One cell's rows of evidence.parquet and bounds.parquet, and the exact expectations that its verdicts name."""
 
     evidence: pd.DataFrame
     bounds: pd.DataFrame
@@ -44,13 +44,42 @@ class Cell:
 
 def by_cell(results: Results) -> dict[str, Cell]:
     """The rows of every cell that has some, in the order of the sweep."""
-    measured, bounds = (dict(iter(table.groupby("cell", sort=False))) for table in (results.evidence, results.bounds))
+    import pandas as pd
+
+    there = [table for table in (results.evidence, _exact(results)) if len(table)]
+    evidence = pd.concat(there, ignore_index=True) if there else results.evidence
+    measured, bounds = (dict(iter(table.groupby("cell", sort=False))) for table in (evidence, results.bounds))
     none = results.evidence.head(0), results.bounds.head(0)
     return {
         cell: Cell(measured.get(cell, none[0]), bounds.get(cell, none[1]))
         for cell in results.cells()
         if cell in measured or cell in bounds
     }
+
+
+def _exact(results: Results) -> pd.DataFrame:
+    """What verdicts were judged by and evidence.parquet, which has the trials, does not hold: the exact expectations, each at
+    the horizon that its verdict names. Columns as there."""
+    import pandas as pd
+
+    evidence = results.evidence
+    there = set(evidence.loc[evidence["source"] == "exact", ["cell", "metric"]].itertuples(index=False, name=None))
+    rows = [
+        {
+            "cell": v["label"],
+            "source": "exact",
+            "metric": v["metric"],
+            "step": int(step),
+            "mean": mean,
+            "lower": low,
+            "upper": high,
+        }
+        for v in results.verdicts
+        if v.get("source") == "exact" and v.get("metric") and (v["label"], v["metric"]) not in there
+        for step, mean, low, high in [[to_number(v.get(key)) for key in ("step", "measured", "lower", "upper")]]
+        if all(map(math.isfinite, (step, mean, low, high)))
+    ]
+    return pd.DataFrame(rows, columns=["cell", "source", "metric", "step", "mean", "lower", "upper"]).drop_duplicates()
 
 
 def panel_data(cell: Cell, points: int = POINTS) -> pd.DataFrame:
@@ -163,14 +192,20 @@ def hue_families(data: pd.DataFrame) -> dict[str, int]:
     families: dict[str, int] = {}
     for place, metric in enumerate(dict.fromkeys(data["metric"])):
         families[metric] = place
-        own = measured[measured["metric"] == metric].groupby("origin")["value"].apply(list)
+        own = _of_metric(measured, metric)
         for other in list(families)[:-1]:
-            its = measured[measured["metric"] == other].groupby("origin")["value"].apply(list)
-            shared = [origin for origin in own.index if origin in its.index and len(own[origin]) == len(its[origin])]
+            its = _of_metric(measured, other)
+            shared = [origin for origin in own if origin in its and own[origin].index.equals(its[origin].index)]
             if shared and all(np.allclose(own[origin], its[origin], rtol=1e-9, atol=0) for origin in shared):
                 families[metric] = families[other]
                 break
     return families
+
+
+def _of_metric(measured: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
+    """For each origin the metric's values by step."""
+    rows = measured[measured["metric"] == metric].set_index("step")
+    return {str(origin): line["value"] for origin, line in rows.groupby("origin")}
 
 
 def _looks(kind: str, origin: str, explicit: bool, *, crowded: bool) -> dict[str, Any]:

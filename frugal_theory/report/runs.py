@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,11 +125,16 @@ def _apart(given: Sequence[str]) -> list[str]:
 
 
 def settings(runs: Sequence[Run]) -> list[SameSetting]:
-    """The runs joined where only the seed differs. A run whose experiment is not known is a setting of its own."""
+    """The runs joined where only the seed differs. A run whose experiment is not known is a setting of its own, and so is one
+    whose seed is there already: the same draw once more says nothing of the spread over seeds."""
     keys = [_flat(run.experiment) for run in runs]
     joined: dict[object, list[Run]] = {}
+    drawn: Counter[object] = Counter()
     for run, key in zip(runs, keys, strict=True):
-        joined.setdefault(tuple(sorted((k, repr(v)) for k, v in key.items())) if key else run.name, []).append(run)
+        own = tuple(sorted((k, repr(v)) for k, v in key.items())) if key else run.name
+        again = drawn[own, _seeds(run)]
+        drawn[own, _seeds(run)] += 1
+        joined.setdefault((own, again), []).append(run)
     groups = list(joined.values())
     told = _telling([_flat(group[0].experiment) for group in groups])
     names = [text or _joined(group) for text, group in zip(told, groups, strict=True)]
@@ -136,6 +142,10 @@ def settings(runs: Sequence[Run]) -> list[SameSetting]:
         name if names.count(name) == 1 else f"{name} ({group[0].name})" for name, group in zip(names, groups, strict=True)
     ]
     return [SameSetting(name, tuple(group)) for name, group in zip(unique, groups, strict=True)]
+
+
+def _seeds(run: Run) -> tuple[int, int | None] | None:
+    return None if run.experiment is None else (run.experiment.seed, run.experiment.algorithm.seed)
 
 
 def _joined(group: Sequence[Run]) -> str:

@@ -11,7 +11,7 @@ from frugal_theory.results.read import to_number
 from frugal_theory.results.training import TrainingRun
 from frugal_theory.verdicts.status import sign
 
-__all__ = ["confidence", "practice_rows", "premise_line", "row"]
+__all__ = ["confidence", "exact", "practice_rows", "premise_line", "row"]
 
 NUMBERS = ("measured", "lower", "upper", "bound", "margin", "tightness", "step", "trials", "learning_rate", "largest_step")
 """What a row has with every digit, for sorting and for its CSV."""
@@ -43,7 +43,7 @@ def row(verdict: dict[str, Any]) -> dict[str, Any]:
         "reason": verdict.get("reason") or "",
         "premises": premises,
         "premise_line": premise_line(premises, status),
-        "exact": {key: _exact(verdict.get(key)) for key in NUMBERS},
+        "exact": {key: exact(verdict.get(key)) for key in NUMBERS},
     }
 
 
@@ -127,7 +127,7 @@ def confidence(verdicts: Sequence[dict[str, Any]]) -> str | None:
     return words.percent(min(values)) if values else None
 
 
-def _exact(value: object) -> str:
+def exact(value: object) -> str:
     """A number with every digit; empty for what does not exist."""
     x = to_number(value)
     return "" if math.isnan(x) else repr(int(x) if x.is_integer() and abs(x) < 1e15 else x)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.browser import chromium
 from tests.pages import ROOT
 
 pytest.importorskip("sphinx", reason='needs the extra "docs"')
@@ -73,3 +74,27 @@ def test_notebooks_keys_and_names_are_there(site):
     commands = (site / "docs" / "reference" / "commands.html").read_text(encoding="utf-8")
     assert commands.count("Usage: frugal-theory") >= 12
     assert commands.count("Usage: frugal-gpu") >= 8
+
+
+def test_no_page_is_wider_than_its_window(site):
+    """Nor are its contents, at the right, cut. Wide tables scroll by themselves."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra ecosystem")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        page = browser.new_page()
+        for name in ("docs/index", "docs/theory", "docs/scale", "docs/reference/experiment", "notebooks/interpolation"):
+            page.goto((site / f"{name}.html").as_uri())
+            for width in (390, 768, 1024, 1280, 1320, 1440, 1600, 1920):
+                page.set_viewport_size({"width": width, "height": 900})
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} at {width}"
+        browser.close()
+
+
+def test_no_block_of_code_is_empty(site):
+    for page in site.rglob("*.html"):
+        blocks = re.findall(r"<pre\b[^>]*>(.*?)</pre>", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert all(re.sub(r"<[^>]+>", "", block).strip() for block in blocks), page.name
+
+
+def test_no_footer_speaks_of_nothing(site):
+    assert "Copyright" not in (site / "docs" / "index.html").read_text(encoding="utf-8")

@@ -28,11 +28,15 @@ def test_every_system_has_a_page_and_it_is_true(name, counted):
     for said in (f'system = "{name}"', system.title, system.equation, system.source):
         assert said in page
     assert f"State: {counted[name].state:.3f} numbers a parameter" in page
-    defaults = tomllib.loads(re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1])
+    written = re.search(r"```toml\n(.+?)```", page, re.DOTALL)
+    assert written or "Defaults: those of `[algorithm]`." in page
+    defaults = tomllib.loads(written[1]) if written else {}
     assert defaults == dict(system.defaults)
     algorithm = ft.parse({"name": "one", "algorithm": {**defaults, "seed": 0}}).algorithm
     named = ft.parse({"name": "one", "algorithm": {"system": name, "seed": 0}}).algorithm
     assert named.model_copy(update={"system": None}) == algorithm
+    allowed = "every key" if system.accepts is None else ", ".join(f"`{key}`" for key in system.allowed)
+    assert f"Keys that may be given beside the name: {allowed}.\n" in page
     index = (DOCS / "systems.md").read_text(encoding="utf-8")
     assert f"[{name}](systems/{name}.md) | {system.title} | {system.source} | {counted[name].state:.3f} |" in index
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from frugal_theory.report import write_report
@@ -143,6 +144,27 @@ def test_sorting_filtering_links_and_files(browser: Any, folder: Path) -> None:
     page.locator("#theorem-run_length").get_by_role("link", name="Proof").click()
     assert page.locator("#proof-run-length").evaluate("element => element.open")
     assert page.locator("#proof-run-length math").first.is_visible()
+    assert said == []
+    page.context.close()
+
+
+def test_the_ladder_and_the_comparison_of_runs_are_data_too(browser: Any, folder: Path, tmp_path: Path) -> None:
+    """A row a rung with every digit, its cell and its interval; a row a run, in the words of the page."""
+    write_report(folder, folder, out=tmp_path / "report.html")
+    page, said = opened(browser, tmp_path)
+    with page.expect_download() as file:
+        page.locator("#run-1 #run-1-ladder").get_by_role("button", name="CSV of this table").click()
+    rungs = pd.read_csv(file.value.path())
+    (ladder,) = json.loads((folder / "ladder.json").read_text())["ladders"]
+    assert list(rungs["Average"].fillna(0)) == [rung["value"] or 0 for rung in ladder["rungs"]]
+    assert list(rungs["lower"].fillna(0)) == [rung["lower"] or 0 for rung in ladder["rungs"]]
+    assert set(rungs["cell"]) == {"a cell"}
+    assert list(rungs["Against the next rung"].fillna("")) == ["equal", "below 33 %", "", ""]
+    with page.expect_download() as file:
+        page.locator("#overview + .tools").get_by_role("button", name="CSV of this table").click()
+    runs = pd.read_csv(file.value.path())
+    assert list(runs.columns) == ["Run", "Theory", "Practice"]
+    assert list(runs["Theory"]) == 2 * ["8 verdicts: 1 violated, 3 hold, 2 shape only, 2 not applicable"]
     assert said == []
     page.context.close()
 

@@ -139,6 +139,23 @@ def test_an_unfinished_seed_ends_the_mean_and_is_in_no_best(tmp_path: Path) -> N
     assert row["runs"][1]["state"] == "unfinished, step 10 of 1,000"
 
 
+def test_the_same_seed_once_more_is_no_seed(tmp_path: Path) -> None:
+    """It is the same draw: joined it would narrow the interval of a mean over seeds."""
+    found = joined(
+        *(write_run(tmp_path, name, seed, [6.0, 4.0 + seed]) for name, seed in zip("abcd", (0, 1, 0, 0), strict=True))
+    )
+    assert [[run.name for run in setting.runs] for setting in found] == [["a", "b"], ["c"], ["d"]]
+    assert [row["mean"]["state"] for row in comparison.rows(found) if row["several"]] == ["2 seeds"]
+
+
+def test_lines_of_several_seeds_say_whose_they_are(tmp_path: Path) -> None:
+    figure = comparison.curves(joined(*(write_run(tmp_path, f"s{seed}", seed, [6.0, 4.0]) for seed in range(2))))
+    assert figure is not None
+    told = [(one.cell, one.line, one.name, *sorted(one.x)) for one in figure.series]
+    assert len(set(told)) == len(told)
+    assert {one["name"] for one in json.loads(figure.json)["series"] if "name" in one} == {"s0", "s1"}
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / place, "run", 0, [6.0, 4.0], density=0.25) for place in "ab"]

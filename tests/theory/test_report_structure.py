@@ -271,6 +271,17 @@ def test_a_large_sweep_stays_under_three_megabytes(folder: Path) -> None:
 # --- headings and counts that were wrong ------------------------------------------------------------------------------
 
 
+def test_the_shade_of_a_violation_is_laid_once() -> None:
+    """Twice, on a cell and on the link in it, it left the mark a contrast of 4.42."""
+    css = (html.TEMPLATES / "report.css").read_text(encoding="utf-8")
+    shaded = [
+        rule.split("{")[0]
+        for rule in re.findall(r"[^{}]+{[^{}]*}", css)
+        if "background: color-mix(in srgb, var(--violated)" in rule
+    ]
+    assert not [selector for selector in shaded if re.search(r"\.violated (a|> span|b)\b", selector)]
+
+
 def test_the_reason_stands_in_a_row_of_its_own_at_every_width(report: Rendered, tree: Element) -> None:
     """It was a column that vanished between 761 and 1,110 px, and in print."""
     css = report.text[report.text.index("<style>") : report.text.index("</style>")]

@@ -12,6 +12,7 @@ import pytest
 
 from frugal_theory.report import figures, write_report
 from frugal_theory.report.figures import draw
+from frugal_theory.report.overlay import bounds_and_measurements
 from frugal_theory.results.read import read
 from frugal_theory.theorems import THEOREMS
 from tests.theory.results_folders import (
@@ -118,6 +119,24 @@ def test_metrics_that_coincide_share_one_colour(folder: Path) -> None:
     (plot,) = draw(read(folder)).cells
     assert len({line.get_color() for line in plot.figure.axes[0].lines}) == 1
     assert "measured, weighted" not in plot.svg
+
+
+def test_the_figure_has_the_number_that_a_verdict_by_exact_expectation_names(folder: Path) -> None:
+    """evidence.parquet holds the trials; the verdict's own number is drawn, and is in the CSV, at the verdict's horizon."""
+    records = write_theory(folder)
+    path = folder / "theory" / "evidence.parquet"
+    frame = pd.read_parquet(path)
+    frame[frame["source"] == "monte_carlo"].to_parquet(path)
+    ends = {"source": "exact", "metric": "squared_gradient_norm", "trials": 1, "measured": 0.9 * records[0]["measured"]}
+    records[0] |= {**ends, "lower": ends["measured"], "upper": ends["measured"]}
+    (folder / "theory" / "verdicts.json").write_text(json.dumps(records))
+    (plot,) = draw(read(folder)).cells
+    (row,) = plot.data.query("origin == 'exact'").itertuples()
+    assert (row.step, row.value, row.lower, row.upper) == (records[0]["step"], *3 * [ends["measured"]])
+    spec = bounds_and_measurements(read(folder))
+    line = [entry.label for entry in spec.lines.entries].index("exact expectation")
+    (points,) = (one for one in spec.series if one.line == line)
+    assert (points.x["step"], points.y) == ([records[0]["step"]], [ends["measured"]])
 
 
 @pytest.mark.ecosystem

@@ -82,16 +82,17 @@
       const parts = [];
       if (spec.groups[0].length > 1) parts.push(spec.groups[0][one.cell].label);
       if (spec.groups[1].length > 1 || !parts.length) parts.push(spec.groups[1][one.line].label);
+      if (one.name) parts.push(one.name);
       return parts.join(" · ");
     };
 
     const read = (x) => {
       const key = axis().key;
       caption.textContent = x === null ? `Last values of each line` : `${axis().label} = ${number(x, 6)}`;
-      const spoken = [];
+      const spoken = [], end = Math.max(...shown.map((one) => one.x[key][one.y.length - 1]));
       shown.forEach((one, i) => {
         const at = x === null ? one.y.length - 1 : nearest(one.x[key], x), own = one.x[key][at];
-        const away = x !== null && Math.abs(own - x) > 0.005 * Math.abs(x);
+        const at_ = x === null ? end : x, away = Math.abs(own - at_) > 0.005 * Math.abs(at_);
         const band = one.lower && one.lower[at] !== null && one.lower[at] !== one.upper[at]
           ? ` [${number(one.lower[at])}, ${number(one.upper[at])}]` : "";
         const text = number(one.y[at]) + band + (away ? ` at ${number(own, 6)}` : "");
@@ -243,7 +244,7 @@
       const keys = spec.axes.map(({ key }) => key);
       const rows = [["cell", "line", ...keys, "value", "lower", "upper"]];
       spec.series.forEach((one) => one.y.forEach((value, i) => rows.push([
-        spec.groups[0][one.cell].label, spec.groups[1][one.line].label,
+        spec.groups[0][one.cell].label, spec.groups[1][one.line].label + (one.name ? `, ${one.name}` : ""),
         ...keys.map((key) => (one.x[key] ? one.x[key][i] : "")), value,
         one.lower ? one.lower[i] : "", one.upper ? one.upper[i] : ""])));
       save(spec.name, rows);
@@ -265,6 +266,7 @@
   // --- tables --------------------------------------------------------------------------------------------------------------
 
   const units = (table) => {
+    if (table.dataset.units === "rows") return Array.from(table.tBodies).flatMap((body) => Array.from(body.querySelectorAll("tr:not(.group)")));
     const bodies = Array.from(table.tBodies).filter((body) => !body.classList.contains("empty"));
     return bodies.length > 1 || table.dataset.units === "bodies" ? bodies : Array.from(bodies[0].rows);
   };
