@@ -198,7 +198,7 @@ class Scale:
             legend: Any = "brief" if name == names[0] else False
             sns.lineplot(part, x="ranks", y="gib", hue="system", palette="colorblind", marker="o", ax=own, legend=legend)
             own.axhline(self.machine.memory / 2**30, color="black", lw=0.8)
-            own.set(xscale="log", yscale="log", xlabel="", ylabel="")
+            own.set(xscale="log", yscale="log", xlabel="ranks", ylabel="")
             log_ticks(own.xaxis, 1.0, float(part["ranks"].max()) + 1.0)
             log_ticks(own.yaxis, float(part["gib"].min()), float(part["gib"].max()))
         axes[0].legend(frameon=False, fontsize=9)

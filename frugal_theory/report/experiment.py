@@ -28,7 +28,7 @@ def experiment_groups(experiment: Experiment) -> list[tuple[str, list[tuple[str,
     if experiment.training is not None:
         groups.append(("Practice", _practice(experiment, show)))
     if experiment.cases:
-        groups.append(("Cases", [("Each replaces some settings", ", ".join(case.name for case in experiment.cases))]))
+        groups.append(("Cases", [("Each replaces some settings", "; ".join(case.name for case in experiment.cases))]))
     return groups
 
 
