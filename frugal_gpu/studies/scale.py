@@ -193,10 +193,19 @@ class Scale:
         names = list(dict.fromkeys(table["model"]))[-2:]
         note = f"the line: {self.machine.memory / 2**30:g} GiB; {self.machine.rows} × {self.machine.length} tokens a rank"
         figure, axes = panels("Memory of the fullest rank under FSDP2", [f"{n}, GiB" for n in names], note, height=380)
+        systems = dict.fromkeys(table["system"])
+        dashes = {system: (2, 2) if system in ("BAdam", "signSGD") else "" for system in systems}  # over FRUGAL's, as long
+        kind: dict[str, Any] = {
+            "hue": "system",
+            "style": "system",
+            "palette": "colorblind",
+            "dashes": dashes,
+            "markers": ["o"] * len(systems),
+        }
         for own, name in zip(axes, names, strict=False):
             part = table[table["model"] == name].assign(gib=lambda t: t["total"] / 2**30)
             legend: Any = "brief" if name == names[0] else False
-            sns.lineplot(part, x="ranks", y="gib", hue="system", palette="colorblind", marker="o", ax=own, legend=legend)
+            sns.lineplot(part, x="ranks", y="gib", **kind, ax=own, legend=legend, linewidth=2)
             own.axhline(self.machine.memory / 2**30, color="black", lw=0.8)
             own.set(xscale="log", yscale="log", xlabel="ranks", ylabel="")
             log_ticks(own.xaxis, 1.0, float(part["ranks"].max()) + 1.0)
