@@ -32,7 +32,8 @@ FACTORS = (1.0, 3.0, 10.0)
 """Of the system's own learning rate: a model this small takes larger steps. The best of them is each system's."""
 LAST = 0.2
 """The share of the steps, at the end, whose mean loss is a run's."""
-SHOWN = 6
+PLOTTED = ("adamw", "frugal", "galore", "badam", "fira", "signsgd")
+"""Systems of the paper's table, in colour; the others are grey."""
 
 
 def settings_of(steps: int) -> list[tuple[str, dict[str, Any]]]:
@@ -122,29 +123,26 @@ class Family:
         import seaborn as sns
 
         scores = final(table)
-        adamw = scores[scores["system"] == "adamw"]
         title = "Loss and state of every system, on one small model"
-        note = "a Markov chain of 64 tokens; the best of three learning rates each; a line joins densities of one system"
-        subtitles = ["training loss by step", "final loss over bytes of state"]
-        figure, (left, right) = panels(title, subtitles, note, height=430, right=120)
-        kept = [name for name in ("adamw", "frugal", "galore", "badam", "fira", "signsgd") if name in set(table["system"])][
-            :SHOWN
-        ]
+        note = f"a Markov chain of 64 tokens, entropy {floor(self.seed):.3f} (dotted); the best of three learning rates each"
+        subtitles = ["training loss by step, density ¼", "final loss over KiB of state; a line joins densities"]
+        figure, (left, right) = panels(title, subtitles, note, height=470, right=120)
+        kept = [name for name in PLOTTED if name in set(table["system"])]
+        colours = dict(zip(kept, sns.color_palette("colorblind", len(kept)), strict=True))
         curves = table[table["system"].isin(kept) & (table["density"].isna() | (table["density"] == 0.25))].copy()
         curves["loss"] = curves.groupby("system")["loss"].transform(lambda losses: losses.rolling(8, min_periods=1).mean())
-        sns.lineplot(curves, x="step", y="loss", hue="system", hue_order=kept, ax=left, legend="brief", errorbar=None)
-        left.legend(frameon=False, fontsize=9.5, labelcolor=COLOURS["quiet"])
-        order = list(dict.fromkeys(scores["system"]))
-        colours = dict(zip(order, sns.color_palette("husl", len(order)), strict=True))
-        sns.lineplot(
-            scores, x="state_bytes", y="loss", hue="system", palette=colours, ax=right, legend=False, errorbar=None, lw=1
-        )
-        sns.scatterplot(scores, x="state_bytes", y="loss", hue="system", palette=colours, ax=right, legend=False, s=24)
-        for name, row in scores.sort_values("state_bytes").groupby("system").last().iterrows():
-            right.annotate(str(name), (row["state_bytes"], row["loss"]), (4, 3), textcoords="offset points", fontsize=8)
-        right.axhline(float(adamw["loss"].iloc[0]) if len(adamw) else math.nan, color=COLOURS["faint"], zorder=0)
+        sns.lineplot(curves, x="step", y="loss", hue="system", palette=colours, ax=left, legend=False, errorbar=None)
+        scores = scores.assign(kib=scores["state_bytes"] / 1024)
+        for name, own in scores.groupby("system", sort=False):
+            colour = colours.get(name, COLOURS["quiet"])
+            right.plot(own["kib"], own["loss"], "o-", color=colour, lw=1, ms=4.5, alpha=1 if name in colours else 0.6)
         for axes in (left, right):
+            axes.axhline(floor(self.seed), color=COLOURS["ink"], lw=1, ls=":", zorder=0)
             axes.set(xlabel="", ylabel="")
+            axes.margins(x=0.02)
+        ends = scores.sort_values("kib").groupby("system").last()
+        _named(left, curves.groupby("system").last()["loss"].to_dict(), dict.fromkeys(kept, float(self.steps)), colours)
+        _named(right, ends["loss"].to_dict(), ends["kib"].to_dict(), colours)
         return {"family": figure}
 
     def answer(self, table: pd.DataFrame) -> Answer:
@@ -178,6 +176,33 @@ def final(table: pd.DataFrame) -> pd.DataFrame:
     late = table[table["step"] > (1 - LAST) * table["step"].max()]
     keys = ["system", "density", "learning_rate", "edge", "state_bytes"]
     return late.groupby(keys, sort=False, dropna=False)["loss"].mean().reset_index()
+
+
+def floor(seed: int) -> float:
+    """The least expected loss of the text: the entropy of the next token, in nats, averaged over the places of a sequence."""
+    chances = np.diff(_chain(np.random.default_rng(seed)), axis=1, prepend=0.0)
+    entropy = -(chances * np.log(chances)).sum(axis=1)
+    here, found = np.full(SHAPE.vocabulary, 1 / SHAPE.vocabulary), 0.0
+    for _ in range(LENGTH):
+        found += float(here @ entropy) / LENGTH
+        here = here @ chances
+    return found
+
+
+def _named(axes: Any, heights: dict[str, float], places: dict[str, float], colours: dict[str, Any]) -> None:
+    """Names in a column right of the axes, in the order of heights and as far apart as a line is high, joined to points."""
+    from scipy.optimize import isotonic_regression
+
+    low, high = axes.get_ylim()
+    gap, x = (high - low) / 25, axes.get_xlim()[1]
+    names = sorted(heights, key=heights.__getitem__)
+    apart = gap * np.arange(len(names))
+    rows = isotonic_regression([heights[name] for name in names] - apart).x + apart  # nearest to the points
+    for name, row in zip(names, rows, strict=True):
+        colour = colours.get(name, COLOURS["quiet"])
+        axes.plot([places[name], x], [heights[name], row], color=COLOURS["faint"], lw=0.6, clip_on=False, zorder=0)
+        axes.text(x, row, f" {name}", fontsize=8.5, va="center", color=colour, clip_on=False)
+    axes.set_ylim(low, high)
 
 
 def _score(losses: list[float]) -> float:

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frugal_gpu.studies.family import Family, final, settings_of
+from frugal_gpu.studies.family import Family, _chain, _tokens, final, floor, settings_of
 from frugal_theory.config import Algorithm
 from frugal_theory.config.registry import SYSTEMS
 from frugal_theory.report.drawing import style
 from frugal_theory.studies.study import ALONE
+from tests.tolerances import STANDARD_ERRORS
 
 
 def test_every_setting_is_one_that_its_system_accepts():
@@ -44,6 +45,17 @@ def test_the_answer_is_read_off_the_table(loss, status):
     assert answer.status == status
     assert f"frugal's, {loss:.3f}, with 38% of the bytes" in answer.sentence
     assert "within 25% of AdamW's state galore (3.500)" in answer.sentence
+
+
+def test_the_floor_is_the_entropy_of_the_tokens_that_are_drawn():
+    """−log P of the tokens as they are drawn has the floor as its mean."""
+    rng = np.random.default_rng(3)
+    chain = _chain(rng)
+    chances = np.diff(chain, axis=1, prepend=0.0)
+    batches = [_tokens(chain, rng) for _ in range(100)]
+    losses = [-np.log(chances[tokens[:, :-1], tokens[:, 1:]]).mean() for tokens in batches]
+    error = np.std(losses, ddof=1) / np.sqrt(len(losses))
+    assert abs(np.mean(losses) - floor(3)) < STANDARD_ERRORS * error
 
 
 @pytest.mark.slow
