@@ -71,9 +71,10 @@ _ALL = (
         "Table 2: systems",
         "Is the order AdamW, FRUGAL ρ = ¼, FRUGAL ρ = 0, BAdam, GaLore?",
         ("AdamW", QUARTER, "FRUGAL ρ = 0", "BAdam", "GaLore", f"AdamW, {SCALED}", f"{QUARTER}, {SCALED}"),
-        tuple(
-            _two(one, other)
-            for one, other in (("AdamW", QUARTER), (QUARTER, "FRUGAL ρ = 0"), ("FRUGAL ρ = 0", "BAdam"), ("BAdam", "GaLore"))
+        (
+            *(_two(*pair) for pair in itertools.pairwise(("AdamW", QUARTER, "FRUGAL ρ = 0", "BAdam", "GaLore"))),
+            Claim(f"AdamW, {SCALED}", f"{QUARTER}, {SCALED}", "22.73 against 23.59, at the rate itself"),
+            Claim(f"{QUARTER}, {SCALED}", "GaLore", "23.59 against 25.68, FRUGAL at the rate itself"),
         ),
         seeds=3,
         numbers=REPORTED,
