@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from unittest import mock
 
 from frugal_theory.commands.main import main
 
-__all__ = ["COMMAND", "SMALL", "SMALL_LLAMA", "called", "frugal_theory", "in_a_process"]
+__all__ = ["COMMAND", "SMALL", "SMALL_LLAMA", "called", "frugal_theory", "hears_ctrl_c", "in_a_process"]
 
 COMMAND = [sys.executable, "-c", "from frugal_theory.commands.main import main; main()"]
 """frugal-theory in an interpreter of its own."""
@@ -88,3 +89,8 @@ def frugal_theory(*arguments: Any, cwd: Path) -> subprocess.CompletedProcess[str
 def in_a_process(*arguments: Any, cwd: Path, command: list[str] = COMMAND, **keys: Any) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, as a user calls it."""
     return subprocess.run([*command, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, **keys)
+
+
+def hears_ctrl_c() -> None:
+    """For ``preexec_fn``: Ctrl-C reaches the child, though tests that a shell began in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

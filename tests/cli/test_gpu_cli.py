@@ -10,6 +10,7 @@ import torch
 
 from frugal_gpu.commands import main as cli
 from frugal_theory.config.load import load
+from tests.calling import hears_ctrl_c
 from tests.gpu.tiny import TIMES
 
 EXPERIMENT = """
@@ -76,7 +77,8 @@ def call(monkeypatch, *arguments):
 def start(*arguments):
     """The command in a process of its own, as a user starts it."""
     command = [sys.executable, "-m", "frugal_gpu.commands.main", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **pipes, env=os.environ, preexec_fn=hears_ctrl_c)  # noqa: PLW1509
 
 
 def wait_for(path, process):

@@ -16,7 +16,7 @@ import pytest
 import frugal_theory as ft
 from frugal_theory.config.load import load
 from frugal_theory.testing import scaled
-from tests.calling import COMMAND, SMALL, frugal_theory, in_a_process
+from tests.calling import COMMAND, SMALL, frugal_theory, hears_ctrl_c, in_a_process
 
 
 @pytest.fixture
@@ -125,9 +125,9 @@ def test_a_full_disk_is_one_line():
 def test_an_interrupted_run_keeps_its_cells_and_continues(folder):
     """Ctrl-C after the first cell: status 130, the finished cells are kept, and the same command ends bit-identically."""
     slow = ["--jobs", "1", "--set", "simulation.steps=9000", "--out", "out"]
-    process = subprocess.Popen(
-        [*COMMAND, "verify", "small.toml", *slow], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    command = [*COMMAND, "verify", "small.toml", *slow]
+    process = subprocess.Popen(command, cwd=folder, **pipes, preexec_fn=hears_ctrl_c)  # noqa: PLW1509
     cells = folder / "out" / "theory" / "cells"
     deadline = time.monotonic() + 60
     while not (cells.exists() and list(cells.glob("*.npz"))) and time.monotonic() < deadline:
