@@ -83,6 +83,7 @@ def test_memory_is_that_of_the_formulas(small):
     assert rows["FRUGAL ρ = 0"]["state bytes"] == 8 * embeddings_output_norms
 
 
+@pytest.mark.ecosystem
 def test_the_check_counts_outcomes_and_goes_on_after_a_part_that_fails(tmp_path, monkeypatch, capsys):
     text = """
         import pytest
@@ -245,6 +246,7 @@ def test_what_was_compiled_has_a_line_of_its_own_and_its_share_of_the_peak():
     assert "| AdamW, compiled | 0.001 | 9.000 | 3.000 | 3.000 | 1 | 10 | 41.0 | – | – |" in text
 
 
+@pytest.mark.ecosystem
 def test_a_run_that_diverges_is_a_result_and_one_that_breaks_is_tried_again(tmp_path, monkeypatch, short_text):  # noqa: ARG001
     def diverges(_, folder):
         folder.mkdir(parents=True)

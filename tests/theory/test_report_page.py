@@ -113,6 +113,7 @@ def test_a_failure_leaves_the_old_report_and_no_debris(folder: Path, monkeypatch
     assert sorted(folder.rglob("*")) == there
 
 
+@pytest.mark.ecosystem
 def test_the_report_is_the_same_every_time_and_changes_no_global_setting(folder: Path) -> None:
     write_theory(folder)
     write_training(folder)

@@ -68,6 +68,7 @@ def test_bad_input_is_one_line(arguments, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.ecosystem
 def test_answers_are_printed_and_written(tmp_path):
     few = "".join(f'"{key}" = {values}, ' for key, values in FEW_GAPS.items()).removesuffix(", ")
     keys = ["--set", f"sweep={{{few}}}", "--set", "simulation.steps=100", "--jobs", "1"]
