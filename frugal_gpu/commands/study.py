@@ -19,7 +19,7 @@ __all__ = ["study"]
 TIMED = {"cpu": ("llama-tiny", "llama-9m"), "gpu": ("llama-60m", "llama-130m", "llama-350m")}
 """Models whose optimizer steps are timed."""
 
-GUESS = 15.0
+GUESS = 30.0
 """Seconds of a run of which nothing is known."""
 
 Names = Annotated[
