@@ -24,6 +24,7 @@ from scipy.optimize import differential_evolution
 import frugal_theory as ft
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.config import Experiment, GaussianNoise, NoNoise, Quadratic
+from frugal_theory.config.identity import identity
 from frugal_theory.evidence.exact.stationary import stationary
 from frugal_theory.report.drawing import COLOURS, HUES, EndLabel, end_labels, log_ticks
 from frugal_theory.report.words import number
@@ -75,9 +76,11 @@ def measure(experiment: Experiment, run: Run = ALONE) -> pd.DataFrame:
     for beta in sorted({_beta(one) for one in cells}):
         paths.append(("worst", _with(experiment, density=worst_density(beta), state_full=Sgdm(beta=beta))))
     found = pd.concat(run.each(_constants, paths), ignore_index=True)
-    fits = run.kept(f"fits of {experiment!r}", lambda: _fits(experiment))
-    search = run.kept("search", lambda: pd.DataFrame([{"path": "search", **largest_floor()}]))
-    return pd.concat([found, fits, search], ignore_index=True)
+    rest = {
+        f"fits {identity(experiment)}": lambda: _fits(experiment),
+        "search": lambda: pd.DataFrame([{"path": "search", **largest_floor()}]),
+    }
+    return pd.concat([found, *run.kept(rest)], ignore_index=True)
 
 
 def _constants(path: str, experiment: Experiment) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from frugal_theory.algorithm.rules import Sgdm, rule_of
 from frugal_theory.algorithm.selection import budget, stream
 from frugal_theory.algorithm.subspaces import choose_parts
 from frugal_theory.config import Algorithm, Experiment
+from frugal_theory.config.identity import identity
 from frugal_theory.config.registry import RULES as FAMILY
 from frugal_theory.evidence.intervals import mean_interval
 from frugal_theory.instance import starting_point
@@ -164,7 +165,7 @@ def measure(experiment: Experiment, run: Run = ALONE) -> pd.DataFrame:
 
     gaps = [cell.experiment.algorithm.update_gap for cell in ft.cells(experiment)]
     level = 1 - (1 - experiment.verify.confidence) / (3 * len(SIGNALS) + (len(RULES) + 2) * len(gaps))
-    choices = run.kept(f"choices {experiment!r}", lambda: _choices(experiment, level))
+    (choices,) = run.kept({f"choices {identity(experiment)}": lambda: _choices(experiment, level)})
     at = choices[choices["signal"] == SIGNAL].set_index("quantity")
     share, stein = float(at.loc["copy", "measured"]), float(at.loc["bias", "closed_form"])
     periods = run.each(_periods, [(experiment, rule, tuple(gaps), share, stein, level) for rule in RULES])

@@ -76,10 +76,7 @@ class Family:
 
         taking_part = [one for one in settings_of(self.steps) if not self.systems or one[0] in self.systems]
         chosen = [(name, keys) for name, keys in taking_part if keys.get("density", self.densities[0]) in self.densities]
-        tables = []
-        for done, (name, keys) in enumerate(chosen):
-            tables.append(run.kept(f"{self.steps} {self.seed} {name} {keys}", partial(self._best, name, keys)))
-            run.progress(done + 1, len(chosen))
+        tables = run.kept({f"{self.steps} {self.seed} {n} {keys}": partial(self._best, n, keys) for n, keys in chosen})
         return pd.concat(tables, ignore_index=True)
 
     def _best(self, name: str, keys: dict[str, Any]) -> pd.DataFrame:

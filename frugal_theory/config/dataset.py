@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BUNDLED", "features_of", "is_file", "read"]
+__all__ = ["BUNDLED", "digest", "features_of", "is_file", "read"]
 
 Array = NDArray[np.float64]
 
@@ -50,6 +51,17 @@ def read(dataset: str, label: str | None = None) -> tuple[Array, Array]:
     if not path.is_file():
         raise ValueError(f"{dataset}: not a file")
     return _read(dataset, label, stamp.st_mtime_ns, stamp.st_size)
+
+
+def digest(dataset: str) -> str:
+    """A digest of what is in the file now. Raises OSError if it cannot be read."""
+    stamp = os.stat(dataset)
+    return _digest(dataset, stamp.st_mtime_ns, stamp.st_size)
+
+
+@lru_cache(maxsize=8)
+def _digest(dataset: str, *_: int) -> str:
+    return hashlib.sha256(Path(dataset).read_bytes()).hexdigest()
 
 
 @lru_cache(maxsize=8)

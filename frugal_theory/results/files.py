@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ResultsError", "check_place", "finished", "make_folder", "write_table", "write_text"]
+__all__ = [
+    "ResultsError",
+    "append",
+    "check_place",
+    "finished",
+    "make_folder",
+    "missing",
+    "remove_empty",
+    "write_table",
+    "write_text",
+]
 
 
 class ResultsError(OSError):
@@ -50,6 +60,38 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file in one go."""
     with finished(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def append(path: Path, line: str) -> None:
+    """Add a line to a file. A kill may leave a part of the last one, which the next line does not go on with."""
+    check_place(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            if file.tell() and not _ends(path):
+                file.write(b"\n")
+            file.write(f"{line}\n".encode())
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _ends(path: Path) -> bool:
+    """Whether the last line is whole."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def missing(folder: Path) -> list[Path]:
+    """The folders that making ``folder`` makes, the innermost first."""
+    return [place for place in (folder, *folder.parents) if not place.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove those, the innermost first, up to one that is not empty."""
+    with suppress(OSError):
+        for place in folders:
+            place.rmdir()
 
 
 def make_folder(path: Path) -> None:

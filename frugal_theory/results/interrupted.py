@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 
-from frugal_theory.config.load import dump
+from frugal_theory.config.identity import name_of
 from frugal_theory.evidence.evidence import KEPT, Evidence
-from frugal_theory.results.files import finished
+from frugal_theory.premises.premise import Premise
+from frugal_theory.results.files import append, finished
+from frugal_theory.verdicts.claims import Found, FourthMoment
 
 if TYPE_CHECKING:
+    from frugal_theory.config import Experiment
     from frugal_theory.verdicts.claims import Claims
 
-__all__ = ["drop_cells", "kept_cells", "load_cell", "save_cell"]
+__all__ = ["KeptPremises", "drop_cells", "kept_cells", "load_cell", "save_cell"]
 
 
 def save_cell(folder: Path, claims: Claims, evidence: Mapping[str, Evidence]) -> None:
@@ -69,15 +70,45 @@ def kept_cells(folder: Path) -> int:
     return len(list(_cells_folder(folder).glob("[!.]*.npz")))
 
 
+class KeptPremises:
+    """What was found of the experiment's cells before they are simulated, a line a cell, kept until the whole run is complete.
+
+    A line that a kill has cut short is not there.
+    """
+
+    def __init__(self, folder: Path, experiment: Experiment) -> None:
+        self.path = _cells_folder(folder) / f"premises_{name_of(experiment)}.jsonl"
+        self._found: dict[int, Found] = {}
+        with suppress(OSError):
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError, TypeError):
+                    number, premises, noise = json.loads(line)
+                    self._found[number] = Found(tuple(Premise(*one) for one in premises), FourthMoment(*noise))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def load(self, number: int) -> Found | None:
+        """What was found of that cell; None if it has not been tested."""
+        return self._found.get(number)
+
+    def save(self, number: int, found: Found) -> None:
+        """Keep it. Raises ResultsError if it cannot be written."""
+        self._found[number] = found
+        told = [[p.name, p.statement, bool(p.held), p.how, p.level, p.power] for p in found.premises]
+        append(self.path, json.dumps([number, told, found.noise]))
+
+    def drop(self) -> None:
+        """Remove what was kept, and its folder if that is empty."""
+        self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.parent.rmdir()
+
+
 def _cells_folder(folder: Path) -> Path:
     return folder / "theory" / "cells"
 
 
 def _cell_file(folder: Path, claims: Claims) -> Path:
     """Named by everything the evidence depends on: the cell's experiment, its metrics and the program's version."""
-    try:
-        program = version("frugal-lab")
-    except PackageNotFoundError:
-        program = "unknown"
-    facts = json.dumps([program, claims.metrics, claims.setting.alpha, dump(claims.cell.experiment)])
-    return _cells_folder(folder) / f"{hashlib.sha256(facts.encode()).hexdigest()[:20]}.npz"
+    return _cells_folder(folder) / f"{name_of(claims.metrics, claims.setting.alpha, claims.cell.experiment)}.npz"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frugal_theory.config.identity import name_of
 from frugal_theory.results.files import finished
 
 if TYPE_CHECKING:
@@ -56,9 +54,4 @@ class Pieces:
             self.folder.rmdir()
 
     def _path(self, key: str) -> Path:
-        try:
-            program = version("frugal-lab")
-        except PackageNotFoundError:
-            program = "unknown"
-        facts = json.dumps([program, self.study, key])
-        return self.folder / f"{hashlib.sha256(facts.encode()).hexdigest()[:20]}.parquet"
+        return self.folder / f"{name_of(self.study, key)}.parquet"

@@ -6,18 +6,19 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frugal_theory.config.identity import identity
 from frugal_theory.config.load import cells, dump
 from frugal_theory.config.one_line import printable
 from frugal_theory.config.version import installed
 from frugal_theory.evidence.workers import in_order
-from frugal_theory.results.files import finished, make_folder, write_text
+from frugal_theory.results.files import finished, make_folder, missing, remove_empty, write_text
 from frugal_theory.studies.figures import picture
-from frugal_theory.studies.interruption import interruptible
+from frugal_theory.studies.interruption import count, interruptible
 from frugal_theory.studies.kept import Pieces
 from frugal_theory.studies.study import ALONE, Answer, Study
 
@@ -62,16 +63,16 @@ def carry_out(
     ExperimentError for an experiment that the study cannot measure, and leaves no folder then.
     """
     began = time.perf_counter()
-    made = _missing(folder)
+    made = missing(folder)
     make_folder(folder)
     run = _Kept(jobs, cluster, Pieces(folder / "cells", (study.name, source)), study.name)
     try:
-        with run.watched(), interruptible(folder, lambda: (len(run.pieces.used), run.total)):
+        with run.watched(), interruptible(folder, lambda: count(len(run.pieces.used), run.total)):
             table = _measured(study, experiment, run)
             pictures, vectors = _drawn(study, table)
             answer = study.answer(table)
     except BaseException:
-        _remove_empty(made)
+        remove_empty(made)
         raise
     _write(study, experiment, folder, table, {"png": pictures, "svg": vectors}, answer)
     run.pieces.drop()
@@ -85,7 +86,7 @@ def _measured(study: Study, experiment: Experiment | None, run: _Kept) -> pd.Dat
     import pandas as pd
 
     points = cells(experiment)
-    found = run.each(_measure_cell, [(study, point.experiment) for point in points], [dump(p.experiment) for p in points])
+    found = run.each(_measure_cell, [(study, point.experiment) for point in points], [identity(p.experiment) for p in points])
     return pd.concat([_labelled(table, p.settings) for table, p in zip(found, points, strict=True)], ignore_index=True)
 
 
@@ -132,17 +133,6 @@ def _write(
     write_text(folder / "study.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
-def _missing(folder: Path) -> list[Path]:
-    """The folders that making ``folder`` makes, the innermost first."""
-    return [place for place in (folder, *folder.parents) if not place.exists()]
-
-
-def _remove_empty(folders: Sequence[Path]) -> None:
-    with suppress(OSError):
-        for place in folders:
-            place.rmdir()
-
-
 # --- the run that a study sees -----------------------------------------------------------------------------------
 
 
@@ -162,13 +152,9 @@ class _Kept:
         self._count = f" {done}/{total}"
         self._update()
 
-    def kept(self, key: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        self.total += 1
-        found = self.pieces.load(key)
-        if found is None:
-            found = compute()
-            self.pieces.save(key, found)
-        return found
+    def kept(self, parts: Mapping[str, Callable[[], pd.DataFrame]]) -> list[pd.DataFrame]:
+        computing = list(parts.values())
+        return self._all(list(parts), lambda missing: (computing[number]() for number in missing))
 
     def each(
         self,
@@ -176,18 +162,24 @@ class _Kept:
         tasks: Sequence[tuple[Any, ...]],
         keys: Sequence[str] | None = None,
     ) -> list[pd.DataFrame]:
-        keys = [f"{function.__qualname__}{task!r}" for task in tasks] if keys is None else keys
+        keys = [f"{function.__qualname__} {identity(*task)}" for task in tasks] if keys is None else keys
+        return self._all(keys, lambda missing: self._computed(function, tasks, missing))
+
+    def _all(self, keys: Sequence[str], computed: Callable[[Sequence[int]], Iterator[pd.DataFrame]]) -> list[pd.DataFrame]:
+        """The tables of all keys: those that were kept, and those that ``computed`` gives for the numbers of the rest."""
         found = [self.pieces.load(key) for key in keys]
         missing = [number for number, table in enumerate(found) if table is None]
-        if len(missing) < len(tasks):
-            kept = f"{len(tasks) - len(missing)} of {len(tasks)} cells are those of an interrupted run"
-            print(f"{self.name}: {kept} in {self.pieces.folder.parent}", file=sys.stderr)
-        self.total += len(tasks)
-        self.progress(len(tasks) - len(missing), len(tasks))
-        for done, (number, table) in enumerate(zip(missing, self._computed(function, tasks, missing), strict=True), start=1):
+        done = len(keys) - len(missing)
+        if done:
+            where = printable(str(self.pieces.folder.parent))
+            print(f"{self.name}: {done} of {len(keys)} cells are those of an interrupted run in {where}", file=sys.stderr)
+        self.total += len(keys)
+        self.progress(done, len(keys))
+        for number, table in zip(missing, computed(missing), strict=True):
             self.pieces.save(keys[number], table)
             found[number] = table
-            self.progress(len(tasks) - len(missing) + done, len(tasks))
+            done += 1
+            self.progress(done, len(keys))
         return [table for table in found if table is not None]
 
     def _computed(

@@ -41,14 +41,15 @@ class Run(Protocol):
         """How much of it is done."""
         ...
 
-    def kept(self, key: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """``compute()``, or the table that an interrupted run of this program and this study kept under ``key``."""
+    def kept(self, parts: Mapping[str, Callable[[], pd.DataFrame]]) -> list[pd.DataFrame]:
+        """What every part computes, one after the other; each is kept under its key as soon as it is there."""
         ...
 
     def each(self, function: Callable[..., pd.DataFrame], tasks: Sequence[tuple[Any, ...]]) -> list[pd.DataFrame]:
         """``function(*task)`` for every task, in order, shared among the jobs; each is kept as soon as it is there.
 
-        A task is made of experiments, numbers and words alone: what it writes as is the key under which its table is kept.
+        A task is made of experiments, numbers and words alone, whose :func:`~frugal_theory.config.identity.identity` is the
+        key under which its table is kept.
         """
         ...
 
@@ -65,9 +66,9 @@ class Alone:
     def progress(self, done: int, total: int) -> None:
         """Nobody watches."""
 
-    def kept(self, key: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:  # noqa: ARG002
-        """``compute()``."""
-        return compute()
+    def kept(self, parts: Mapping[str, Callable[[], pd.DataFrame]]) -> list[pd.DataFrame]:
+        """What every part computes, one after the other."""
+        return [compute() for compute in parts.values()]
 
     def each(self, function: Callable[..., pd.DataFrame], tasks: Sequence[tuple[Any, ...]]) -> list[pd.DataFrame]:
         """``function(*task)`` for every task, in order."""

@@ -14,10 +14,10 @@ from frugal_theory.config import Experiment
 from frugal_theory.config.cells import cells
 from frugal_theory.config.one_line import printable
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.results.files import make_folder
-from frugal_theory.results.interrupted import drop_cells, kept_cells, load_cell, save_cell
+from frugal_theory.results.files import make_folder, missing, remove_empty
+from frugal_theory.results.interrupted import KeptPremises, drop_cells, kept_cells, load_cell, save_cell
 from frugal_theory.results.write import write_results
-from frugal_theory.studies.interruption import interruptible
+from frugal_theory.studies.interruption import count, interruptible
 from frugal_theory.studies.study import Answer, Run
 from frugal_theory.verdicts.claims import Claims, claims_of
 from frugal_theory.verdicts.status import counted
@@ -52,15 +52,22 @@ class VerifyStudy:
         """A row a verdict, or a row a cell without verdicts. Raises ExperimentError for an experiment that cannot be run."""
         import pandas as pd
 
-        with interruptible(self.folder, lambda: (kept_cells(self.folder), len(cells(experiment)))):
-            self.claims = claims_of(experiment, progress=_tested())
+        self._premises = KeptPremises(self.folder, experiment)
+        made = missing(self._premises.path.parent)
+        try:
+            with interruptible(self.folder, lambda: self._left(kept_cells(self.folder), len(cells(experiment)))):
+                self.claims = claims_of(experiment, progress=_tested(), kept=self._premises)
+        except Exception:
+            self._premises.drop()
+            remove_empty(made)
+            raise
         make_folder(self.folder)
         found = self._kept()
         with self._interruptible(found), _progress(self.claims, experiment.name) as progress:
-            missing = [number for number, metrics in enumerate(found) if metrics is None]
-            todo = [self.claims[number] for number in missing]
+            lacking = [number for number, metrics in enumerate(found) if metrics is None]
+            todo = [self.claims[number] for number in lacking]
             work = gather_all(todo, jobs=run.jobs, cluster=run.cluster, progress=progress)
-            for number, metrics in zip(missing, work, strict=True):
+            for number, metrics in zip(lacking, work, strict=True):
                 save_cell(self.folder, self.claims[number], metrics)
                 found[number] = metrics
         self.evidence = [metrics for metrics in found if metrics is not None]
@@ -91,6 +98,7 @@ class VerifyStudy:
     def write(self, experiment: Experiment) -> None:
         """experiment.toml and theory/; the cells that were kept for an interruption go."""
         write_results(self.folder, experiment, self.claims, self.evidence, self.verdicts)
+        self._premises.drop()
         drop_cells(self.folder, self.claims)
 
     def _kept(self) -> list[dict[str, Evidence] | None]:
@@ -105,7 +113,12 @@ class VerifyStudy:
         return found
 
     def _interruptible(self, found: Sequence[dict[str, Evidence] | None]) -> Any:
-        return interruptible(self.folder, lambda: (sum(metrics is not None for metrics in found), len(found)))
+        return interruptible(self.folder, lambda: self._left(sum(metrics is not None for metrics in found), len(found)))
+
+    def _left(self, done: int, total: int) -> str:
+        """What an interruption leaves: cells, or before the first of them what is known of their premises."""
+        tested = len(self._premises)
+        return count(done, total) or (f"the premises of {count(tested, total)}" if tested else "")
 
 
 def _last(claims: Claims, found: Evidence) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from frugal_theory.theorems import Setting, Theorem
 from frugal_theory.theorems.resolve import theorems_of
 from frugal_theory.theorems.theorem import further_premises, spared_premises
 
-__all__ = ["Claims", "FourthMoment", "claims_of", "fourth_moment"]
+__all__ = ["Claims", "Findings", "Found", "FourthMoment", "claims_of", "fourth_moment"]
 
 INDEX, SHOWN = 4.0, 0.8
 """Draws must show a tail index above the one, so that there is a fourth moment, and more than the other share of the declared
@@ -53,6 +53,25 @@ class FourthMoment(NamedTuple):
 
 
 UNKNOWN = FourthMoment(None)
+
+
+class Found(NamedTuple):
+    """What was found of a cell before it is simulated."""
+
+    premises: tuple[Premise, ...]
+    noise: FourthMoment
+
+
+class Findings(Protocol):
+    """What keeps the findings of every cell, by the cell's place in the experiment, 0, 1, …, while the next are tested."""
+
+    def load(self, number: int) -> Found | None:
+        """What was found of that cell before, if it is known."""
+        ...
+
+    def save(self, number: int, found: Found) -> None:
+        """Keep it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -168,34 +187,48 @@ class Claims:
 
 
 def claims_of(
-    experiment: Experiment, theorems: Sequence[Theorem] | None = None, progress: Callable[[int, int], None] | None = None
+    experiment: Experiment,
+    theorems: Sequence[Theorem] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    kept: Findings | None = None,
 ) -> list[Claims]:
     """The claims on every cell of the experiment; nothing is simulated yet. ``theorems`` replaces those that the file names.
 
-    ``progress(done, total)`` is called when the premises of a cell have been tested.
+    ``progress(done, total)`` is called when the premises of a cell have been tested. ``kept``: what another call has found of
+    the same experiment and theorems, which is not tested again; what this one finds is kept there.
     """
     chosen = theorems_of(experiment) if theorems is None else tuple(theorems)
+    ready = [instance_of(cell) for cell in cells(experiment)]
+    found = _finder(chosen, LEVEL / len(ready))  # the level is that of the premises of all cells together
+    claims = []
+    for number, instance in enumerate(ready):
+        known = None if kept is None else kept.load(number)
+        one = found(instance) if known is None else known
+        if kept is not None and known is None:
+            kept.save(number, one)
+        claims.append(Claims(instance, chosen, one.premises, one.noise))
+        if progress is not None:
+            progress(number + 1, len(ready))
+    return claims
+
+
+def _finder(theorems: Sequence[Theorem], level: float) -> Callable[[Instance], Found]:
+    """What tests the premises of one cell after the other; those of equal problems once."""
     tested: dict[bytes, dict[str, Premise]] = {}
     tails: dict[bytes, FourthMoment] = {}
-    ready = [instance_of(cell) for cell in cells(experiment)]
-    level = LEVEL / len(ready)  # of the premises of all cells together
 
-    def made(number: int, instance: Instance) -> Claims:
+    def found(instance: Instance) -> Found:
         with np.errstate(all="ignore"):  # what overflows is seen in the numbers, and refused there
-            further = _further(instance.setting, chosen)
+            further = _further(instance.setting, theorems)
             premises = check_premises(instance, level=level, known=tested, further=further)
         key = key_of(instance)
-        if key is None or key not in tails:
-            noise = fourth_moment(instance)
-            if key is not None:
-                tails[key] = noise
-        else:
-            noise = tails[key]
-        if progress is not None:
-            progress(number, len(ready))
-        return Claims(instance, chosen, premises, noise)
+        if key is None:
+            return Found(premises, fourth_moment(instance))
+        if key not in tails:
+            tails[key] = fourth_moment(instance)
+        return Found(premises, tails[key])
 
-    return [made(number, instance) for number, instance in enumerate(ready, start=1)]
+    return found
 
 
 def fourth_moment(instance: Instance) -> FourthMoment:

@@ -11,7 +11,11 @@ import time
 import numpy as np
 import pytest
 
-from frugal_theory.results.interrupted import load_cell, save_cell
+import frugal_theory as ft
+from frugal_theory.config.load import ExperimentError
+from frugal_theory.premises import check_premises
+from frugal_theory.results.interrupted import KeptPremises, load_cell, save_cell
+from frugal_theory.verdicts import claims
 from frugal_theory.verdicts.claims import claims_of
 from frugal_theory.verdicts.verify import gather
 from tests.calling import COMMAND, frugal_theory, in_a_process
@@ -114,6 +118,73 @@ def test_kill_9_loses_no_finished_cell(folder):
     assert verify(folder, *slow[:1], 1, *slow[2:], "--out", "whole").returncode == 0
     assert results(folder, "out") == results(folder, "whole")
     assert not list((folder / "out").rglob("*.part")), "what the killed process left half written is gone"
+
+
+def test_premises_that_were_tested_are_not_tested_again_after_an_interruption(folder, monkeypatch):
+    """Ctrl-C while the fourth cell's are tested, then a line that a kill cut short: both say what is kept."""
+    tested = []
+
+    def counted(instance, **how):
+        tested.append(instance)
+        if len(tested) == 4:
+            raise KeyboardInterrupt
+        return check_premises(instance, **how)
+
+    monkeypatch.setattr(claims, "check_premises", counted)
+    order = ["verify", "sweep.toml", "--jobs", 1, "--out"]
+    broken = frugal_theory(*order, "out", cwd=folder)
+    assert broken.returncode == 130
+    told = "interrupted: the premises of 3 of 5 cells are kept in out; the same command continues with the rest\n"
+    assert broken.stderr == told
+    (kept,) = (folder / "out" / "theory" / "cells").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-30])
+    done = frugal_theory(*order, "out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert len(tested) == 4 + 3, "the two whole lines are read"
+    assert not kept.parent.exists()
+    assert frugal_theory(*order, "whole", cwd=folder).returncode == 0
+    assert results(folder, "out") == results(folder, "whole")
+
+
+def test_premises_are_read_back_to_the_bit_and_only_of_the_same_experiment(quadratic, tmp_path):
+    experiment = quadratic({"sweep": {"algorithm.update_gap": [1, 2, 5]}})
+    whole = claims_of(experiment, kept=KeptPremises(tmp_path, experiment))
+    assert len(KeptPremises(tmp_path, experiment)) == 3
+    assert claims_of(experiment, kept=KeptPremises(tmp_path, experiment))[2].premises == whole[2].premises
+    assert [c.noise for c in claims_of(experiment, kept=KeptPremises(tmp_path, experiment))] == [c.noise for c in whole]
+    (path,) = (tmp_path / "theory" / "cells").iterdir()
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1][:40]]))
+    again = KeptPremises(tmp_path, experiment)
+    assert claims_of(experiment, kept=again)[1].premises == whole[1].premises
+    assert len(KeptPremises(tmp_path, experiment)) == 3, "a new line begins after one that was cut short"
+    for other in ({"seed": 8}, {"verify.confidence": 0.9}, {"sweep": {"algorithm.update_gap": [1, 2]}}):
+        assert len(KeptPremises(tmp_path, quadratic({"sweep": {"algorithm.update_gap": [1, 2, 5]}} | other))) == 0
+
+
+def test_an_experiment_that_cannot_be_run_leaves_nothing(folder, monkeypatch):
+    def refused(*_, **__):
+        raise ExperimentError("no")
+
+    monkeypatch.setattr(claims, "check_premises", refused)
+    done = frugal_theory("verify", "sweep.toml", "--out", "new/out", cwd=folder)
+    assert (done.returncode, done.stderr) == (2, "no\n")
+    assert not (folder / "new").exists()
+
+
+def test_cells_of_other_data_are_not_taken_for_these(tmp_path):
+    """The user mends the table under the same name, and gives the same command again."""
+    table = tmp_path / "mine.csv"
+    keys = {"kind": "logistic", "dataset": str(table)}
+    algorithm = {"density": 0.0, "state_full": "sgdm", "state_free": "sgd", "learning_rate": 0.1}
+    simulation = {"steps": 5, "trials": 8}
+    table.write_text("x,y,label\n1,2,0\n3,-1,1\n2,2,1\n")
+    experiment = ft.parse({"name": "mine", "algorithm": algorithm, "problem": keys, "simulation": simulation})
+    (study,) = claims_of(experiment)
+    save_cell(tmp_path, study, gather(study))
+    assert load_cell(tmp_path, study) is not None
+    table.write_text("x,y,label\n1,2,0\n3,-1,1\n2,2,0\n")
+    assert load_cell(tmp_path, claims_of(experiment)[0]) is None
 
 
 def test_a_damaged_cell_is_done_again(quadratic, tmp_path):

@@ -59,7 +59,7 @@ class Toy:
 
     def measure(self, _, run):
         run.say("measuring")
-        return pd.concat([*run.each(one, [(1.5,), (2.5,)]), run.kept("last", lambda: one(3.5))], ignore_index=True)
+        return pd.concat([*run.each(one, [(1.5,), (2.5,)]), *run.kept({"last": lambda: one(3.5)})], ignore_index=True)
 
     def draw(self, table):  # noqa: ARG002
         return {}
@@ -191,6 +191,48 @@ def test_a_study_without_an_experiment(tmp_path):
     assert found.answer == ("The sum is 7.5.", "open", False)
     assert files(tmp_path / "toy") == ["study.json", "table.csv"]
     assert json.loads((tmp_path / "toy" / "study.json").read_text())["experiment"] == ""
+
+
+class Seeds(Toy):
+    """A study whose tasks are experiments that differ in a key that no ``repr`` shows."""
+
+    stop = 0
+
+    def measure(self, experiment, run):
+        one = [(seed, experiment.model_copy(update={"seed": seed})) for seed in range(4)]
+        return pd.concat(run.each(seed_of, [("a task", experiment) for _, experiment in one]), ignore_index=True)
+
+
+def seed_of(_, experiment):
+    if Seeds.stop == experiment.seed > 0:
+        raise KeyboardInterrupt
+    return one(experiment.seed)
+
+
+def test_kept_tables_are_those_of_the_very_experiment(quadratic, tmp_path, monkeypatch, capsys):
+    """The runner's keys say all of an experiment, and how many cells there will be is known from the first."""
+    monkeypatch.setattr(Seeds, "stop", 3)
+    with pytest.raises(SystemExit) as ended:
+        carry_out(Seeds(), quadratic(), tmp_path / "out")
+    assert ended.value.code == INTERRUPTED
+    assert "interrupted: 3 of 4 cells are kept in" in capsys.readouterr().err
+    monkeypatch.setattr(Seeds, "stop", 0)
+    found = carry_out(Seeds(), quadratic(), tmp_path / "out")
+    assert "3 of 4 cells are those of an interrupted run" in capsys.readouterr().err
+    assert list(found.table["x"]) == [0, 1, 2, 3]
+
+
+def test_the_parts_of_a_study_are_counted_beforehand(tmp_path, capsys):
+    def broken():
+        raise KeyboardInterrupt
+
+    class Parts(Toy):
+        def measure(self, _, run):
+            return pd.concat(run.kept({"first": lambda: one(1.0), "second": broken, "third": lambda: one(3.0)}))
+
+    with pytest.raises(SystemExit):
+        carry_out(Parts(), None, tmp_path / "out")
+    assert "interrupted: 1 of 3 cells are kept in" in capsys.readouterr().err
 
 
 def test_the_list_names_every_question(tmp_path):

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config import Experiment
-from frugal_theory.config.load import dump
+from frugal_theory.config.identity import identity
 from frugal_theory.studies.ladder.ladder import Ladder, climber, interval_confidence, ready
 from frugal_theory.studies.study import Answer, Run
 from frugal_theory.verdicts.claims import Claims
@@ -36,7 +36,7 @@ class LadderStudy:
 
         cells = ready(experiment)
         climbed, level = climber(experiment, cells, run.jobs, run.say, run.cluster), interval_confidence(experiment, cells)
-        tables = [run.kept(f"{level!r} {dump(claims.cell.experiment)}", partial(_told, climbed, claims)) for claims in cells]
+        tables = run.kept({identity(level, one.cell.experiment): partial(_told, climbed, one) for one in cells})
         self.found = [json.loads(table["record"].iloc[0]) for table in tables]
         return pd.concat(tables, ignore_index=True).drop(columns="record")
 

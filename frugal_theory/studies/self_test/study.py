@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from frugal_theory.config.load import ExperimentError
@@ -45,7 +47,7 @@ class SelfTest:
         except ValueError as error:
             raise ExperimentError(f"self-test: {error}") from error
         key = f"budget {self.budget!r} seed {self.seed}"
-        tables = [run.kept(f"{name} {key}", lambda part=part: _told(part())) for name, part in parts.items()]  # type: ignore[misc]
+        tables = run.kept({f"{name} {key}": partial(_told, part) for name, part in parts.items()})
         return pd.concat(tables, ignore_index=True)
 
     def draw(self, _: pd.DataFrame) -> dict[str, Any]:
@@ -58,10 +60,10 @@ class SelfTest:
         return Answer(sheet.sentence, "yes" if sheet.passed else "no", failed=not sheet.passed)
 
 
-def _told(findings: list[Finding]) -> pd.DataFrame:
+def _told(part: Callable[[], list[Finding]]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame([{**asdict(finding), "confidence": CONFIDENCE} for finding in findings])
+    return pd.DataFrame([{**asdict(finding), "confidence": CONFIDENCE} for finding in part()])
 
 
 def sheet_of(table: pd.DataFrame) -> Sheet:
