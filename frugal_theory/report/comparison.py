@@ -225,7 +225,7 @@ def _row(run: Run) -> dict[str, Any]:
         "best": words.number(_exp(run.best), 4),
         "last": words.number(_exp(run.last), 4),
         "rate": words.number(max(rates)) if len(rates) else "–",
-        "tokens": words.number(tokens, 6),
+        "tokens": words.count(tokens),
         "seconds": words.duration(seconds) if math.isfinite(seconds) else "–",
         "speed": words.number(summary.get("tokens_per_second")),
         "memory": words.memory(summary["peak_memory_bytes"]) if summary.get("peak_memory_bytes") else "–",

@@ -72,14 +72,15 @@ def run_content(results: Results, figures: Figures, name: str, prefix: str = "",
 
 
 def theorem_content(found: Iterable[Results]) -> dict[str, Any]:
-    """Every theorem that a verdict of the page is about, with its statement, its source and where its proof stands; and the
-    texts of those proofs, each once."""
+    """Every theorem that a verdict or a rung of the page is about, with its statement, its source and where its proof stands;
+    and the texts of those proofs, each once."""
     from frugal_theory.theorems import THEOREMS
 
     named: dict[str, None] = {}
     for results in found:
         for verdict in results.verdicts:
             named[str(verdict.get("theorem", ""))] = None
+        named.update({rung["name"]: None for one in results.ladders for rung in one["rungs"] if not rung["missing"]})
         for run in (results.training, *results.training_cells):
             for verdict in run.verdicts:
                 if verdict.get("status") != "not applicable" or verdict.get("largest_step") is not None:

@@ -159,6 +159,7 @@ def _row(rung: dict[str, Any], ladder: dict[str, Any]) -> dict[str, Any]:
     symbol = metric_words(rung["metric"]).symbol
     found = [_link(link, ladder, first=not place) for place, link in enumerate(links)]
     return {
+        "name": rung["name"],
         "title": rung_name(rung["name"], rung["title"]),
         "value": value,
         "interval": f"[{lower}, {upper}]" if lower != upper else "",

@@ -142,11 +142,12 @@ def training_sentence(run: TrainingRun, experiment: Experiment | None = None) ->
     if summary.get("steps") is not None:
         parts.append(f"{int(to_number(summary['steps'])):,} steps")
     if summary.get("parameters") is not None:
-        parts.append(f"{_count(summary['parameters'])} parameters")
+        parts.append(f"{count(summary['parameters'])} parameters")
     return ", ".join(parts) if parts else "Training has finished"
 
 
-def _count(value: object) -> str:
+def count(value: object) -> str:
+    """How many: every digit below a million, such as 999,424, then 4.1 million or 1.31 billion."""
     x = to_number(value)
     for size, word in ((1e9, "billion"), (1e6, "million")):
         if x >= size:
@@ -159,7 +160,7 @@ def training_details(run: TrainingRun) -> list[str]:
     summary = run.summary or {}
     facts = []
     if summary.get("tokens") is not None:
-        facts.append(f"{_count(summary['tokens'])} tokens")
+        facts.append(f"{count(summary['tokens'])} tokens")
     if summary.get("seconds") is not None:
         facts.append(duration(summary["seconds"]))
     facts += [str(summary[key]) for key in ("device", "precision") if summary.get(key)]

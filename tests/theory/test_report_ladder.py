@@ -12,6 +12,7 @@ import pytest
 from frugal_theory.report import write_report
 from frugal_theory.report.figures import draw
 from frugal_theory.results.read import read
+from frugal_theory.theorems import THEOREMS
 from tests.theory.results_folders import (
     EXPERIMENT,
     page_of,
@@ -36,6 +37,15 @@ def test_a_ladder_alone(folder: Path) -> None:
     assert not re.search(r"#[0-9a-f]{6}\b", text[text.index("<body>") : text.index("<script>")]), (
         "a colour that the dark scheme cannot answer"
     )
+
+
+def test_a_rung_leads_to_its_theorem(folder: Path) -> None:
+    record = write_ladder(folder)
+    text, page = page_of(folder)
+    (named,) = [rung["name"] for rung in record["rungs"] if rung["name"] in THEOREMS and not rung["missing"]]
+    assert f'<a href="#theorem-{named}">' in text
+    assert f"theorem-{named}" in page.ids
+    assert "The theorems" in page.text
 
 
 def test_the_figure_of_a_ladder_shows_its_numbers(folder: Path) -> None:
