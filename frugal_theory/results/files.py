@@ -88,10 +88,11 @@ def missing(folder: Path) -> list[Path]:
 
 
 def remove_empty(folders: Sequence[Path]) -> None:
-    """Remove those, the innermost first, up to one that is not empty."""
+    """Remove those that are there, the innermost first, up to one that is not empty."""
     with suppress(OSError):
         for place in folders:
-            place.rmdir()
+            if place.exists():
+                place.rmdir()
 
 
 def make_folder(path: Path) -> None:

@@ -50,17 +50,21 @@ class VerifyStudy:
 
     def measure(self, experiment: Experiment, run: Run) -> pd.DataFrame:
         """A row a verdict, or a row a cell without verdicts. Raises ExperimentError for an experiment that cannot be run."""
-        import pandas as pd
-
         self._premises = KeptPremises(self.folder, experiment)
         made = missing(self._premises.path.parent)
         try:
-            with interruptible(self.folder, lambda: self._left(kept_cells(self.folder), len(cells(experiment)))):
-                self.claims = claims_of(experiment, progress=_tested(), kept=self._premises)
+            return self._measured(experiment, run)
         except Exception:
-            self._premises.drop()
-            remove_empty(made)
+            if not kept_cells(self.folder):
+                self._premises.drop()
+                remove_empty(made)
             raise
+
+    def _measured(self, experiment: Experiment, run: Run) -> pd.DataFrame:
+        import pandas as pd
+
+        with interruptible(self.folder, lambda: self._left(kept_cells(self.folder), len(cells(experiment)))):
+            self.claims = claims_of(experiment, progress=_tested(), kept=self._premises)
         make_folder(self.folder)
         found = self._kept()
         with self._interruptible(found), _progress(self.claims, experiment.name) as progress:
@@ -168,7 +172,9 @@ def _progress(ready: Sequence[Claims], name: str, more: str = "") -> Iterator[Ca
     labels = {
         id(claims): f"[{i}/{len(ready)}] {printable(claims.cell.label or name)}" for i, claims in enumerate(ready, start=1)
     }
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
+    with Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
         tasks: dict[int, TaskID] = {}
 
         def update(claims: Claims, done: int, trials: int) -> None:
@@ -190,7 +196,7 @@ def _together(total: int, more: str) -> Iterator[Callable[[Claims, int, int], No
 
     console, done = Console(stderr=True), 0
     every = max(1, total // 100)
-    with Progress(console=console, transient=True) as bars:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task("cells", total=total)
 
         def update(_: Claims, trials: int, wanted: int) -> None:

@@ -13,8 +13,10 @@ import pytest
 
 import frugal_theory as ft
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.evidence.workers import ClusterError
 from frugal_theory.premises import check_premises
 from frugal_theory.results.interrupted import KeptPremises, load_cell, save_cell
+from frugal_theory.studies import verify as study
 from frugal_theory.verdicts import claims
 from frugal_theory.verdicts.claims import claims_of
 from frugal_theory.verdicts.verify import gather
@@ -163,12 +165,26 @@ def test_premises_are_read_back_to_the_bit_and_only_of_the_same_experiment(quadr
 
 
 def test_an_experiment_that_cannot_be_run_leaves_nothing(folder, monkeypatch):
-    def refused(*_, **__):
-        raise ExperimentError("no")
+    """Nor does one whose cluster does not answer, once all premises have been tested."""
+    tested = []
+
+    def refused(instance, **how):
+        tested.append(instance)
+        if len(tested) == 2:
+            raise ExperimentError("no")
+        return check_premises(instance, **how)
 
     monkeypatch.setattr(claims, "check_premises", refused)
     done = frugal_theory("verify", "sweep.toml", "--out", "new/out", cwd=folder)
     assert (done.returncode, done.stderr) == (2, "no\n")
+    assert not (folder / "new").exists()
+
+    def nobody(*_, **__):
+        raise ClusterError("nobody answers")
+
+    monkeypatch.setattr(study, "gather_all", nobody)
+    done = frugal_theory("verify", "sweep.toml", "--out", "new/out", cwd=folder)
+    assert (done.returncode, done.stderr) == (2, "nobody answers\n")
     assert not (folder / "new").exists()
 
 
@@ -180,37 +196,37 @@ def test_cells_of_other_data_are_not_taken_for_these(tmp_path):
     simulation = {"steps": 5, "trials": 8}
     table.write_text("x,y,label\n1,2,0\n3,-1,1\n2,2,1\n")
     experiment = ft.parse({"name": "mine", "algorithm": algorithm, "problem": keys, "simulation": simulation})
-    (study,) = claims_of(experiment)
-    save_cell(tmp_path, study, gather(study))
-    assert load_cell(tmp_path, study) is not None
+    (ready,) = claims_of(experiment)
+    save_cell(tmp_path, ready, gather(ready))
+    assert load_cell(tmp_path, ready) is not None
     table.write_text("x,y,label\n1,2,0\n3,-1,1\n2,2,0\n")
     assert load_cell(tmp_path, claims_of(experiment)[0]) is None
 
 
 def test_a_damaged_cell_is_done_again(quadratic, tmp_path):
     """Cut at any length, as by a full disk or a power cut; whole it is read back to the bit."""
-    (study,) = claims_of(quadratic())
-    evidence = gather(study)
-    save_cell(tmp_path, study, evidence)
+    (ready,) = claims_of(quadratic())
+    evidence = gather(ready)
+    save_cell(tmp_path, ready, evidence)
     (path,) = (tmp_path / "theory" / "cells").iterdir()
     whole = path.read_bytes()
-    for metric, found in load_cell(tmp_path, study).items():
+    for metric, found in load_cell(tmp_path, ready).items():
         np.testing.assert_array_equal(found.mean, evidence[metric].mean)
     for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        assert load_cell(tmp_path, study) is None
+        assert load_cell(tmp_path, ready) is None
     for place in range(1, len(whole), len(whole) // 20):
         flipped = bytearray(whole)
         flipped[place] ^= 1
         path.write_bytes(flipped)
-        read = load_cell(tmp_path, study)  # a bit that no reader looks at changes nothing
+        read = load_cell(tmp_path, ready)  # a bit that no reader looks at changes nothing
         for metric, found in (read or {}).items():
             np.testing.assert_array_equal(found.mean, evidence[metric].mean)
             np.testing.assert_array_equal(found.values, evidence[metric].values)
     path.write_bytes(whole.replace(evidence["squared_gradient_norm"].mean[:2].tobytes(), b"\1" * 16, 1))
-    assert load_cell(tmp_path, study) is None, "every number has its checksum"
+    assert load_cell(tmp_path, ready) is None, "every number has its checksum"
     path.unlink()
-    assert load_cell(tmp_path, study) is None
+    assert load_cell(tmp_path, ready) is None
 
 
 @pytest.mark.ecosystem
