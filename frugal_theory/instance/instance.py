@@ -17,7 +17,7 @@ from frugal_theory.config.experiment import Simulation, Verify
 from frugal_theory.config.load import ExperimentError, takes_a_file
 from frugal_theory.instance.sizes import check_sizes
 from frugal_theory.problems import build_noise, build_problem
-from frugal_theory.problems.problem import Noise, Problem
+from frugal_theory.problems.problem import Noise, Problem, read_only
 from frugal_theory.theorems.resolve import resolve
 from frugal_theory.theorems.setting import Constant, Constants, Law, ProblemSetting, declared
 
@@ -164,7 +164,32 @@ def _by_noise(noise: Noise, name: str, problem: Problem) -> Constant[Mapping[str
     """What the noise's method of this name says of the problem, if it has one and knows."""
     declare = getattr(noise, name, None)
     found = declare(problem) if declare is not None else None
-    return None if found is None else declared(found, "declared by the noise")
+    return None if found is None else declared(_own(found), "declared by the noise")
+
+
+def _variance(problem: Problem, noise: Noise) -> Mapping[str, Array]:
+    """σ_j², of the parameters' shapes: one number for all coordinates of a parameter would count as that of one."""
+    found = _own(_shaped(problem, "the noise's variance(problem)", noise.variance(problem)))
+    for name, value in found.items():
+        if not np.all(value >= 0):
+            raise ExperimentError(f"the noise's variance(problem) is for {name} not a number ≥ 0")
+    return found
+
+
+def _shaped(problem: Problem, what: str, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The arrays, if they are of the problem's parameters. Raises ExperimentError, one line, if they are not."""
+    if not isinstance(arrays, Mapping) or set(arrays) != set(problem.shapes):
+        found = sorted(arrays) if isinstance(arrays, Mapping) else type(arrays).__name__
+        raise ExperimentError(f"{what} gives {found}; arrays by name are expected, for {sorted(problem.shapes)}")
+    for name, shape in problem.shapes.items():
+        if np.shape(arrays[name]) != tuple(shape):
+            raise ExperimentError(f"{what} has shape {np.shape(arrays[name])} for {name}; {tuple(shape)} is expected")
+    return arrays
+
+
+def _own(arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Copies that no theorem can change for the next one."""
+    return read_only({name: np.array(value, dtype=float) for name, value in arrays.items()})
 
 
 def _unscaled(algorithm: Algorithm, learning_rate: float | None) -> tuple[Algorithm, float | None]:
@@ -181,7 +206,7 @@ def _unscaled(algorithm: Algorithm, learning_rate: float | None) -> tuple[Algori
 def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, learning_rate: float | None) -> Instance:
     """Where x¹, the bases, the run lengths and the constants of an instance come from."""
     algorithm, learning_rate = _unscaled(algorithm, learning_rate)
-    start = starting_point(problem, cell.experiment.seed)
+    start = read_only(_shaped(problem, "the problem's start(rng)", starting_point(problem, cell.experiment.seed)))
     bases: Mapping[str, Array] | None = getattr(problem, "bases", None) if algorithm.subspace == "eigen" else None
     with np.errstate(over="ignore", invalid="ignore"):  # a start that is too far away is refused where it is judged
         gap = _gap(float(problem.value(start)), problem.infimum)
@@ -189,7 +214,7 @@ def _made(cell: Cell, problem: Problem, noise: Noise, algorithm: Algorithm, lear
     constants = Constants(
         smoothness=declared(problem.smoothness),
         gap=declared(gap),
-        variance=declared(noise.variance(problem)),
+        variance=declared(_variance(problem, noise)),
         symmetric_unimodal=bool(getattr(noise, "symmetric_unimodal", False)),
         uncorrelated=bool(getattr(noise, "uncorrelated", False)),
         strong_convexity=_positive(getattr(problem, "strong_convexity", None)),

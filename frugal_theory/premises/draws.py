@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.instance import Instance
 from frugal_theory.premises.flat import dimension, gradient_rows, parameters, rows
-from frugal_theory.problems.problem import Noise, Problem
+from frugal_theory.problems.problem import Noise, Problem, read_only
 
 __all__ = ["Draws", "declared_variance", "draw", "sizes", "tested"]
 
@@ -120,4 +120,4 @@ def _at(problem: Problem, noise: Noise, name: str, x: Array, rng: np.random.Gene
 def _sample(problem: Problem, noise: Noise, x: Array, gradient: Array, rng: np.random.Generator) -> Array:
     """A stochastic gradient at every row of x. The gradient is a copy: a noise may write to what it is given."""
     given: Mapping[str, Array] = parameters(problem, gradient.copy())
-    return rows(problem, noise.sample(rng, problem, parameters(problem, x), dict(given)))
+    return rows(problem, noise.sample(rng, problem, read_only(parameters(problem, x)), dict(given)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.problems.problem import Problem
+from frugal_theory.problems.problem import Problem, read_only
 
 __all__ = ["dimension", "gradient_rows", "parameters", "rows"]
 
@@ -44,4 +44,4 @@ def parameters(problem: Problem, vectors: Array) -> dict[str, Array]:
 def gradient_rows(problem: Problem, vectors: Array) -> Array:
     """∇f at every row; shape of ``vectors``. Overflow far away is left as inf or nan."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return rows(problem, problem.gradient(parameters(problem, vectors)))
+        return rows(problem, problem.gradient(read_only(parameters(problem, vectors))))

@@ -25,7 +25,7 @@ from frugal_theory.premises.draws import ROUNDING, Draws, tested
 from frugal_theory.premises.flat import dimension, parameters, rows
 from frugal_theory.premises.search import steepest
 from frugal_theory.problems import Gaussian, Logistic, Matrix, Minibatch, Nonconvex, NoNoise, Quadratic, StudentT
-from frugal_theory.problems.problem import Noise
+from frugal_theory.problems.problem import Noise, read_only
 
 __all__ = ["Path", "walk"]
 
@@ -103,6 +103,7 @@ def walk(instance: Instance) -> Path:
             at = rows(problem, x)
             if not np.abs(at).max(initial=0.0) < FAR:
                 break
+            x = read_only(x)
             gradient = problem.gradient(x)
             slope = rows(problem, gradient)
             look.moved(before, (at, slope))

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frugal_theory.algorithm.selection import stream
+from frugal_theory.config.one_line import ExperimentError
 from frugal_theory.premises.flat import gradient_rows, parameters, rows
-from frugal_theory.problems.problem import Problem
+from frugal_theory.problems.problem import Problem, read_only
 
 __all__ = ["RATIO_SLACK", "Search", "largest_gradient_ratio", "points", "search", "steepest"]
 
@@ -34,6 +35,12 @@ VALUE_SLACK = 1e-12
 DISTANCE = 1e-3
 """Half the distance of the pairs that measure curvature, as a share of 1 + ‖x‖."""
 
+SHORT = 1e-3
+"""How far f is followed from a point, in |⟨∇f, v⟩|/L: its curvature may then change half this share of what ∇f says of it."""
+
+SLOPE_SLACK, PLACE_SLACK = 1e-9, 1e-12
+"""Rounding of a value of f, relative to itself, when it is followed, and of the points where it is evaluated, to ‖x‖."""
+
 DESCENT = (4, 20, 100)
 """Steps of accelerated descent after which curvature is measured: from the start towards the optimum."""
 
@@ -48,12 +55,14 @@ LANCZOS_SPACE = 20
 class Search:
     """What the search found: ``ratio``, the largest gradient ratio of any pair; ``lanczos``, the estimate of |λ|_max of the
     Hessian at the steepest point (nan without one); ``lowest``, the least value of f seen, and ``rounding``, what it may be
-    off."""
+    off. ``slopes``: what f changes by per unit of length, and what the gradient says, where no L-smooth f has both; None if
+    there is no such point."""
 
     ratio: float
     lanczos: float
     lowest: float
     rounding: float
+    slopes: tuple[float, float] | None = None
 
 
 def largest_gradient_ratio(problem: Problem, start: Mapping[str, Array], seed: int = 0, pairs: int = PAIRS) -> float:
@@ -86,11 +95,44 @@ def search(problem: Problem, smoothness: float, start: Mapping[str, Array], seed
     lanczos, vector = _lanczos(problem, x, direction)
     if vector is not None:
         found = max(found, float(_stretch(problem, x[None], vector[None])[1][0]))
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = np.ravel(problem.value(parameters(problem, np.vstack([places, x]))))
+    values = _values(problem, np.vstack([places, x]))
     values = values[np.isfinite(values)]
     lowest, highest = (float(values.min()), float(np.abs(values).max())) if values.size else (math.nan, 0.0)
-    return Search(max(found, largest_gradient_ratio(problem, start, seed)), lanczos, lowest, VALUE_SLACK * highest)
+    ratio = max(found, largest_gradient_ratio(problem, start, seed))
+    return Search(ratio, lanczos, lowest, VALUE_SLACK * highest, _slopes(problem, smoothness, places, rng))
+
+
+def _values(problem: Problem, x: Array) -> Array:
+    """f at every row. Raises ExperimentError, one line, where that is not one number a row."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.asarray(problem.value(read_only(parameters(problem, x))), dtype=float)
+    if found.shape != (len(x),):
+        raise ExperimentError(f"the problem's value has shape {found.shape} for {len(x)} trials; ({len(x)},) is expected")
+    return found
+
+
+def _slopes(problem: Problem, smoothness: float, places: Array, rng: np.random.Generator) -> tuple[float, float] | None:
+    """Where the gradient is not the derivative of f: (f(x + hv) − f(x − hv))/2h and ⟨∇f(x), v⟩ at the worst such point.
+
+    If f is L-smooth they differ by at most Lh/2. v is the gradient's direction, and one at random, h short against ⟨∇f, v⟩/L.
+    """
+    gradient = gradient_rows(problem, places)
+    x, gradient, v = (
+        np.vstack(rows_) for rows_ in ((places, places), (gradient, gradient), (gradient, rng.standard_normal(places.shape)))
+    )
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        v = v / _norms(v)[:, None]
+        said = np.einsum("ij,ij->i", gradient, v)
+        h = SHORT * np.abs(said) / smoothness
+        usable = np.isfinite(said) & (h > 0)
+        x, gradient, v, said, h = x[usable], gradient[usable], v[usable], said[usable], h[usable]
+        above, below = (_values(problem, x + sign * h[:, None] * v) for sign in (1, -1))
+        moved = (above - below) / (2 * h)
+        rounding = SLOPE_SLACK * (np.abs(above) + np.abs(below)) + PLACE_SLACK * _norms(x) * _norms(gradient)
+        excess = np.abs(moved - said) - smoothness * h / 2 - rounding / h
+    excess = np.where(np.isfinite(excess), excess, -np.inf)
+    worst = int(np.argmax(excess)) if excess.size else -1
+    return (float(moved[worst]), float(said[worst])) if excess.size and excess[worst] > 0 else None
 
 
 def points(problem: Problem, start: Array, smoothness: float, rng: np.random.Generator) -> Array:

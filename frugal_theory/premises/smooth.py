@@ -1,4 +1,4 @@
-"""P1, f is L-smooth: refused by two points whose gradient ratio exceeds L."""
+"""P1, f is L-smooth: refused by two points whose gradient ratio exceeds L, or where the gradient is not the derivative of f."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ def _smooth(test: PremiseTest, grounds: Grounds) -> Premise:
         if not math.isfinite(found.ratio):
             how = "the gradient is not finite at a point of the search"
         return test.found(False, how + lanczos, 0.0)
+    if found.slopes is not None:
+        moved, said = found.slopes
+        how = f"the gradient is not that of f: f changes by {moved:.4g} per unit of length along v, where ⟨∇f, v⟩ = {said:.4g}"
+        return test.found(False, how, 0.0)
     how = f"L = {declared:.4g} as derived; largest ratio found {found.ratio:.4g}{lanczos}"
     return test.found(True, how, 0.0, "a search: what it does not find may exist")
 

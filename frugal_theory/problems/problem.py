@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FiniteSum", "Noise", "Problem"]
+__all__ = ["FiniteSum", "Noise", "Problem", "read_only"]
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
@@ -73,3 +73,15 @@ class Noise(Protocol):
     ) -> Arrays:
         """A stochastic gradient at x, given the gradient there; arrays with the trial axes of ``gradient``."""
         ...
+
+
+def read_only(arrays: Mapping[str, Array]) -> Arrays:
+    """Views that cannot be written to: what a problem, a noise, a metric or a theorem is given stays what it is.
+
+    >>> read_only({"x": np.ones(2)})["x"].flags.writeable
+    False
+    """
+    views = {name: np.asarray(value).view() for name, value in arrays.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return views

@@ -12,6 +12,7 @@ import numpy as np
 from frugal_theory.config.load import dump
 from frugal_theory.results.files import write_table, write_text
 from frugal_theory.results.schema import BOUNDS, EVIDENCE, EXPERIMENT, VERDICTS, settings_columns
+from frugal_theory.theorems.theorem import bound_of
 
 if TYPE_CHECKING:
     from frugal_theory.config import Experiment
@@ -49,7 +50,7 @@ def write_results(
                     "theorem": theorem.name,
                     "metric": claims.key(theorem),
                     "step": np.arange(1, claims.setting.steps + 1),
-                    "bound": theorem.bound(claims.setting),
+                    "bound": bound_of(theorem, claims.setting),
                     "explicit": theorem.explicit,
                 }
             )[list(BOUNDS.columns)].assign(**swept)

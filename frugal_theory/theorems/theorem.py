@@ -5,10 +5,22 @@ from __future__ import annotations
 import html
 from typing import Protocol
 
+import numpy as np
+
 from frugal_theory.algorithm.rules import Sgdm
+from frugal_theory.config.one_line import ExperimentError
 from frugal_theory.theorems.setting import Array, Setting
 
-__all__ = ["Shown", "Theorem", "further_premises", "named_free", "off_the_family", "published_step", "spared_premises"]
+__all__ = [
+    "Shown",
+    "Theorem",
+    "bound_of",
+    "further_premises",
+    "named_free",
+    "off_the_family",
+    "published_step",
+    "spared_premises",
+]
 
 
 class Theorem(Protocol):
@@ -63,6 +75,21 @@ class Shown:
     def _repr_html_(self) -> str:
         title, statement, source = (html.escape(text) for text in (self.title, self.statement, self.source))
         return f"<p><b>{title}</b> (<code>{html.escape(self.name)}</code>)<br>{statement}<br><small>{source}</small></p>"
+
+
+def bound_of(theorem: Theorem, setting: Setting) -> Array:
+    """The theorem's bound for K = 1 … steps, one number a horizon. Raises ExperimentError, one line, for anything else."""
+    found = theorem.bound(setting)
+    try:
+        bound = np.asarray(found, dtype=None if np.iscomplexobj(found) else float)
+    except (TypeError, ValueError):
+        bound = np.asarray(found, dtype=object)
+    if bound.shape != (setting.steps,) or bound.dtype != float:
+        what = f"an array of shape {bound.shape}" if bound.shape else type(found).__name__
+        raise ExperimentError(
+            f"{theorem.name}: bound gives {what}; one real number for each K = 1 … {setting.steps} is expected"
+        )
+    return bound
 
 
 def further_premises(theorem: Theorem, setting: Setting) -> tuple[str, ...]:

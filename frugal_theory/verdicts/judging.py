@@ -21,6 +21,7 @@ from frugal_theory.evidence.horizons import JUDGED, judged
 from frugal_theory.evidence.second_moments import Known
 from frugal_theory.instance import Instance
 from frugal_theory.theorems import Theorem
+from frugal_theory.theorems.theorem import bound_of
 from frugal_theory.verdicts.claims import Claims
 from frugal_theory.verdicts.verdict import Verdict
 
@@ -79,7 +80,7 @@ def verdict(claims: Claims, theorem: Theorem, evidence: Mapping[str, Evidence], 
         return replace(blank, reason=excuse[0].upper() + excuse[1:] + ".")
     found = evidence[claims.key(theorem)]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        bound = np.asarray(theorem.bound(setting), dtype=float)
+        bound = bound_of(theorem, setting)
     blank = replace(blank, confidence=family)
     first = _Claim(claims, theorem, found, bound, level, blank).verdict()
     if found.source != "monte_carlo" or found.values is None or first.status == "violated":

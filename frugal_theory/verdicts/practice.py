@@ -21,7 +21,7 @@ from frugal_theory.config import Algorithm
 from frugal_theory.evidence import betting
 from frugal_theory.premises.premise import Premise
 from frugal_theory.theorems import THEOREMS, Constant, Constants, Law, Setting, Theorem
-from frugal_theory.theorems.theorem import further_premises, spared_premises
+from frugal_theory.theorems.theorem import bound_of, further_premises, spared_premises
 from frugal_theory.verdicts.verdict import Verdict
 
 __all__ = ["Measured", "Observation", "PracticeVerdict", "judge", "measured_of"]
@@ -316,7 +316,7 @@ def _decided(
 def _bound_at(theorem: Theorem, setting: Setting) -> float:
     """The bound at the last horizon."""
     with np.errstate(all="ignore"):
-        return float(np.asarray(theorem.bound(setting), dtype=float)[-1])
+        return float(bound_of(theorem, setting)[-1])
 
 
 def _halved(setting: Setting, name: str) -> Setting:

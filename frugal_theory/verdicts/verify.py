@@ -13,6 +13,7 @@ from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.monte_carlo.simulation import run, simulation
 from frugal_theory.theorems import Theorem
 from frugal_theory.theorems.resolve import named
+from frugal_theory.theorems.theorem import bound_of
 from frugal_theory.verdicts.claims import Claims, claims_of
 from frugal_theory.verdicts.stopping import More, settle
 from frugal_theory.verdicts.verdict import Verdict, Verdicts
@@ -69,7 +70,7 @@ def bound(experiment: Experiment, theorem: str) -> Array:
     (claims,) = claims_of(experiment.model_copy(update={"sweep": {}, "cases": []}), [chosen])
     if excuse := claims.excuse(chosen):
         raise ValueError(f"{theorem} is not applicable: {excuse}")
-    return chosen.bound(claims.setting)
+    return bound_of(chosen, claims.setting)
 
 
 def gather(claims: Claims, *, jobs: int = 1, cluster: str | None = None) -> dict[str, Evidence]:

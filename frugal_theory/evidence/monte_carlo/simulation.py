@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from frugal_theory.algorithm.selection import stream
 from frugal_theory.algorithm.step import init, step
 from frugal_theory.config import Experiment
-from frugal_theory.config.load import takes_a_file
+from frugal_theory.config.load import ExperimentError, takes_a_file
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.moments import Moments, sampled
 from frugal_theory.evidence.monte_carlo import compiled as fast_path
@@ -27,7 +27,7 @@ from frugal_theory.evidence.workers import in_order, one_blas_thread
 from frugal_theory.instance import Instance, instance_of
 from frugal_theory.metrics import METRICS, Metric, words
 from frugal_theory.problems.noise import no_sixth_moment
-from frugal_theory.problems.problem import Problem
+from frugal_theory.problems.problem import Problem, read_only
 
 __all__ = ["Simulation", "batches", "is_deterministic", "monte_carlo", "run", "simulate", "simulation"]
 
@@ -217,7 +217,10 @@ def is_deterministic(instance: Instance) -> bool:
 
 
 def _values(simulation: Simulation, batch: NDArray[np.int64]) -> dict[str, Array]:
-    """Every metric at every step of every trial of the batch; shape (trials, steps)."""
+    """Every metric at every step of every trial of the batch; shape (trials, steps).
+
+    What problems, noise and metrics are given they cannot change, but for the gradient that a noise is given, which is its own.
+    """
     instance, steps, metrics = simulation.instance, simulation.steps, simulation.metrics
     problem, noise = instance.problem, instance.noise
     algorithm, alpha, runs = instance.setting.algorithm, instance.setting.alpha, instance.setting.runs
@@ -230,13 +233,24 @@ def _values(simulation: Simulation, batch: NDArray[np.int64]) -> dict[str, Array
     values = {name: np.empty((len(batch), steps)) for name in metrics}
     with one_blas_thread():
         for k in range(steps):
-            point, gradient = x, problem.gradient(x)
-            stochastic = noise.sample(rng, problem, x, gradient)
+            point = read_only(x)
+            gradient = problem.gradient(point)
+            stochastic = noise.sample(rng, problem, point, {name: g.copy() for name, g in gradient.items()})
             x, state = step(algorithm, x, stochastic, state, alpha)
+            true = read_only(gradient)
             for name, metric in metrics.items():
                 here = metric.at(point) if hasattr(metric, "at") else metric
-                values[name][:, k] = here(gradient, state.parts, runs, k)
+                values[name][:, k] = _one_a_trial(name, here(true, state.parts, runs, k), len(batch))
     return values
+
+
+def _one_a_trial(name: str, found: Array, trials: int) -> Array:
+    """What a metric gave. A number for all trials together would be taken for that of every one of them."""
+    if np.shape(found) != (trials,):
+        raise ExperimentError(
+            f"the metric {name} gives shape {np.shape(found)} for {trials} trials; one number a trial, ({trials},), is expected"
+        )
+    return found
 
 
 def _dimension(problem: Problem) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from frugal_theory.studies.ladder.measured import PLAIN, is_silent, norm, rung_horizons
 from frugal_theory.studies.ladder.rung import Rung
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
+from frugal_theory.theorems.theorem import bound_of
 from frugal_theory.verdicts.claims import Claims
 
 __all__ = ["bounds", "with_constant"]
@@ -35,7 +36,7 @@ def _bound(claims: Claims, theorem: Theorem, metric: str) -> Rung:
     if excuse := claims.excuse(theorem):
         return Rung.absent(theorem.name, theorem.title, metric, excuse)
     steps = rung_horizons(claims.setting.steps)
-    value = theorem.bound(claims.setting)[steps - 1]
+    value = bound_of(theorem, claims.setting)[steps - 1]
     facts = (theorem.name, theorem.title, metric, theorem.source, theorem.statement)
     return Rung(*facts, steps, value, value, value, noise_free=is_silent(claims), hidden=not theorem.explicit)
 
@@ -52,7 +53,7 @@ def with_constant(claims: Claims, rungs: list[Rung]) -> list[Rung]:
     corollary = THEOREMS[_plain_form(claims.setting)]
     proved = math.nan
     if claims.excuse(corollary) is None:
-        proved = float(np.max(corollary.bound(claims.setting)[shape.steps - 1] / shape.value))
+        proved = float(np.max(bound_of(corollary, claims.setting)[shape.steps - 1] / shape.value))
     constant = 1.0 if math.isnan(proved) else proved
     how = f"the shape with C = {constant:.3g}, "
     how += "for want of a better one" if math.isnan(proved) else f"the smallest C with which {corollary.name} proves it here"
