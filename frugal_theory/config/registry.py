@@ -28,6 +28,7 @@ __all__ = [
     "TASKS",
     "Kind",
     "Registry",
+    "additions",
     "carry",
     "extended",
     "table_name",
@@ -116,6 +117,11 @@ class Addition:
 
 
 _ADDED: list[Addition] = []
+
+
+def additions() -> tuple[Addition, ...]:
+    """Everything that was added, in that order."""
+    return tuple(_ADDED)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -11,14 +12,17 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from frugal_theory.config.dataset import is_file
 from frugal_theory.config.identity import name_of
 from frugal_theory.evidence.evidence import KEPT, Evidence
+from frugal_theory.premises.check import key_of
 from frugal_theory.premises.premise import Premise
 from frugal_theory.results.files import append, finished
 from frugal_theory.verdicts.claims import Found, FourthMoment
 
 if TYPE_CHECKING:
     from frugal_theory.config import Experiment
+    from frugal_theory.instance import Instance
     from frugal_theory.verdicts.claims import Claims
 
 __all__ = ["KeptPremises", "drop_cells", "kept_cells", "load_cell", "save_cell"]
@@ -78,25 +82,26 @@ class KeptPremises:
 
     def __init__(self, folder: Path, experiment: Experiment) -> None:
         self.path = _cells_folder(folder) / f"premises_{name_of(experiment)}.jsonl"
-        self._found: dict[int, Found] = {}
+        self._found: dict[int, tuple[str, Found]] = {}
         with suppress(OSError):
             for line in self.path.read_text(encoding="utf-8").splitlines():
                 with suppress(ValueError, TypeError):
-                    number, premises, noise = json.loads(line)
-                    self._found[number] = Found(tuple(Premise(*one) for one in premises), FourthMoment(*noise))
+                    number, made, premises, noise = json.loads(line)
+                    self._found[number] = made, Found(tuple(Premise(*one) for one in premises), FourthMoment(*noise))
 
     def __len__(self) -> int:
         return len(self._found)
 
-    def load(self, number: int) -> Found | None:
-        """What was found of that cell; None if it has not been tested."""
-        return self._found.get(number)
+    def load(self, number: int, instance: Instance) -> Found | None:
+        """What was found of that cell; None if it has not been tested, or has become another instance since."""
+        made, found = self._found.get(number, ("", None))
+        return found if made == _made(instance) else None
 
-    def save(self, number: int, found: Found) -> None:
+    def save(self, number: int, instance: Instance, found: Found) -> None:
         """Keep it. Raises ResultsError if it cannot be written."""
-        self._found[number] = found
+        self._found[number] = made, _ = _made(instance), found
         told = [[p.name, p.statement, bool(p.held), p.how, p.level, p.power] for p in found.premises]
-        append(self.path, json.dumps([number, told, found.noise]))
+        append(self.path, json.dumps([number, made, told, found.noise]))
 
     def drop(self) -> None:
         """Remove what was kept, and its folder if that is empty."""
@@ -110,5 +115,19 @@ def _cells_folder(folder: Path) -> Path:
 
 
 def _cell_file(folder: Path, claims: Claims) -> Path:
-    """Named by everything the evidence depends on: the cell's experiment, its metrics and the program's version."""
-    return _cells_folder(folder) / f"{name_of(claims.metrics, claims.setting.alpha, claims.cell.experiment)}.npz"
+    """Named by everything the evidence depends on: the cell's experiment, its metrics, what was made of it and the program."""
+    named = name_of(claims.metrics, claims.setting.alpha, claims.cell.experiment, _made(claims.instance))
+    return _cells_folder(folder) / f"{named}.npz"
+
+
+def _made(instance: Instance) -> str:
+    """What was made of an experiment that does not say all of it: of data of one's own as they were read, by code of one's own.
+
+    Empty for problems and noises of this package without such data.
+    """
+    ours = all(type(part).__module__.startswith("frugal_theory.") for part in (instance.problem, instance.noise))
+    dataset = getattr(instance.experiment.problem, "dataset", None)
+    if ours and not (isinstance(dataset, str) and is_file(dataset)):
+        return ""
+    start = hashlib.sha256(b"".join(np.ascontiguousarray(value).tobytes() for value in instance.start.values()))
+    return f"{(key_of(instance) or b'').hex()} {start.hexdigest()}"

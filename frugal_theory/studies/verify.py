@@ -63,7 +63,7 @@ class VerifyStudy:
     def _measured(self, experiment: Experiment, run: Run) -> pd.DataFrame:
         import pandas as pd
 
-        with interruptible(self.folder, lambda: self._left(kept_cells(self.folder), len(cells(experiment)))):
+        with interruptible(self.folder, lambda: self._left(0, len(cells(experiment)))):
             self.claims = claims_of(experiment, progress=_tested(), kept=self._premises)
         make_folder(self.folder)
         found = self._kept()

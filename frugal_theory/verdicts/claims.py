@@ -65,11 +65,11 @@ class Found(NamedTuple):
 class Findings(Protocol):
     """What keeps the findings of every cell, by the cell's place in the experiment, 0, 1, …, while the next are tested."""
 
-    def load(self, number: int) -> Found | None:
-        """What was found of that cell before, if it is known."""
+    def load(self, number: int, instance: Instance) -> Found | None:
+        """What was found of that cell, and this very instance of it, before, if it is known."""
         ...
 
-    def save(self, number: int, found: Found) -> None:
+    def save(self, number: int, instance: Instance, found: Found) -> None:
         """Keep it."""
         ...
 
@@ -202,10 +202,10 @@ def claims_of(
     found = _finder(chosen, LEVEL / len(ready))  # the level is that of the premises of all cells together
     claims = []
     for number, instance in enumerate(ready):
-        known = None if kept is None else kept.load(number)
+        known = None if kept is None else kept.load(number, instance)
         one = found(instance) if known is None else known
         if kept is not None and known is None:
-            kept.save(number, one)
+            kept.save(number, instance, one)
         claims.append(Claims(instance, chosen, one.premises, one.noise))
         if progress is not None:
             progress(number + 1, len(ready))

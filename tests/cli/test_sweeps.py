@@ -18,7 +18,7 @@ from frugal_theory.premises import check_premises
 from frugal_theory.results.interrupted import KeptPremises, load_cell, save_cell
 from frugal_theory.studies import verify as study
 from frugal_theory.verdicts import claims
-from frugal_theory.verdicts.claims import claims_of
+from frugal_theory.verdicts.claims import Found, claims_of
 from frugal_theory.verdicts.verify import gather
 from tests.calling import COMMAND, frugal_theory, in_a_process
 
@@ -201,6 +201,85 @@ def test_cells_of_other_data_are_not_taken_for_these(tmp_path):
     assert load_cell(tmp_path, ready) is not None
     table.write_text("x,y,label\n1,2,0\n3,-1,1\n2,2,0\n")
     assert load_cell(tmp_path, claims_of(experiment)[0]) is None
+
+
+def test_data_that_change_during_the_run_do_not_lend_their_name_to_what_was_made_of_the_old_ones(tmp_path):
+    table = tmp_path / "mine.csv"
+    keys = {"kind": "logistic", "dataset": str(table)}
+    algorithm = {"density": 0.0, "state_full": "sgdm", "state_free": "sgd", "learning_rate": 0.1}
+    table.write_text("x,y,label\n1,2,0\n3,-1,1\n2,2,1\n")
+    experiment = ft.parse({"name": "mine", "algorithm": algorithm, "problem": keys, "simulation": {"steps": 5, "trials": 8}})
+    kept = KeptPremises(tmp_path, experiment)
+    (ready,) = claims_of(experiment)
+    table.write_text("x,y,label\n1,2,0\n3,-1,1\n2,2,0\n")
+    kept.save(0, ready.instance, Found(ready.premises, ready.noise))
+    save_cell(tmp_path, ready, gather(ready))
+    (now,) = claims_of(experiment)
+    assert load_cell(tmp_path, now) is None
+    assert kept.load(0, ready.instance) is not None
+    assert kept.load(0, now.instance) is None
+
+
+MINE = """
+import sys
+import numpy as np
+from typing import Literal
+import frugal_theory as ft
+from frugal_theory.config import Part
+
+class Table(Part):
+    kind: Literal["mine"] = "mine"
+
+class Mine:
+    def variance(self, problem):
+        return {{name: np.full(shape, {sigma}**2) for name, shape in problem.shapes.items()}}
+
+    def sample(self, rng, problem, x, gradient):
+        return {{name: g + {sigma} * rng.choice([-1.0, 1.0], g.shape) for name, g in gradient.items()}}
+
+ft.add_noise(Table, lambda table: Mine())
+"""
+
+
+def test_cells_of_other_code_are_not_taken_for_these(tmp_path):
+    """The user mends a noise of their own after Ctrl-C, and gives the same command again."""
+    text = SWEEP.replace('kind = "gaussian"\nsigma = 0.1', 'kind = "mine"').replace("[0.0, 0.2, 0.5, 0.8, 1.0]", "[0.5, 0.8]")
+    (tmp_path / "sweep.toml").write_text(text)
+    stop = """
+from frugal_theory.studies import verify
+save, saved = verify.save_cell, []
+def once(*cell):
+    if saved:
+        raise KeyboardInterrupt
+    saved.append(save(*cell))
+verify.save_cell = once
+"""
+    start = "import additions\n{stop}\nfrom frugal_theory.commands.main import main\nmain()\n"
+    order = ("verify", "sweep.toml", "--jobs", "1", "--out")
+    (tmp_path / "additions.py").write_text(MINE.format(sigma=0.1))
+    broken = in_a_process(*order, "out", cwd=tmp_path, command=[sys.executable, "-c", start.format(stop=stop)])
+    assert "1 of 2 cells are kept" in broken.stderr
+    (tmp_path / "additions.py").write_text(MINE.format(sigma=2.0))
+    for out in ("out", "whole"):
+        done = in_a_process(*order, out, cwd=tmp_path, command=[sys.executable, "-c", start.format(stop="")])
+        assert done.returncode == 0, done.stderr
+        assert "of an interrupted run" not in done.stderr
+    assert results(tmp_path, "out") == results(tmp_path, "whole")
+
+
+def test_cells_of_another_experiment_are_not_counted(folder, quadratic, monkeypatch):
+    """They lie in the same folder; of this experiment nothing is kept but what was tested."""
+    ready = claims_of(quadratic({"sweep": {"algorithm.update_gap": [1, 2, 3, 4, 5, 6]}}))
+    for cell in ready:
+        save_cell(folder / "out", cell, gather(cell))
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(claims, "check_premises", stopped)
+    broken = frugal_theory("verify", "sweep.toml", "--jobs", 1, "--out", "out", cwd=folder)
+    assert broken.returncode == 130
+    assert broken.stderr == "interrupted: nothing is kept; the same command begins again\n"
 
 
 def test_a_damaged_cell_is_done_again(quadratic, tmp_path):

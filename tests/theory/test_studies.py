@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import frugal_theory as ft
 from frugal_theory.commands.main import app
+from frugal_theory.config.identity import identity
+from frugal_theory.config.load import Cell
 from frugal_theory.studies import questions
 from frugal_theory.studies.interruption import INTERRUPTED
 from frugal_theory.studies.runner import carry_out
@@ -256,3 +260,23 @@ def test_a_failed_claim_is_exit_status_1(place):
     (place / "mine.py").write_text((place / "mine.py").read_text().replace('else "no"', 'else "no", True'))
     assert study("mine.py", "--jobs", 1, "--out", "out", cwd=place).returncode == 1
     assert json.loads((place / "out" / "study.json").read_text())["failed"] is True
+
+
+class Opaque:
+    def __reduce__(self):
+        raise TypeError
+
+
+def test_tasks_are_told_apart_by_all_that_is_in_them(quadratic):
+    """A long array, or an experiment in a list, prints as another does that differs from it."""
+    one, other = (quadratic({"algorithm.state_full": {"rule": "sgdm", "beta": beta}}) for beta in (0.3, 0.31))
+    here, there = np.zeros(5000), np.zeros(5000)
+    there[2500] = 1
+    assert repr(here) == repr(there)
+    for a, b in ((here, there), ([one], [other]), ({"of": one}, {"of": other}), (Cell({}, one), Cell({}, other)), ([], [[]])):
+        assert identity(a) == identity(copy.deepcopy(a))
+        assert identity(a) != identity(b)
+    frames = [pd.DataFrame({"x": value}) for value in (here, there)]
+    assert identity(frames[0]) == identity(frames[0].copy()) != identity(frames[1])
+    assert identity(np.float64(1)) != identity(np.float32(1)) != identity(1)
+    assert identity(Opaque()) != identity(Opaque())
