@@ -30,9 +30,14 @@ def write_results(
     evidence: Sequence[Mapping[str, Evidence]],
     verdicts: Sequence[Verdict] | None,
 ) -> None:
-    """Write experiment.toml and theory/{evidence.parquet, bounds.parquet, verdicts.json}; no verdicts, no bounds."""
+    """Write experiment.toml and theory/{evidence.parquet, bounds.parquet, verdicts.json}; no verdicts, no bounds.
+
+    Those that lie there are of other evidence, and go first; verdicts come last, when all that they speak of is there.
+    """
     import pandas as pd
 
+    for part in (VERDICTS, BOUNDS):
+        (folder / part.path).unlink(missing_ok=True)
     settings = settings_columns([claims.cell for claims in ready])
     measured = [
         found.frame()
@@ -42,6 +47,7 @@ def write_results(
         for found in metrics.values()
     ]
     write_table(folder / EVIDENCE.path, pd.concat(measured, ignore_index=True))
+    write_text(folder / EXPERIMENT, dump(experiment))
     if verdicts is not None:
         bounds = [
             pd.DataFrame(
@@ -62,4 +68,3 @@ def write_results(
         write_table(folder / BOUNDS.path, table)
         records = [verdict.record() for verdict in verdicts]
         write_text(folder / VERDICTS.path, json.dumps(records, indent=1, ensure_ascii=False) + "\n")
-    write_text(folder / EXPERIMENT, dump(experiment))

@@ -165,6 +165,15 @@ def test_simulate_and_theorems(folder):
     assert "symmetric and unimodal" in premises["hybrid_symmetric"].split("premises")[1]
 
 
+def test_no_verdict_outlives_the_evidence_that_it_is_of(folder):
+    """`simulate` with other settings in the same folder: the report would show the old verdict beside the new noise."""
+    assert frugal_theory("verify", "small.toml", "--out", "out", cwd=folder).returncode == 0
+    theory = folder / "out" / "theory"
+    assert {"verdicts.json", "bounds.parquet"} < {path.name for path in theory.iterdir()}
+    assert frugal_theory("simulate", "small.toml", "--set", "seed=5", "--out", "out", cwd=folder).returncode == 0
+    assert {path.name for path in theory.iterdir()} == {"evidence.parquet"}
+
+
 def test_importing_needs_neither_torch_nor_much_time(tmp_path):
     """In an interpreter where torch cannot be imported; the time is that of the import alone."""
     script = (
