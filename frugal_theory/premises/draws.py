@@ -15,7 +15,7 @@ from frugal_theory.instance import Instance
 from frugal_theory.premises.flat import dimension, gradient_rows, parameters, rows
 from frugal_theory.problems.problem import Noise, Problem, read_only
 
-__all__ = ["Draws", "declared_variance", "draw", "sizes", "tested"]
+__all__ = ["Draws", "declared_variance", "draw", "repeats", "sizes", "tested"]
 
 Array = NDArray[np.float64]
 
@@ -95,6 +95,17 @@ def draw(instance: Instance, coordinates: int = DRAWN_COORDINATES) -> list[Draws
         points[f"x after {STEPS} steps of SGD"] = (walked, fewer)
     points["a point far away"] = (start + FAR * rng.standard_normal(start.size), fewer)
     return [_at(problem, noise, name, x, rng, steps, count) for name, (x, count) in points.items()]
+
+
+def repeats(instance: Instance) -> bool:
+    """Whether the noise draws the same from an equal generator. One that does not keeps a state, or draws from elsewhere."""
+    problem, noise = instance.problem, instance.noise
+    with contextlib.suppress(Exception):
+        noise = copy.deepcopy(noise)
+    x = np.repeat(rows(problem, instance.start)[None], STEPS, axis=0)
+    gradient = gradient_rows(problem, x)
+    one, other = (_sample(problem, noise, x, gradient, np.random.default_rng(instance.seed)) for _ in range(2))
+    return np.array_equal(one, other, equal_nan=True)
 
 
 def _walk(problem: Problem, noise: Noise, start: Array, rng: np.random.Generator) -> Array:

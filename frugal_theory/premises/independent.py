@@ -1,7 +1,8 @@
-"""P5, samples are independent across steps: refused by correlations of draws at one point."""
+"""P5, samples are independent across steps: refused by correlations of draws at one point, and of what keeps a state."""
 
 from __future__ import annotations
 
+from frugal_theory.premises.draws import repeats
 from frugal_theory.premises.grounds import Grounds, PremiseTest
 from frugal_theory.premises.moments import dependence
 from frugal_theory.premises.premise import Premise
@@ -25,6 +26,11 @@ def _independent(test: PremiseTest, grounds: Grounds) -> Premise:
             f"another step or trial, {found.statistic:.3g} standard errors, {found.critical:.3g} allowed"
         )
         return test.found(False, how, level)
+    if not has_mean_zero(grounds.instance.noise) and not repeats(grounds.instance):
+        how = (
+            f"{name} is not drawn from the generator that it is given alone, so trials that are shared out may be the same ones"
+        )
+        return test.found(False, how, 0.0)
     how = f"{name} is drawn afresh at every step; " if has_mean_zero(grounds.instance.noise) else ""
     how += (
         f"correlations over {steps} steps of {trials} trials are within {found.statistic:.2g} standard errors, "

@@ -48,8 +48,8 @@ class Run(Protocol):
     def each(self, function: Callable[..., pd.DataFrame], tasks: Sequence[tuple[Any, ...]]) -> list[pd.DataFrame]:
         """``function(*task)`` for every task, in order, shared among the jobs; each is kept as soon as it is there.
 
-        A task is made of experiments, numbers, words and arrays, or lists and tables of such, whose :func:`~frugal_theory.config.identity.identity` is the
-        key under which its table is kept.
+        A task is made of experiments, numbers, words and arrays, or lists and tables of such; its
+        :func:`~frugal_theory.config.identity.identity` is the key under which its table is kept.
         """
         ...
 

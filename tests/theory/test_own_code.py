@@ -61,7 +61,7 @@ class SignsTable(Part):
 
 class Signs:
     def __init__(self, slip: str) -> None:
-        self.slip = slip
+        self.slip, self.rng = slip, np.random.default_rng(1)
 
     def variance(self, problem: Any) -> Arrays:
         if self.slip == "one number":
@@ -70,6 +70,8 @@ class Signs:
         return {name: np.full(shape, sign * 0.25) for name, shape in problem.shapes.items()}
 
     def sample(self, rng: np.random.Generator, problem: Any, x: Arrays, gradient: Arrays) -> Arrays:  # noqa: ARG002
+        if self.slip == "own generator":
+            rng = self.rng
         drawn = {name: 0.5 * rng.choice([-1.0, 1.0], g.shape) for name, g in gradient.items()}
         if self.slip == "moves x":
             x["a"] += 0.01
@@ -142,6 +144,13 @@ def test_a_theorem_cannot_change_what_the_next_is_told() -> None:
 
     with pytest.raises(ValueError, match="read-only"):
         judged(Changed(SGD, "greedy", greedy), SGD)
+
+
+def test_a_noise_with_a_generator_of_its_own_gives_no_verdict() -> None:
+    """Each process would have a copy of it: 64 trials are then 32, twice, and an interval too narrow."""
+    (verdict,) = judged(noise={"kind": "signs", "slip": "own generator"})
+    assert verdict.reason.startswith("Premise P5 fails: Signs noise is not drawn from the generator that it is given alone")
+    assert judged()[0].status == "holds"
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------
