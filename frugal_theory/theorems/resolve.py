@@ -9,6 +9,7 @@ from typing import TypeVar
 from frugal_theory.config import Algorithm, Experiment, FractionOfAdmissible, quoted
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.theorems import THEOREMS, Setting, Theorem
+from frugal_theory.theorems.theorem import excuse_of, step_of
 
 __all__ = ["named", "resolve", "theorems_of"]
 
@@ -51,5 +52,5 @@ def resolve(setting: AnySetting, experiment: Experiment) -> AnySetting:
 
 def _admissible(setting: Setting, theorems: Sequence[Theorem]) -> list[float]:
     """The largest step of every theorem that speaks of the algorithm and limits its step."""
-    steps = [theorem.largest_step(setting)[0] for theorem in theorems if theorem.covers(setting) is None]
+    steps = [step_of(theorem, setting)[0] for theorem in theorems if excuse_of(theorem, setting) is None]
     return [step for step in steps if math.isfinite(step)]

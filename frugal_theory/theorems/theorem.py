@@ -15,11 +15,13 @@ __all__ = [
     "Shown",
     "Theorem",
     "bound_of",
+    "excuse_of",
     "further_premises",
     "named_free",
     "off_the_family",
     "published_step",
     "spared_premises",
+    "step_of",
 ]
 
 
@@ -90,6 +92,26 @@ def bound_of(theorem: Theorem, setting: Setting) -> Array:
             f"{theorem.name}: bound gives {what}; one real number for each K = 1 … {setting.steps} is expected"
         )
     return bound
+
+
+def excuse_of(theorem: Theorem, setting: Setting) -> str | None:
+    """What ``covers`` says: None, or a reason. Raises ExperimentError, one line, for anything else: True, False, ""."""
+    reason = theorem.covers(setting)
+    if reason is None or (isinstance(reason, str) and reason):
+        return reason
+    raise ExperimentError(f"{theorem.name}: covers gives {reason!r}; None where it does, or a reason in words, is expected")
+
+
+def step_of(theorem: Theorem, setting: Setting) -> tuple[float, bool]:
+    """The largest admissible α, and whether it is admitted itself. Raises ExperimentError, one line, for anything else."""
+    found = theorem.largest_step(setting)
+    if isinstance(found, tuple) and len(found) == 2:
+        largest, admitted = found
+        if isinstance(largest, float | int | np.number) and isinstance(admitted, bool | np.bool_):
+            return float(largest), bool(admitted)
+    raise ExperimentError(
+        f"{theorem.name}: largest_step gives {found!r}; the step, and whether itself is admitted, are expected"
+    )
 
 
 def further_premises(theorem: Theorem, setting: Setting) -> tuple[str, ...]:

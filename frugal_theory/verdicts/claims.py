@@ -29,7 +29,7 @@ from frugal_theory.premises.premise import Premise
 from frugal_theory.problems.noise import has_mean_zero
 from frugal_theory.theorems import Setting, Theorem
 from frugal_theory.theorems.resolve import theorems_of
-from frugal_theory.theorems.theorem import further_premises, spared_premises
+from frugal_theory.theorems.theorem import excuse_of, further_premises, spared_premises, step_of
 
 __all__ = ["Claims", "Findings", "Found", "FourthMoment", "claims_of", "fourth_moment"]
 
@@ -163,7 +163,7 @@ class Claims:
 
     def premises_of(self, theorem: Theorem) -> tuple[Premise, ...]:
         """Of the premises that were tested those that the theorem needs; all of them if it does not speak of the algorithm."""
-        if theorem.covers(self.setting) is not None:
+        if excuse_of(theorem, self.setting) is not None:
             return tuple(premise for premise in self.premises if PREMISES[premise.name].of_every_theorem)
         wanted, spared = further_premises(theorem, self.setting), spared_premises(theorem)
         every = (p for p in self.premises if PREMISES[p.name].of_every_theorem or p.name in wanted)
@@ -173,14 +173,14 @@ class Claims:
         """Why the theorem is not applicable, or None: the algorithm, then a premise, then the step size."""
         if reason := changing(self.setting.algorithm):
             return reason
-        if reason := theorem.covers(self.setting):
+        if reason := excuse_of(theorem, self.setting):
             return reason
         for premise in self.premises_of(theorem):
             if not premise.held:
                 return f"premise {premise.name} fails: {premise.how}"
-        largest, admitted = theorem.largest_step(self.setting)
+        largest, admitted = step_of(theorem, self.setting)
         alpha = self.setting.alpha
-        if alpha > largest or (alpha == largest and not admitted):
+        if not (alpha < largest or (alpha == largest and admitted)):
             sign = "at most" if admitted else "below"
             return f"the learning rate {alpha:.4g} is too large: the theorem admits α {sign} {largest:.4g}"
         return None
@@ -250,4 +250,4 @@ def fourth_moment(instance: Instance) -> FourthMoment:
 
 def _further(setting: Setting, theorems: Sequence[Theorem]) -> list[str]:
     """What the theorems that speak of the setting need beside the premises of every theorem."""
-    return [name for theorem in theorems if theorem.covers(setting) is None for name in further_premises(theorem, setting)]
+    return [name for theorem in theorems if excuse_of(theorem, setting) is None for name in further_premises(theorem, setting)]

@@ -21,7 +21,7 @@ from frugal_theory.evidence.horizons import JUDGED, judged
 from frugal_theory.evidence.second_moments import Known
 from frugal_theory.instance import Instance
 from frugal_theory.theorems import Theorem
-from frugal_theory.theorems.theorem import bound_of
+from frugal_theory.theorems.theorem import bound_of, excuse_of, step_of
 from frugal_theory.verdicts.claims import Claims
 from frugal_theory.verdicts.verdict import Verdict
 
@@ -74,8 +74,8 @@ def verdict(claims: Claims, theorem: Theorem, evidence: Mapping[str, Evidence], 
         label=claims.cell.label,
         metric=claims.key(theorem),
     )
-    if theorem.covers(setting) is None and setting.runs is not None:
-        blank = replace(blank, largest_step=theorem.largest_step(setting)[0])
+    if excuse_of(theorem, setting) is None and setting.runs is not None:
+        blank = replace(blank, largest_step=step_of(theorem, setting)[0])
     if excuse := claims.excuse(theorem):
         return replace(blank, reason=excuse[0].upper() + excuse[1:] + ".")
     found = evidence[claims.key(theorem)]

@@ -175,6 +175,26 @@ def test_a_bound_is_one_number_a_horizon(bound: Callable[..., Any], said: str, n
         judged(Changed(SGD, "mine", bound, name="mine"), noise=noise)
 
 
+@pytest.mark.parametrize("said", [True, False, ""])
+def test_a_theorem_covers_a_setting_or_says_why_not(said: object) -> None:
+    """False, for "it does not", would be taken for no excuse."""
+    theorem = Changed(SGD, "mine", SGD.bound, name="mine")
+    theorem.covers = lambda _: said  # type: ignore[assignment, return-value]
+    with pytest.raises(ft.ExperimentError, match=r"^mine: covers gives (True|False|'')"):
+        judged(theorem)
+
+
+def test_a_largest_step_that_is_no_number_admits_none() -> None:
+    theorem = Changed(SGD, "mine", SGD.bound, name="mine")
+    theorem.largest_step = lambda _: (np.nan, True)  # type: ignore[assignment]
+    (verdict,) = judged(theorem)
+    assert verdict.status == "not applicable"
+    assert "too large" in verdict.reason
+    theorem.largest_step = lambda _: 0.5  # type: ignore[assignment, return-value]
+    with pytest.raises(ft.ExperimentError, match=r"^mine: largest_step gives 0\.5"):
+        judged(theorem)
+
+
 @pytest.mark.parametrize(
     "metric",
     [
