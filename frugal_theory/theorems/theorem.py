@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -115,14 +116,18 @@ def step_of(theorem: Theorem, setting: Setting) -> tuple[float, bool]:
 
 
 def further_premises(theorem: Theorem, setting: Setting) -> tuple[str, ...]:
-    """The names of the premises beside P1–P6 that the theorem needs of a setting that it covers."""
+    """The names of the premises beside P1–P6 that the theorem needs of a setting that it covers. A single text is one name."""
     needs = getattr(theorem, "needs", None)
-    return tuple(needs(setting)) if needs is not None else ()
+    return _names(needs(setting)) if needs is not None else ()
 
 
 def spared_premises(theorem: Theorem) -> tuple[str, ...]:
     """The names of those of P1–P6 that the theorem does without."""
-    return tuple(getattr(theorem, "spares", ()))
+    return _names(getattr(theorem, "spares", ()))
+
+
+def _names(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def off_the_family(setting: Setting) -> str | None:

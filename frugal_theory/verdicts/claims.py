@@ -12,9 +12,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from frugal_theory.config import Experiment
+from frugal_theory.config import Experiment, quoted
 from frugal_theory.config.cells import Cell, cells
 from frugal_theory.config.changing import changing
+from frugal_theory.config.one_line import ExperimentError
 from frugal_theory.evidence.evidence import Evidence
 from frugal_theory.evidence.exact.expectations import METRICS as EXACT
 from frugal_theory.evidence.exact.expectations import at_most, decouples, expectations, has_expectation
@@ -250,4 +251,18 @@ def fourth_moment(instance: Instance) -> FourthMoment:
 
 def _further(setting: Setting, theorems: Sequence[Theorem]) -> list[str]:
     """What the theorems that speak of the setting need beside the premises of every theorem."""
-    return [name for theorem in theorems if excuse_of(theorem, setting) is None for name in further_premises(theorem, setting)]
+    named: list[str] = []
+    for theorem in theorems:
+        if excuse_of(theorem, setting) is None:
+            named += _known(theorem, further_premises(theorem, setting))
+    return named
+
+
+def _known(theorem: Theorem, names: Sequence[str]) -> Sequence[str]:
+    """The names, if all are of premises. One that is not would be tested by nothing, and the theorem hold without it."""
+    for name in names:
+        if name not in PREMISES:
+            raise ExperimentError(
+                f'{theorem.name}: needs the premise "{name}", which does not exist; allowed: {quoted(PREMISES)}'
+            )
+    return names

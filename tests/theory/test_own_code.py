@@ -175,6 +175,16 @@ def test_a_bound_is_one_number_a_horizon(bound: Callable[..., Any], said: str, n
         judged(Changed(SGD, "mine", bound, name="mine"), noise=noise)
 
 
+def test_a_theorem_that_needs_what_nobody_tests_does_not_hold() -> None:
+    theorem = Changed(SGD, "mine", SGD.bound, name="mine")
+    theorem.needs = lambda _: ("coordinate_smothness",)
+    with pytest.raises(ft.ExperimentError, match=r'^mine: needs the premise "coordinate_smothness".*"coordinate_smoothness"'):
+        judged(theorem)
+    theorem.needs = lambda _: "symmetric_unimodal"  # type: ignore[assignment, return-value]
+    (verdict,) = judged(theorem)
+    assert "premise symmetric_unimodal fails" in verdict.reason.lower()
+
+
 @pytest.mark.parametrize("said", [True, False, ""])
 def test_a_theorem_covers_a_setting_or_says_why_not(said: object) -> None:
     """False, for "it does not", would be taken for no excuse."""
