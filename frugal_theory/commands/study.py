@@ -72,7 +72,7 @@ def _prepared(names: Sequence[str], overrides: Mapping[str, Any]) -> list[tuple[
 
     Everything is read before anything runs. Raises ExperimentError, in one line, for a name that is none.
     """
-    from frugal_theory.studies.questions import STUDIES, from_file
+    from frugal_theory.studies.questions import STUDIES, from_file, written
 
     for name in names:
         if name not in STUDIES and name != "all" and not name.endswith(".py"):
@@ -85,5 +85,5 @@ def _prepared(names: Sequence[str], overrides: Mapping[str, Any]) -> list[tuple[
         one = STUDIES[name] if name in STUDIES else from_file(Path(name))
         path = Path(name) if name not in STUDIES else getattr(one, "path", None)
         experiment = None if path is None else load(path.with_suffix(".toml"), overrides)
-        found.append((one, experiment, "" if path is None else path.read_text(encoding="utf-8")))
+        found.append((one, experiment, "" if path is None else written(path)))
     return found

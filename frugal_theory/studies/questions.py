@@ -21,7 +21,7 @@ from frugal_theory.studies.study import Answer, Run, Study
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FOLDER", "STUDIES", "Question", "experiment", "from_file", "names"]
+__all__ = ["FOLDER", "STUDIES", "Question", "experiment", "from_file", "names", "written"]
 
 FOLDER = Path(frugal_theory.__file__).parent / "simulations"
 """Experiments and questions. In a checkout a link to simulations/; an installed package has them here."""
@@ -130,6 +130,14 @@ def from_file(path: Path) -> Study:
     if missing := [part for part in NEEDED if not hasattr(module, part)]:
         raise ExperimentError(f"{path}: has no {missing[0]}; a study has {', '.join(NEEDED)}")
     return Question(module)
+
+
+def written(path: Path) -> str:
+    """What a study is written in: its file, and those beside it that it has imported."""
+    folder = path.parent.resolve()
+    loaded = {Path(file).resolve() for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    beside = sorted(file for file in loaded if file.parent == folder and file.suffix == ".py" and file.is_file())
+    return "\n".join(file.read_text(encoding="utf-8") for file in dict.fromkeys([path.resolve(), *beside]))
 
 
 def _again(name: str, path: str) -> Study:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 import textwrap
 from pathlib import Path
 
@@ -135,6 +136,22 @@ def test_an_interrupted_study_goes_on_where_it_was(place):
     assert len((place / "calls").read_text()) == 3 + 2, "the kept cells are not measured again"
     assert files(place / "out") == files(place / "whole")
     assert (place / "out" / "table.csv").read_bytes() == (place / "whole" / "table.csv").read_bytes()
+
+
+def test_what_a_study_imports_from_beside_it_is_part_of_it(tmp_path, monkeypatch):
+    """The user mends a helper after Ctrl-C; the study itself is the same text."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "asks.py").write_text("import helps_it_here\n" + textwrap.dedent(STUDY))
+    (tmp_path / "unasked.py").write_text("")
+    (tmp_path / "helps_it_here.py").write_text("FACTOR = 2\n")
+    questions.from_file(tmp_path / "asks.py")
+    first = questions.written(tmp_path / "asks.py")
+    (tmp_path / "unasked.py").write_text("1")
+    assert questions.written(tmp_path / "asks.py") == first
+    (tmp_path / "helps_it_here.py").write_text("FACTOR = 3\n")
+    assert questions.written(tmp_path / "asks.py") != first
+    for name in ("asks", "helps_it_here"):
+        monkeypatch.delitem(sys.modules, name)
 
 
 @pytest.mark.ecosystem
