@@ -39,7 +39,8 @@ SHORT = 1e-3
 """How far f is followed from a point, in |⟨∇f, v⟩|/L: its curvature may then change half this share of what ∇f says of it."""
 
 SLOPE_SLACK, PLACE_SLACK = 1e-9, 1e-12
-"""Rounding of a value of f, relative to itself, when it is followed, and of the points where it is evaluated, to ‖x‖."""
+"""Rounding of a value of f when it is followed, relative to the largest of all (near an optimum it may be a difference of
+numbers that are large against it, like 1 − cos x), and of the points where it is evaluated, relative to ‖x‖."""
 
 DESCENT = (4, 20, 100)
 """Steps of accelerated descent after which curvature is measured: from the start towards the optimum."""
@@ -128,7 +129,8 @@ def _slopes(problem: Problem, smoothness: float, places: Array, rng: np.random.G
         x, gradient, v, said, h = x[usable], gradient[usable], v[usable], said[usable], h[usable]
         above, below = (_values(problem, x + sign * h[:, None] * v) for sign in (1, -1))
         moved = (above - below) / (2 * h)
-        rounding = SLOPE_SLACK * (np.abs(above) + np.abs(below)) + PLACE_SLACK * _norms(x) * _norms(gradient)
+        highest = np.nanmax(np.abs([above, below]), initial=0.0)
+        rounding = 2 * SLOPE_SLACK * highest + PLACE_SLACK * _norms(x) * _norms(gradient)
         excess = np.abs(moved - said) - smoothness * h / 2 - rounding / h
     excess = np.where(np.isfinite(excess), excess, -np.inf)
     worst = int(np.argmax(excess)) if excess.size else -1

@@ -253,6 +253,24 @@ def test_a_value_far_above_its_changes_is_not_refused() -> None:
     assert found[0].held
 
 
+def test_a_value_that_is_a_difference_near_the_optimum_is_not_refused() -> None:
+    """1 − cos x is off by a rounding of 1, which is more than all of it where x is below 1e-8."""
+
+    class Waves(Parabola):
+        smoothness = 1.3
+
+        def value(self, x: Mapping[str, np.ndarray]) -> np.ndarray:
+            waves = {name: 1 - np.cos(value) for name, value in x.items()}
+            return super().value(x) + 0.3 * (waves["a"].sum(axis=(-2, -1)) + waves["b"].sum(axis=-1))
+
+        def gradient(self, x: Mapping[str, np.ndarray]) -> Arrays:
+            return {name: g + 0.3 * np.sin(x[name]) for name, g in super().gradient(x).items()}
+
+    for scale, held in ((1.0, True), (0.99, False)):
+        found = check_premises(Instance.of_parts(Waves(scale), ft.build_noise(experiment()), learning_rate=0.5))[0]
+        assert found.held is held, found.how
+
+
 def test_a_value_for_all_trials_together_is_refused() -> None:
     class Summed(Parabola):
         def value(self, x: Mapping[str, np.ndarray]) -> np.ndarray:
