@@ -1,8 +1,8 @@
 """Tokens a second of the trainer, over a plain PyTorch loop of the same model, batches and learning rate.
 
 ``python -m benchmarks training``, three minutes. Loops take a step each in every round, so that whatever else the
-machine does touches all alike, in an order that is drawn anew: the same loop is some 4 % faster or slower by what came before
-it. A ratio is that of summed times. The plain loop has nothing but forward, backward and
+machine does touches all alike, in an order that is drawn anew: in a fixed one, the plain loop first, the trainer has some 4 %
+less. A ratio is that of summed times. The plain loop has nothing but forward, backward and
 ``torch.optim.AdamW(fused=True)``, with batches that lie in memory.
 """
 
