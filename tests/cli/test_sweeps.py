@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
+from frugal_theory.commands import verdict_table
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.workers import ClusterError
 from frugal_theory.premises import check_premises
@@ -280,6 +282,42 @@ def test_cells_of_another_experiment_are_not_counted(folder, quadratic, monkeypa
     broken = frugal_theory("verify", "sweep.toml", "--jobs", 1, "--out", "out", cwd=folder)
     assert broken.returncode == 130
     assert broken.stderr == "interrupted: nothing is kept; the same command begins again\n"
+
+
+def test_of_many_cells_theorems_are_counted_and_urgent_cells_shown(folder, monkeypatch):
+    """Tens of thousands of lines tell nobody anything; with few trials some cells stay open."""
+    order = [
+        "verify",
+        "sweep.toml",
+        "--jobs",
+        1,
+        "--set",
+        "simulation.trials=2",
+        "--set",
+        "simulation.max_trials=2",
+        "--out",
+        "out",
+    ]
+    every = frugal_theory(*order, cwd=folder)
+    records = json.loads((folder / "out" / "theory" / "verdicts.json").read_text())
+    urgent = [record for record in records if record["status"] == "inconclusive"]
+    assert 2 <= len(urgent) < len(records) == 5
+    assert "5 cells" not in every.stdout
+    monkeypatch.setattr(verdict_table, "MOST", 1)
+    few = frugal_theory(*order, cwd=folder)
+    told = few.stdout.splitlines()
+    assert "5 cells" in told
+    (row,) = [line.split() for line in told if line.startswith("  run_length ")][:1]
+    assert row[1:5] == ["?", str(len(urgent)), "✓", str(5 - len(urgent))]
+    assert f"The first 1 of {len(urgent)} cells with a verdict that is violated or open:" in told
+    shown = [line for line in told if line.startswith("density = ")]
+    assert shown == [urgent[0]["label"]]
+    page = frugal_theory("report", "out", cwd=folder)
+    assert page.returncode == 0
+    assert f"The first 1 of {len(urgent)} cells with" in page.stdout
+    assert [line.split()[2] for line in page.stdout.splitlines() if line.startswith("density = ")] == [
+        urgent[0]["label"].split()[-1]
+    ]
 
 
 def test_a_damaged_cell_is_done_again(quadratic, tmp_path):
