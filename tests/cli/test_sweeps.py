@@ -243,6 +243,7 @@ ft.add_noise(Table, lambda table: Mine())
 """
 
 
+@pytest.mark.ecosystem
 def test_cells_of_other_code_are_not_taken_for_these(tmp_path):
     """The user mends a noise of their own after Ctrl-C, and gives the same command again."""
     text = SWEEP.replace('kind = "gaussian"\nsigma = 0.1', 'kind = "mine"').replace("[0.0, 0.2, 0.5, 0.8, 1.0]", "[0.5, 0.8]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import sys
 import textwrap
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 import frugal_theory as ft
 from frugal_theory.commands.main import app
-from frugal_theory.config.identity import identity
+from frugal_theory.config.identity import identity, name_of
 from frugal_theory.config.load import Cell
 from frugal_theory.studies import questions
 from frugal_theory.studies.interruption import INTERRUPTED
@@ -152,6 +153,22 @@ def test_what_a_study_imports_from_beside_it_is_part_of_it(tmp_path, monkeypatch
     assert questions.written(tmp_path / "asks.py") != first
     for name in ("asks", "helps_it_here"):
         monkeypatch.delitem(sys.modules, name)
+
+
+def test_an_edit_of_what_was_added_gives_another_name(tmp_path, monkeypatch):
+    """To cells, premises and tables; and none to another name, or where it is added no more."""
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "adds_a_theorem.py"
+    file.write_text("class Mine:\n    name = 'mine'\n")
+    before = name_of("x")
+    with ft.extended():
+        ft.add_theorem(importlib.import_module("adds_a_theorem").Mine())
+        first = name_of("x")
+        assert name_of("x") == first != before
+        file.write_text("class Mine:\n    name = 'mine'  # mended\n")
+        assert name_of("x") not in (first, before)
+    assert name_of("x") == before
+    monkeypatch.delitem(sys.modules, "adds_a_theorem")
 
 
 @pytest.mark.ecosystem
