@@ -221,13 +221,11 @@ def test_of_many_cells_theorems_are_counted_and_urgent_cells_shown(folder, monke
         "--out",
         "out",
     ]
-    every = frugal_theory(*order, cwd=folder)
+    monkeypatch.setattr(verdict_table, "MOST", 1)
+    few = frugal_theory(*order, cwd=folder)
     records = json.loads((folder / "out" / "theory" / "verdicts.json").read_text())
     urgent = [record for record in records if record["status"] == "inconclusive"]
     assert 2 <= len(urgent) < len(records) == 5
-    assert "5 cells" not in every.stdout
-    monkeypatch.setattr(verdict_table, "MOST", 1)
-    few = frugal_theory(*order, cwd=folder)
     told = few.stdout.splitlines()
     assert "5 cells" in told
     (row,) = [line.split() for line in told if line.startswith("  run_length ")][:1]
