@@ -81,6 +81,9 @@ def test_the_command_writes_its_numbers(tmp_path, fits, monkeypatch):
 
 
 def test_what_is_no_quadratic_or_not_algorithm_2_is_refused(quadratic):
-    for overrides in ({"problem": {"kind": "logistic"}}, {"algorithm.state_full": "lion"}, {"algorithm.state_free": "none"}):
+    others = ({"problem": {"kind": "logistic"}}, {"algorithm.state_full": "lion"}, {"algorithm.state_free": "none"})
+    others += ({"algorithm.off_set_momentum": "hold"}, {"algorithm.split_lr_scale": 0.5}, {"algorithm.subspace": "blocks"})
+    others += ({"algorithm.density_schedule": {"to": 0.1, "steps": 9}},)
+    for overrides in others:
         with pytest.raises(ft.ExperimentError, match="needed"):
             rates(quadratic(overrides))

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from frugal_theory.algorithm.rules import Sgdm
 from frugal_theory.config import Experiment, Quadratic
+from frugal_theory.config.changing import changing
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.exact.diagonal import redrawn
 from frugal_theory.evidence.exact.linear import updates
@@ -115,12 +116,20 @@ def rates(experiment: Experiment, *, progress: Callable[[str], None] | None = No
 
 
 def law_of(experiment: Experiment) -> Law:
-    """What the fits keep of an experiment. Raises ExperimentError for what is not Algorithm 2 on a quadratic."""
+    """What the fits keep of an experiment. Raises ExperimentError for what is not Algorithm 2, with coordinates drawn every T
+    steps, on a quadratic."""
     algorithm, problem = experiment.algorithm, experiment.problem
     if not isinstance(problem, Quadratic) or not isinstance(algorithm.state_full, Sgdm):
         raise ExperimentError(f'{experiment.name}: rates: problem.kind = "quadratic" and state_full.rule = "sgdm" are needed')
     if algorithm.state_free.rule != "sgd" or algorithm.state_free.lr_scale != 1 or algorithm.weight_decay:
         raise ExperimentError(f'{experiment.name}: rates: state_free = "sgd" with lr_scale 1, and no weight_decay, are needed')
+    if algorithm.split_lr_scale != 1 or algorithm.off_set_momentum != "reset" or changing(algorithm):
+        raise ExperimentError(
+            f'{experiment.name}: rates: off_set_momentum = "reset" and split_lr_scale = 1, and no density_schedule or '
+            "update_gap_schedule, are needed"
+        )
+    if algorithm.subspace != "coordinates" and 0 < algorithm.density < 1:  # of blocks, all are taken before one comes again
+        raise ExperimentError(f'{experiment.name}: rates: subspace = "coordinates", or density 0 or 1, is needed')
     setting = setting_of(experiment)
     variance = setting.total_variance if np.isfinite(setting.total_variance) and setting.total_variance > 0 else 1.0
     return Law(setting.smoothness, variance, algorithm.state_full.beta, algorithm.update_gap, algorithm.density)
