@@ -66,14 +66,18 @@ def simulate(
     from rich.markup import escape
     from rich.table import Table
 
+    from frugal_theory.commands.verdict_table import MOST
+
     console = Console()
     table = Table("cell", "learning rate", "average ‖g‖² up to the last step", "interval", box=None, pad_edge=False)
-    for row in found.to_dict("records"):
+    for row in found.head(MOST).to_dict("records"):
         interval = f"[{row['lower']:.4g}, {row['upper']:.4g}]"
         table.add_row(
             escape(printable(row["cell"] or loaded.name)), f"{row['learning_rate']:.4g}", f"{row['mean']:.4g}", interval
         )
     console.print(table)
+    if len(found) > MOST:
+        console.print(f"The first {MOST} of {len(found):,} cells; all are in theory/evidence.parquet.", highlight=False)
     console.print(f"Results: {printable(str(study.folder))}", highlight=False, soft_wrap=True, markup=False)
 
 

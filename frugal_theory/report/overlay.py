@@ -158,8 +158,8 @@ def bounds_and_measurements(results: Results, share: float = 1.0) -> Overlay | N
 
 def _width(cell: Cell) -> int:
     """Columns of numbers that the cell's lines have."""
-    measured = cell.evidence.groupby(["metric", "source"]).ngroups
-    return 4 * measured + 2 * cell.bounds.groupby(["metric", "theorem"]).ngroups
+    measured = set(zip(cell.evidence["metric"], cell.evidence["source"], strict=True))
+    return 4 * len(measured) + 2 * len(set(zip(cell.bounds["metric"], cell.bounds["theorem"], strict=True)))
 
 
 def _series(cell: int, line: int, rows: pd.DataFrame) -> Series:

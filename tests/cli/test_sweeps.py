@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 
 import frugal_theory as ft
+from frugal_theory.commands import verdict_table
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.evidence.workers import ClusterError
 from frugal_theory.premises import check_premises
+from frugal_theory.report import html
+from frugal_theory.report.figures import Figures
 from frugal_theory.results.interrupted import KeptPremises, load_cell, save_cell
 from frugal_theory.studies import verify as study
 from frugal_theory.verdicts import claims
@@ -201,6 +205,41 @@ def test_cells_of_other_data_are_not_taken_for_these(tmp_path):
     assert load_cell(tmp_path, ready) is not None
     table.write_text("x,y,label\n1,2,0\n3,-1,1\n2,2,0\n")
     assert load_cell(tmp_path, claims_of(experiment)[0]) is None
+
+
+def test_of_many_cells_theorems_are_counted_and_urgent_cells_shown(folder, monkeypatch):
+    """Tens of thousands of lines tell nobody anything; with few trials some cells stay open."""
+    order = [
+        "verify",
+        "sweep.toml",
+        "--jobs",
+        1,
+        "--set",
+        "simulation.trials=2",
+        "--set",
+        "simulation.max_trials=2",
+        "--out",
+        "out",
+    ]
+    monkeypatch.setattr(verdict_table, "MOST", 1)
+    few = frugal_theory(*order, cwd=folder)
+    records = json.loads((folder / "out" / "theory" / "verdicts.json").read_text())
+    urgent = [record for record in records if record["status"] == "inconclusive"]
+    assert 2 <= len(urgent) < len(records) == 5
+    told = few.stdout.splitlines()
+    assert "5 cells" in told
+    (row,) = [line.split() for line in told if line.startswith("  run_length ")][:1]
+    assert row[1:5] == ["?", str(len(urgent)), "✓", str(5 - len(urgent))]
+    assert f"The first 1 of {len(urgent)} cells with a verdict that is violated or open:" in told
+    shown = [line for line in told if line.startswith("density = ")]
+    assert shown == [urgent[0]["label"]]
+    monkeypatch.setattr(html, "draw", lambda *_: Figures([], [], None, [], []))
+    page = frugal_theory("report", "out", cwd=folder)
+    assert page.returncode == 0
+    assert f"The first 1 of {len(urgent)} cells with" in page.stdout
+    assert [line.split()[2] for line in page.stdout.splitlines() if line.startswith("density = ")] == [
+        urgent[0]["label"].split()[-1]
+    ]
 
 
 def test_a_damaged_cell_is_done_again(quadratic, tmp_path):

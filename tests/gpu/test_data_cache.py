@@ -174,6 +174,7 @@ def killed(data, cache, die_at):
 
 
 @pytest.mark.usefixtures("small_steps")
+@pytest.mark.ecosystem
 def test_a_kill_at_any_moment_leaves_nothing_wrong(data, tmp_path, monkeypatch, capsys):
     """The next process makes the same corpus from what is left, without a word and without leavings."""
     expected = prepared(data)

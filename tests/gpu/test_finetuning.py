@@ -157,6 +157,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(place, tmp_path):
     assert ours == theirs
 
 
+@pytest.mark.ecosystem
 def test_a_number_is_predicted_by_a_llama(place, tmp_path):
     changes = {"data.task": "stsb", "training.precision": "bf16"}
     summary = train(experiment(place / "glue", place / "llama", changes), tmp_path / "run").summary

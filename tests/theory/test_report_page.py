@@ -69,6 +69,7 @@ def test_markup_in_reasons_is_text(folder: Path) -> None:
     assert "&lt;script&gt;" in text
 
 
+@pytest.mark.ecosystem
 def test_markup_in_a_cell_is_text_in_the_figures(folder: Path) -> None:
     write_theory(folder)
     for name in ("evidence", "bounds"):
@@ -90,6 +91,7 @@ def test_nothing_to_report_is_one_line(folder: Path, make: object) -> None:
         write_report(folder / "absent")
 
 
+@pytest.mark.ecosystem
 def test_a_failure_leaves_the_old_report_and_no_debris(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_theory(folder)
     before = write_report(folder).read_bytes()

@@ -23,6 +23,7 @@ def two_runs(folder: Path) -> tuple[Path, Path]:
     return folder, other
 
 
+@pytest.mark.ecosystem
 def test_two_runs_share_a_page(folder: Path) -> None:
     first, second = two_runs(folder)
     path = write_report(first, second)

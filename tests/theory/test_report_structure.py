@@ -294,7 +294,6 @@ def test_the_reason_stands_in_a_row_of_its_own_at_every_width(report: Rendered, 
         assert second.all("td")[0].attributes["colspan"] == "7"
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.ecosystem
 def test_a_figure_over_a_violation_does_not_say_under(folder: Path) -> None:
     write_theory(folder)
@@ -318,7 +317,6 @@ def test_not_applicable_does_not_say_that_all_premises_are_met(folder: Path) -> 
     assert text.count("2 premises tested, none of them is the reason") == 1
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.ecosystem
 def test_a_cut_overview_says_so(folder: Path) -> None:
     write_theory(folder, tuple(np.linspace(0.01, 0.05, 9)), steps=50, sweep=True)

@@ -32,6 +32,7 @@ def test_the_statement_of_a_theorem_is_on_the_page(report: Rendered) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.ecosystem
 def test_violated_verdicts_come_first_and_draw_attention(folder: Path) -> None:
     write_theory(folder, (0.02, 0.05), sweep=True)
     path = folder / "theory" / "verdicts.json"
@@ -91,6 +92,7 @@ def test_the_overview_shows_the_verdicts_numbers(report: Rendered) -> None:
     assert list(plot.data["upper"]) == [record["upper"] / record["bound"] for record in shown]
 
 
+@pytest.mark.ecosystem
 def test_a_violation_without_limit_is_in_the_overview(folder: Path) -> None:
     write_theory(folder)
     path = folder / "theory" / "verdicts.json"

@@ -110,7 +110,8 @@
         shape.innerHTML = `<svg viewBox="0 0 34 10" aria-hidden="true">${points ? "<circle/>" : "<path/>"}</svg>`;
         const mark = shape.content.firstChild, line = mark.firstChild;
         const looks_ = points ? { cx: 17, cy: 5, r: 3.5 } : { d: "M0 5H34", "stroke-dasharray": dash.join(" ") };
-        Object.entries({ ...looks_, stroke: colour, fill: "none", "stroke-width": 2 }).forEach((pair) => line.setAttribute(...pair));
+        const fill = points && one.y.length === 1 ? colour : "none";
+        Object.entries({ ...looks_, stroke: colour, fill, "stroke-width": 2 }).forEach((pair) => line.setAttribute(...pair));
         head.scope = "row";
         head.append(mark, name(one));
         cell.className = "n";
