@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from frugal_theory.algorithm.selection import selection_key
+from frugal_theory.algorithm.storages import SIGNED8, UNSIGNED8, Coded, dynamic_map
 from frugal_theory.config.adapter import Adapter
 
 __all__ = ["Restarts", "merge_", "prune_"]
@@ -53,16 +55,27 @@ def merge_(model: nn.Module, generator: Callable[[str], torch.Generator]) -> Non
 
 @torch.no_grad()
 def prune_(state: dict[str, Any], adapter: Adapter, generator: torch.Generator) -> None:
-    """Zero all but a share ``keep`` of every moment, nested ones too."""
+    """Zero all but a share ``keep`` of every moment, nested ones and those in eight bits too."""
     for key, value in state.items():
-        if isinstance(value, dict):
+        if key in MOMENTS and isinstance(value, Tensor):
+            value.mul_(_kept(value, adapter, generator))
+        elif key in MOMENTS and isinstance(value, dict) and "codes" in value:
+            storage = SIGNED8 if value["signed"] else UNSIGNED8
+            numbers = storage.decode(Coded(value["codes"], value["scales"]), value["scales"])
+            zero = int(np.flatnonzero(dynamic_map(value["signed"]) == 0)[0])
+            value["codes"].masked_fill_(_kept(numbers, adapter, generator) == 0, zero)
+        elif isinstance(value, dict):
             prune_(value, adapter, generator)
-        elif key in MOMENTS and isinstance(value, Tensor):
-            kept = max(1, round(adapter.keep * value.numel())) if adapter.keep > 0 else 0
-            by = value.abs().flatten() if adapter.prune == "magnitude" else torch.rand(value.numel(), generator=generator)
-            mask = torch.zeros(value.numel(), dtype=value.dtype, device=value.device)
-            mask[by.to(value.device).topk(kept).indices] = 1
-            value.mul_(mask.reshape(value.shape))
+
+
+def _kept(moment: Tensor, adapter: Adapter, generator: torch.Generator) -> Tensor:
+    """1 at the entries of a moment that a restart keeps, 0 elsewhere."""
+    count = moment.numel()
+    kept = min(count, max(1, round(adapter.keep * count))) if adapter.keep > 0 else 0
+    by = moment.abs().flatten() if adapter.prune == "magnitude" else torch.rand(count, generator=generator)
+    mask = torch.zeros(count, dtype=moment.dtype, device=moment.device)
+    mask[by.to(moment.device).topk(kept).indices] = 1
+    return mask.reshape(moment.shape)
 
 
 def _adapters(model: nn.Module) -> Iterator[tuple[str, Any, Tensor, Tensor]]:

@@ -25,7 +25,7 @@ from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Set
 from frugal_theory.config.cells import label
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
 from frugal_theory.config.one_line import printable
-from frugal_theory.results.files import write_text
+from frugal_theory.results.files import missing, remove_empty, write_text
 
 if TYPE_CHECKING:
     from frugal_gpu.train.loop import Outcome
@@ -63,7 +63,7 @@ def train(
     """
     loaded = load(experiment, parse_overrides(settings or []))
     folder = out or Path("runs") / loaded.name
-    runs = _runs(loaded, folder / "training", sweep)
+    runs, made = _runs(loaded, folder / "training", sweep), missing(folder)
     try:
         from frugal_gpu.train.lock import alone, refuse_if_busy
         from frugal_gpu.train.loop import check
@@ -77,6 +77,8 @@ def train(
             for each, place in runs:
                 _train_one(each, place, resume)
     except ExperimentError as error:
+        if made and main_process():
+            _leave_nothing(folder, made)
         raise ExperimentError(f"{experiment}: {error}") from None
 
 
@@ -89,6 +91,19 @@ app.command()(generate)
 app.command()(compare)
 app.command()(study)
 app.command()(plan)
+
+
+def _leave_nothing(folder: Path, made: list[Path]) -> None:
+    """Remove the folders that were ``made`` for a training that could not begin, if they hold no more than was asked for."""
+    from frugal_gpu.train.lock import LOCK
+
+    found = list(folder.rglob("*"))
+    files = [path for path in found if not path.is_dir()]
+    if any(path.name not in (LOCK, "experiment.toml") for path in files):
+        return
+    for path in files:
+        path.unlink()
+    remove_empty([*sorted((path for path in found if path not in files), reverse=True), *made])
 
 
 def _runs(experiment: Experiment, folder: Path, sweep: bool) -> list[tuple[Experiment, Path]]:

@@ -81,11 +81,12 @@ class _Goal:
         return enough or held.ended
 
 
-def prepare(data: Data, seed: int, vocabulary: int, sequence_length: int, needed: int) -> Corpus:
+def prepare(data: Data, seed: int, vocabulary: int, sequence_length: int, needed: int, whole: bool = False) -> Corpus:
     """Tokenise the text, or find it tokenised.
 
     ``vocabulary`` is the model's. ``needed`` is how many tokens the run will read: a text without an end is tokenised up to
-    there, in whole windows, other text as a whole or up to ``data.tokens``. Raises :class:`ExperimentError` where the text or
+    there, in whole windows, other text as a whole or up to ``data.tokens``. ``whole``: both parts are read as one text, so
+    that one of them may be empty, and shorter than a sequence. Raises :class:`ExperimentError` where the text or
     the tokenizer cannot be used, or the text is shorter than one sequence.
     """
     source = source_of(data)
@@ -106,12 +107,18 @@ def prepare(data: Data, seed: int, vocabulary: int, sequence_length: int, needed
             f"model.vocabulary = {vocabulary}: the tokenizer has {entry.vocabulary} tokens; allowed: at least as many"
         )
     streams = {part: open_stream(folder, entry, part)[: goals[part].tokens] for part in PARTS}
-    _check_sizes(data, sequence_length, streams)
+    if not whole:
+        _check_sizes(data, sequence_length, streams)
+    elif all(len(stream) < 2 for stream in streams.values()):
+        raise ExperimentError(f'data.source = "{data.source}": has no document; give more text')
+    else:
+        nothing = np.full(1, entry.separator)
+        streams = {part: stream if len(stream) > 1 else nothing for part, stream in streams.items()}
     train, validation = (
         _sequences(data, streams[part], sequence_length, entry.separator, goals[part].documents) for part in PARTS
     )
     for part, made in zip(PARTS, (train, validation), strict=True):
-        if not len(made):
+        if not len(made) and not whole:
             raise ExperimentError(f'data.packing = "documents": no document of {part} ends within data.tokens = {data.tokens}')
     return Corpus(
         train,

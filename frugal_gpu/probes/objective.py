@@ -97,7 +97,7 @@ def gradients(objective: Objective, batches: Sequence[Sequence[int]], step: int)
     spread = dict.fromkeys(layout, 0.0)
     losses, corner, previous = [], [], torch.empty(0)
     for number, rows in enumerate(batches):
-        torch.manual_seed((objective.seed * 1_000_003 + step) * MICRO_BATCHES + number)  # untouched() restores it
+        torch.manual_seed(((objective.seed * 1_000_003 + step) * MICRO_BATCHES + number) % 2**63)  # untouched() restores it
         with torch.enable_grad():
             loss = objective.loss(rows)
             found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from frugal_gpu.data.batches import Sequences
 from frugal_gpu.data.tasks.examples import Answers, Labels
 from frugal_gpu.data.tasks.prepare import part_of, task_of
-from frugal_gpu.data.text import check_source
+from frugal_gpu.data.text import check_source, source_of
 from frugal_gpu.data.tokens import prepare
 from frugal_gpu.model.build import padding_of, vocabulary_of
 from frugal_gpu.train.precision import arithmetic
@@ -19,6 +19,7 @@ from frugal_gpu.train.scores import respond, scores
 from frugal_gpu.train.start import corpus_of
 from frugal_gpu.train.trained import Trained
 from frugal_theory.config import Model, Training
+from frugal_theory.config.load import ExperimentError
 
 __all__ = ["judge", "judge_task"]
 
@@ -29,17 +30,20 @@ ROWS = 16
 @torch.no_grad()
 def judge(trained: Trained, source: str | None = None, tokens: int | None = None) -> tuple[float, int]:
     """Mean −log p a token, in nats, and the number of tokens: of the run's validation text, or of all of another ``source``,
-    in the run's tokens. Raises :class:`ExperimentError` for a text that cannot be read.
+    in the run's tokens. Raises :class:`ExperimentError` for a text that cannot be read, and for one without an end where no
+    ``tokens`` are given.
     """
     experiment, training = trained.experiment, trained.experiment.training or Training()
     if source is None:
         parts = [corpus_of(experiment, training).validation]
     else:
-        changes = {"source": source, "validation": None, "tokenizer": str(trained.tokenizer)}
+        changes = {"source": source, "validation": None, "tokens": None, "tokenizer": str(trained.tokenizer)}
         data = experiment.data.model_copy(update=changes)
         check_source(data)
+        if source_of(data).endless and tokens is None:
+            raise ExperimentError(f"--tokens: is missing; the text of --data {source} has no end")
         vocabulary = vocabulary_of(experiment.model or Model())
-        corpus = prepare(data, experiment.seed, vocabulary, training.sequence_length, tokens or training.evaluation_tokens or 0)
+        corpus = prepare(data, experiment.seed, vocabulary, training.sequence_length, tokens or 0, whole=True)
         parts = [corpus.train, corpus.validation]
     cap = tokens or (training.evaluation_tokens if source is None else None)
     total, count = 0.0, 0

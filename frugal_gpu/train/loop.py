@@ -7,6 +7,7 @@ rate are all computed from the seed and the step number, so a resumed run repeat
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 import threading
 import time
@@ -129,6 +130,8 @@ def _train(
 def _restore(run: Run, folder: Path, found: str, settings: dict[str, Any], progress: Progress) -> tuple[int, str]:
     """Load the newest sound checkpoint if there is one; returns the number of steps done and the log up to there."""
     if found == "nothing":
+        if run.accelerator.is_main_process:  # of a run that ended before its first checkpoint
+            shutil.rmtree(folder / "checkpoints" / checkpoint.BEST, ignore_errors=True)
         return 0, ""
     path, notices = once(run.accelerator, lambda: choose(folder / "checkpoints", settings, run.training.steps))
     for notice in notices:

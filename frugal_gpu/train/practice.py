@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from frugal_gpu.data.batches import Packed
 from frugal_gpu.data.tasks.examples import Labels
+from frugal_gpu.optim.placement import is_coded
+from frugal_gpu.optim.state import state_bytes_held
 from frugal_gpu.probes.constants import Facts, constants, evidence
 from frugal_gpu.probes.law import law_of, off_the_law
 from frugal_gpu.probes.objective import parameters_of
@@ -59,6 +61,13 @@ def _facts(run: Run, experiment: Experiment) -> Facts:
     training, watch = run.training, run.watch
     assert watch is not None
     obstacle = off_the_law(experiment.algorithm)
+    if _rounds_statistics(run):
+        obstacle = (
+            f"statistics are rounded in every step, which no theorem covers (training.state_dtype = {training.state_dtype})"
+        )
+    if run.skipped:
+        steps = f"{run.skipped} step{' was' if run.skipped == 1 else 's were'}"
+        obstacle = f"{steps} left out, as their gradients were not finite: theorems speak of steps that are all taken"
     if experiment.adapter is not None:
         obstacle = "an adapter is trained, and what it is merged into moves, too"
     if training.max_gradient_norm is not None:
@@ -76,6 +85,13 @@ def _facts(run: Run, experiment: Experiment) -> Facts:
         obstacle=obstacle,
         confidence=experiment.verify.confidence,
     )
+
+
+def _rounds_statistics(run: Run) -> bool:
+    """Whether the optimizer's statistics wait in fewer bits than they are computed in: in eight, those that are long enough."""
+    if run.training.state_dtype == "8bit":
+        return any(map(is_coded, run.optimizer.state.values()))
+    return run.training.state_dtype not in (None, "float32") and state_bytes_held(run.optimizer) > 0
 
 
 def _premises(run: Run, known_law: bool) -> list[dict[str, Any]]:

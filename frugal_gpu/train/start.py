@@ -125,7 +125,8 @@ def start(
     except ExperimentError:
         raise
     except ValueError as error:
-        raise ExperimentError(f"algorithm: {str(error).removeprefix('Frugal: ')}") from None
+        said = str(error).removeprefix("Frugal: ")  # rules of Frugal are the file's groups
+        raise ExperimentError(f"algorithm.groups{said[5:]}" if said.startswith("rules[") else f"algorithm: {said}") from None
     if sharded:
         check_state(model, optimizer)
     if training.update_in_backward and accelerator.num_processes > 1:

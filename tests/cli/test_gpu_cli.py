@@ -185,6 +185,19 @@ def test_bad_input_is_one_line_and_writes_nothing(place, monkeypatch, capsys, ch
     assert sorted(place.rglob("*")) == before
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_what_only_the_model_shows_to_be_wrong_is_one_line_and_leaves_nothing(place, monkeypatch, capsys, there):
+    """A folder that was there before stays."""
+    if there:
+        (place / "runs" / "one").mkdir(parents=True)
+    change = 'algorithm.groups=[{pattern="qq_proj", density=0.1}]'
+    assert call(monkeypatch, "train", "tiny.toml", "--set", change, "--out", "runs/one") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert 'tiny.toml: algorithm.groups[0], pattern "qq_proj", matches no parameter' in error
+    assert (place / "runs").exists() == there
+
+
 @pytest.mark.parametrize("table", ["model", "training"])
 def test_a_missing_table_is_named(place, monkeypatch, capsys, table):
     begin = EXPERIMENT.index(f"[{table}]")

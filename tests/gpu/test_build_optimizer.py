@@ -11,6 +11,7 @@ import frugal_theory as ft
 from frugal_gpu import Frugal, build_optimizer
 from frugal_gpu.adapters.relora import prune_
 from frugal_gpu.model.llama import Shape, build_model
+from frugal_theory.algorithm.storages import SIGNED8, Coded
 from frugal_theory.config.adapter import Adapter
 from frugal_theory.config.registry import SYSTEMS
 from tests.tolerances import FLOAT32
@@ -89,6 +90,21 @@ def test_a_restart_keeps_a_share_of_the_moments_and_the_counts(prune):
         if prune == "magnitude":
             assert left[left != 0].abs().min() >= moments[left == 0].abs().max()
     assert (state["step"], state["full"]["count"].item()) == (7, 7.0)
+
+
+@pytest.mark.parametrize("prune", ["magnitude", "random"])
+def test_a_restart_prunes_moments_in_eight_bits_and_leaves_empty_ones(prune):
+    """What waits in codes is a moment like another; a parameter that is off the set has moments without numbers."""
+    moments = torch.randn(80, 64, generator=torch.Generator().manual_seed(1))
+    code = SIGNED8.encode(moments)
+    decoded = SIGNED8.decode(code, moments)
+    coded = {"codes": code.codes.clone(), "scales": code.scales.clone(), "signed": True}
+    state = {"exp_avg": coded, "full": {"momentum": torch.zeros(0, 4)}}
+    prune_(state, Adapter(kind="relora", prune=prune, keep=0.05), torch.Generator().manual_seed(2))
+    left = SIGNED8.decode(Coded(coded["codes"], coded["scales"]), moments)
+    assert int((left != 0).sum()) == moments.numel() // 20
+    assert torch.equal(left[left != 0], decoded[left != 0])
+    assert state["full"]["momentum"].shape == (0, 4)
 
 
 @pytest.mark.ecosystem

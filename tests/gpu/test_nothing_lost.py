@@ -295,3 +295,12 @@ def test_the_best_weights_are_kept(source, tmp_path, monkeypatch):
     at_five = load_file(tmp_path / "checkpoints/step-000005/model.safetensors")
     kept = load_file(best / "model.safetensors")
     assert all(torch.equal(kept[name], at_five[name]) for name in at_five)
+
+
+def test_the_best_weights_of_another_run_that_left_no_checkpoint_go(source, tmp_path):
+    """Else they would be taken for those of the run that is begun in its folder."""
+    stale = tmp_path / "checkpoints" / "best"
+    stale.mkdir(parents=True)
+    (stale / "state.json").write_text('{"step": 7}')
+    train(tiny.experiment(source, {"training.steps": 1, "training.keep_best": False}), tmp_path)
+    assert not stale.exists()

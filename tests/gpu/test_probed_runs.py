@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import tiny
@@ -19,6 +20,7 @@ from frugal_theory import config
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
+WHOLE = [f"algorithm.{role}" for role in ("embeddings", "norms", "biases", "output")]
 ALL = {"probes.every": 3, "probes.kinds": ["gradient", "noise", "smoothness", "descent", "curvature", "angles"]}
 
 
@@ -120,6 +122,54 @@ def test_a_learning_rate_that_varies_is_said(source, tmp_path):
     drawn = train(tiny.experiment(source, {**VARYING, "data.sampling": "independent"}), tmp_path / "independent")
     found = {v["theorem"]: v for v in json.loads((drawn.folder / "verdicts.json").read_text())}
     assert found["run_length"]["reason"].startswith("The learning rate varies: it is constant for the first 1 of 6 steps alone")
+
+
+CONSTANT = {
+    "probes.every": 2,
+    "probes.kinds": ["gradient", "noise", "smoothness"],
+    "training.threads": 1,
+    "training.steps": 5,
+    "training.schedule": "constant",
+    "training.warmup_steps": 0,
+    "data.sampling": "independent",
+    "algorithm.density": 1.0,
+    "algorithm.subspace": "coordinates",
+    "algorithm.state_full": {"rule": "sgdm"},
+    "algorithm.state_free": "sgd",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"training.state_dtype": "8bit"}, "training.state_dtype = 8bit"),  # the embedding has 300 × 32 numbers
+        ({"training.state_dtype": "8bit", "model.vocabulary": 280, "model.hidden_size": 8}, None),  # nothing is long enough
+        ({"training.state_dtype": "bfloat16"}, "training.state_dtype = bfloat16"),
+        ({"training.state_dtype": "bfloat16", "algorithm.density": 0.0, **dict.fromkeys(WHOLE, "state_free")}, None),
+    ],
+)
+def test_a_run_whose_statistics_are_rounded_is_none_of_the_theorems(source, tmp_path, changes, said):
+    train(tiny.experiment(source, CONSTANT | changes), tmp_path)
+    assert (json.loads((tmp_path / "constants.json").read_text())["obstacle"] or "").endswith(f"({said})" if said else "")
+    assert (said is None) == (json.loads((tmp_path / "constants.json").read_text())["obstacle"] is None)
+
+
+def test_a_run_with_a_step_that_was_left_out_is_none_of_the_theorems(source, tmp_path, monkeypatch):
+    backward = torch.Tensor.backward
+    calls = iter(range(100))
+
+    def once_infinite(loss, *args, **kwargs):
+        backward(loss * (math.inf if next(calls) == 3 else 1.0), *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "backward", once_infinite)
+    train(tiny.experiment(source, CONSTANT | {"training.nan_step": "skip"}), tmp_path)
+    obstacle = json.loads((tmp_path / "constants.json").read_text())["obstacle"]
+    assert obstacle.startswith("1 step was left out")
+
+
+def test_any_seed_that_training_takes_probes_take(source, tmp_path):
+    train(tiny.experiment(source, CONSTANT | {"seed": 2**64 - 1, "training.steps": 1}), tmp_path)
 
 
 VARYING = {

@@ -3,10 +3,12 @@
 import json
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 import tiny
 import torch
+from tokenizers import Tokenizer
 from tolerances import ACCUMULATION_FLOAT32, FLOAT32
 
 import frugal_theory as ft
@@ -63,6 +65,33 @@ def test_another_text_is_judged_as_a_whole_token_by_token(run, source):
     assert count > share
     assert both != validation
     assert judge(trained, str(source), tokens=50)[1] <= 50 + 16
+
+
+def test_another_text_is_read_to_its_end_however_short_or_long_it_is(run, source, tmp_path):
+    """What caps the run's own text, or splits it, does not cap another; the loss is that of each document's tokens."""
+    trained = load_trained(run)
+    data = trained.experiment.data.model_copy(update={"tokens": 60})
+    capped = replace(trained, experiment=trained.experiment.model_copy(update={"data": data}))
+    assert judge(capped, str(source)) == judge(trained, str(source))
+    (tmp_path / "one.txt").write_text("the cat\n")
+    loss, count = judge(trained, str(tmp_path / "one.txt"))
+    ids = [0, *Tokenizer.from_file(str(trained.tokenizer)).encode("the cat", add_special_tokens=False).ids, 0]
+    with torch.no_grad():
+        logits = trained.model(input_ids=torch.tensor([ids[:-1]])).logits[0]
+    assert count == len(ids) - 1
+    assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, torch.tensor(ids[1:]))), rel=FLOAT32)
+    for packing in ("stream", "documents"):
+        data = trained.experiment.data.model_copy(update={"packing": packing})
+        other = replace(trained, experiment=trained.experiment.model_copy(update={"data": data}))
+        (tmp_path / "none.txt").write_text("\n")
+        with pytest.raises(ft.ExperimentError, match=r'none\.txt": has no document'):
+            judge(other, str(tmp_path / "none.txt"))
+        assert judge(other, str(tmp_path / "one.txt"))[1] == len(ids) - (1 if packing == "stream" else 2)
+
+
+def test_a_text_without_an_end_needs_a_number_of_tokens(run):
+    with pytest.raises(ft.ExperimentError, match="--tokens: is missing; the text of --data markov has no end"):
+        judge(load_trained(run), "markov")
 
 
 def test_a_checkpoint_is_named_by_itself(run):
