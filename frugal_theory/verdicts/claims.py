@@ -29,7 +29,7 @@ from frugal_theory.premises.noise_tail import known_moments, noise_tail
 from frugal_theory.premises.premise import Premise
 from frugal_theory.problems.noise import has_mean_zero
 from frugal_theory.theorems import Setting, Theorem
-from frugal_theory.theorems.resolve import theorems_of
+from frugal_theory.theorems.resolve import named, theorems_of
 from frugal_theory.theorems.theorem import excuse_of, further_premises, spared_premises, step_of
 
 __all__ = ["Claims", "Findings", "Found", "FourthMoment", "claims_of", "fourth_moment"]
@@ -189,16 +189,18 @@ class Claims:
 
 def claims_of(
     experiment: Experiment,
-    theorems: Sequence[Theorem] | None = None,
+    theorems: Sequence[Theorem | str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     kept: Findings | None = None,
 ) -> list[Claims]:
-    """The claims on every cell of the experiment; nothing is simulated yet. ``theorems`` replaces those that the file names.
+    """The claims on every cell of the experiment; nothing is simulated yet. ``theorems``, or their names, replace those that
+    the file names.
 
     ``progress(done, total)`` is called when the premises of a cell have been tested. ``kept``: what another call has found of
     the same experiment and theorems, which is not tested again; what this one finds is kept there.
     """
-    chosen = theorems_of(experiment) if theorems is None else tuple(theorems)
+    wanted = theorems_of(experiment) if theorems is None else theorems
+    chosen = tuple(named(experiment, one) if isinstance(one, str) else one for one in wanted)
     ready = [instance_of(cell) for cell in cells(experiment)]
     found = _finder(chosen, LEVEL / len(ready))  # the level is that of the premises of all cells together
     claims = []

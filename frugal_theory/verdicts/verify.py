@@ -28,7 +28,7 @@ Progress = Callable[[str, int, int], None]
 def verify(
     experiment: Experiment,
     *,
-    theorems: Sequence[Theorem] | None = None,
+    theorems: Sequence[Theorem | str] | None = None,
     jobs: int = 1,
     cluster: str | None = None,
     progress: Progress | None = None,
@@ -36,9 +36,9 @@ def verify(
     """Judge every theorem in every cell of the experiment by Monte Carlo, and by exact expectations where those settle it.
 
     All verdicts together are wrong with probability at most 1 − ``experiment.verify.confidence``. Trials are added to the
-    cells that are open, up to ``simulation.max_trials``. ``theorems`` replaces those that the file names. ``jobs`` processes
-    share the work, or the workers of the Dask ``cluster`` with that address. ``progress(cell, done, total)`` is called as
-    trials finish. Raises ExperimentError for an experiment that cannot be run.
+    cells that are open, up to ``simulation.max_trials``. ``theorems``, or their names, replace those that the file names.
+    ``jobs`` processes share the work, or the workers of the Dask ``cluster`` with that address.
+    ``progress(cell, done, total)`` is called as trials finish. Raises ExperimentError for an experiment that cannot be run.
 
     >>> import frugal_theory as ft
     >>> sgd = {"density": 0.0, "state_full": "sgdm", "state_free": "sgd", "learning_rate": 0.5}

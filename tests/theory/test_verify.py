@@ -84,6 +84,13 @@ TIGHT = {
 }
 
 
+def test_theorems_are_given_by_name_too(quadratic):
+    few = quadratic({"simulation.steps": 4, "simulation.trials": 8})
+    assert [verdict.theorem for verdict in ft.verify(few, theorems=["sgdm", RunLength()])] == ["sgdm", "run_length"]
+    with pytest.raises(ft.ExperimentError, match='"sgdn", which does not exist'):
+        ft.verify(few, theorems=["sgdn"])
+
+
 def test_a_bound_below_its_tight_value_is_violated(quadratic):
     """On λ = L, from the optimum, the SGD bound is attained in stationarity: 0.9 of it is false."""
     true, false = ft.verify(quadratic(TIGHT), theorems=[Sgd(), scaled(Sgd(), 0.9)])

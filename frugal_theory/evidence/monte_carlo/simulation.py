@@ -133,7 +133,8 @@ def simulate(
     """Monte Carlo evidence of the experiment itself (not of its sweep): the running average of E‖gᵏ‖², or of ``metric``.
 
     ``jobs`` processes share the work, or the workers of the Dask ``cluster`` with that address; the result is the same bit
-    for bit. Raises ExperimentError if the experiment has no [problem], ValueError for an unknown metric.
+    for bit. No premise is tested: of a noise that draws from a generator of its own every process has a copy. Raises
+    ExperimentError if the experiment has no [problem], ValueError for an unknown metric.
 
     >>> import frugal_theory as ft
     >>> sgd = {"density": 0.0, "state_full": "sgdm", "state_free": "sgd", "learning_rate": 0.5}
