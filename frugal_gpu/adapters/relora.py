@@ -55,7 +55,10 @@ def merge_(model: nn.Module, generator: Callable[[str], torch.Generator]) -> Non
 
 @torch.no_grad()
 def prune_(state: dict[str, Any], adapter: Adapter, generator: torch.Generator) -> None:
-    """Zero all but a share ``keep`` of every moment, nested ones and those in eight bits too."""
+    """Zero all but a share ``keep`` of every moment, nested ones and those in eight bits too.
+
+    Adafactor's factors of rows and columns and LDAdam's error are no moments of single entries, and stay.
+    """
     for key, value in state.items():
         if key in MOMENTS and isinstance(value, Tensor):
             value.mul_(_kept(value, adapter, generator))

@@ -115,28 +115,28 @@ class Algorithm(Part):
         if self.set is not None:
             if self.subspace != "coordinates":
                 raise ValueError(
-                    f'set = [...] is a set of coordinates; subspace is "{self.subspace}", "coordinates" is allowed'
+                    f'set = [...] is a set of coordinates; subspace is "{self.subspace}"; "coordinates" is allowed'
                 )
             if len(set(self.set)) != len(self.set):
                 raise ValueError("set names a coordinate twice")
         if self.projector != "exact" and self.subspace != "svd":
             raise ValueError(
-                f'projector = "{self.projector}" is a way to singular vectors: subspace is "{self.subspace}", "svd" is allowed'
+                f'projector = "{self.projector}" is a way to singular vectors: subspace is "{self.subspace}"; "svd" is allowed'
             )
         if self.refresh != "together" and (self.subspace == "eigen" or not SUBSPACES[self.subspace].basis):
             raise ValueError(
-                f'refresh = "{self.refresh}" spreads the refreshes of bases over a period; subspace is "{self.subspace}", '
+                f'refresh = "{self.refresh}" spreads the refreshes of bases over a period; subspace is "{self.subspace}"; '
                 f"{quoted(s for s, kind in SUBSPACES.items() if kind.basis and s != 'eigen')} are allowed"
             )
         if self.rank is not None and not SUBSPACES[self.subspace].basis:
             raise ValueError(
-                f'rank = {self.rank} counts the directions of a basis; subspace is "{self.subspace}", '
+                f'rank = {self.rank} counts the directions of a basis; subspace is "{self.subspace}"; '
                 f"{quoted(s for s, kind in SUBSPACES.items() if kind.basis)} are allowed; others have a density"
             )
         if self.off_set_momentum != "reset" and SUBSPACES[self.subspace].basis:
             raise ValueError(
                 f'off_set_momentum = "{self.off_set_momentum}" needs units that leave and enter: '
-                f'subspace is "{self.subspace}", {quoted(s for s, kind in SUBSPACES.items() if not kind.basis)} are allowed'
+                f'subspace is "{self.subspace}"; {quoted(s for s, kind in SUBSPACES.items() if not kind.basis)} are allowed'
             )
         if self.off_set_momentum == "hold" and not getattr(self.state_full, "by_unit", True):
             raise ValueError(
