@@ -93,8 +93,8 @@ class Frugal(torch.optim.Optimizer):
             "auto", which is True on the CPU; elsewhere the host would wait for the device in every step.
         backend: what takes the step: "auto" (the fastest that is there), "fused" (a CPU, one pass over the numbers), "triton"
             (a GPU, one launch for many tensors), "foreach" (lists of tensors) or "formula" (the rules' own text). All follow
-            the formula up to rounding; where an option is changed in the middle of a period, "formula" may begin statistics anew
-            that the others carry on.
+            the formula up to rounding; where an option is changed inside a period, "formula" may begin statistics anew that
+            the others carry on.
         update_in_backward: step a parameter as its gradient arrives and free the gradient, in one backward pass a step;
             ``step()`` then ends the step. Gradients cannot be accumulated, nor clipped by their global norm.
 
