@@ -29,6 +29,9 @@ demo: $(STAMP)  ## verify the theorems, train a small LLaMA with the same algori
 # Each process takes its share of the tests in the order of the files, so that what a file shares is made once, and then helps out.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
+# Tests start this package in hundreds of processes, which compile it anew where a shell forbids to keep what is compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 # One arithmetic thread a process: the tests run side by side, and small matrices gain nothing from more.
 test test-ecosystem test-kernels test-slow: export OMP_NUM_THREADS = 1
 test test-ecosystem test-kernels test-slow: export OPENBLAS_NUM_THREADS = 1
@@ -38,13 +41,13 @@ WORDS := --ignore-glob='*/test_report_*' --ignore=tests/theory/test_notebooks.py
 test-kernels: export OPENBLAS_CORETYPE = Prescott
 test-kernels: export ATEN_CPU_CAPABILITY = default
 
-test: $(STAMP)  ## all tests but the slow studies
+test: $(STAMP)  ## the tests, in six minutes
 	$(PYTEST) -m "not slow and not ecosystem"
 
 test-kernels: $(STAMP)  ## the numerical tests once more, with the arithmetic kernels of another processor
 	$(PYTEST) -m "not slow and not ecosystem" tests/theory tests/parity $(WORDS)
 
-test-ecosystem: $(STAMP)  ## what needs a cluster, several processes or a wheel; the self-test
+test-ecosystem: $(STAMP)  ## what needs a cluster, several processes, a browser or a wheel; the self-test; long tests
 	$(PYTEST) -m "ecosystem and not slow"
 
 test-slow: $(STAMP)  ## the slow studies

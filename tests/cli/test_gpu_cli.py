@@ -276,6 +276,7 @@ def test_memory_prints_a_row_a_method(monkeypatch, capsys):
 
 
 @pytest.mark.usefixtures("place")
+@pytest.mark.ecosystem
 def test_bench_prints_ratios_to_adamw(monkeypatch, capsys):
     assert call(monkeypatch, "bench", "--preset", "llama-tiny", "--rounds", "2") == 0
     assert "1.00" in capsys.readouterr().out

@@ -101,6 +101,7 @@ def swap(a, b):
         os.replace(old, new)
 
 
+@pytest.mark.ecosystem
 def test_whatever_is_damaged_is_said_in_one_line_and_made_anew(data, cache, capsys):
     first = prepared(data)
     before = streams(first)

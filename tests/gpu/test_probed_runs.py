@@ -114,6 +114,7 @@ def test_a_run_of_several_algorithms_is_none_of_the_theorems(changes):
     assert off_the_law(ft.parse({"name": "x", "algorithm": {"state_full": "sgdm"}}).algorithm) is None
 
 
+@pytest.mark.ecosystem
 def test_a_learning_rate_that_varies_is_said(source, tmp_path):
     train(tiny.experiment(source, VARYING), tmp_path)
     found = {v["theorem"]: v for v in json.loads((tmp_path / "verdicts.json").read_text())}

@@ -131,6 +131,7 @@ def tiny(monkeypatch, source, own_cache, one_thread):  # noqa: ARG001
     return size
 
 
+@pytest.mark.ecosystem
 def test_tables_share_runs_and_go_on_where_they_stopped(tmp_path, monkeypatch, tiny, capsys):
     command.study(["table-2", "table-15"], size="cpu", out=tmp_path, dry_run=True)
     said = capsys.readouterr().out

@@ -59,6 +59,7 @@ def test_the_file_reproduces_the_ratio(quadratic, tmp_path):
     assert not any(v.status == "violated" for v in ft.verify(again))
 
 
+@pytest.mark.ecosystem
 def test_the_seed_decides(quadratic):
     first, again = (attack(quadratic(SGD), evaluations=30) for _ in range(2))
     assert first.experiment == again.experiment

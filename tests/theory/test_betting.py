@@ -335,6 +335,7 @@ def test_a_claim_that_is_false_at_one_step_does_not_hold(quadratic):
         assert (found.status, found.step) == ("violated", 5)
 
 
+@pytest.mark.ecosystem
 def test_a_step_between_two_horizons_is_judged_too(quadratic):
     """By trials alone: false at a step that is not kept. It must not hold, and above the gap's ratio it may."""
     steps = 400
@@ -381,6 +382,7 @@ def test_a_negative_metric_is_not_judged_by_trials(quadratic):
     assert "negative" in found.reason
 
 
+@pytest.mark.ecosystem
 def test_jumps_that_nobody_has_met_do_not_make_a_claim_hold():
     """19 % of the variance in jumps of probability 10⁻⁸: draws show the rest, trials too, and × .97 of the truth is false."""
     quiet = lambda rng, shape: 0.9 * rng.choice([-1.0, 1.0], shape)  # noqa: E731  (no jump will come up)

@@ -132,6 +132,7 @@ def test_the_exact_expectation_is_below_the_bound_and_near_it(sets):
     assert 0.4 < max(ratios) <= 1
 
 
+@pytest.mark.ecosystem
 def test_a_certificate_is_judged_like_any_other_theorem():
     theorem = ft.certify(experiment("redrawn"))
     (verdict,) = ft.verify(experiment("redrawn"), theorems=[theorem])

@@ -99,6 +99,7 @@ def test_processes_do_not_change_a_metric_that_depends_on_the_setting(quadratic)
     assert [v.measured for v in ft.verify(experiment)] == [v.measured for v in ft.verify(experiment, jobs=2)]
 
 
+@pytest.mark.ecosystem
 def test_blocks_and_matrices(quadratic):
     overrides = SIGN | BOTH | {"problem": {"kind": "matrix"}, "algorithm.learning_rate": {"fraction_of_admissible": 0.9}}
     for subspace in ("columns", "blocks", "randk"):

@@ -94,6 +94,7 @@ def test_trials_that_are_added_are_new_ones():
 
 
 @pytest.mark.parametrize(("margin", "status"), [(2.0, "holds"), (0.8, "violated")])
+@pytest.mark.ecosystem
 def test_what_is_open_is_settled_by_more_trials(margin, status):
     experiment = regression(8, max_trials=8192)
     theorem = tight(margin)
@@ -187,6 +188,7 @@ def settled_share() -> float:
     return wrong / REPETITIONS
 
 
+@pytest.mark.ecosystem
 def test_looking_again_keeps_the_error_level():
     """Five looks at eight horizons, stopped by the data: wrong at most as often as the confidence of the family allows."""
     level = 1 - CONFIDENCE

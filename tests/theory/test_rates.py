@@ -22,6 +22,7 @@ def fits():
     return {fit.name: fit for fit in rates(ft.load("simulations/demo.toml"))}
 
 
+@pytest.mark.ecosystem
 def test_every_rate_is_the_predicted_one_but_for_a_uniform_constant(fits):
     assert len(fits) == 10
     differing = [name for name, fit in fits.items() if fit.verdict != "agrees"]
@@ -65,6 +66,7 @@ def test_an_engine_with_another_law_differs(monkeypatch):
     assert module.noise_in_variance(law).verdict == "differs"
 
 
+@pytest.mark.ecosystem
 def test_the_command_writes_its_numbers(tmp_path, fits, monkeypatch):
     known = dict(zip(module.FITS, fits.values(), strict=True))
     monkeypatch.setattr(study, "FITS", {name: lambda _, fit=fit: fit for name, fit in known.items()})

@@ -135,6 +135,7 @@ def schedules(alpha: float) -> Any:
     return [alpha / np.sqrt(k), alpha / np.sqrt(1 + k / 50), alpha / (1 + k / 20), alpha * np.where(k > 100, 0.3, 1.0)]
 
 
+@pytest.mark.ecosystem
 def test_falling_steps_keep_below_their_bound():
     for values, start, sigma, beta, alpha in runs(80):
         gap, noise = np.sum(values * start**2) / 2, np.sum(sigma**2)

@@ -123,6 +123,7 @@ def test_no_explicit_theorem_is_violated_on_many_experiments(experiment):
 
 @PROPERTY
 @given(quadratics())
+@pytest.mark.ecosystem
 def test_drawn_quadratics_keep_the_contract(drawn):
     check_problem(drawn)
 

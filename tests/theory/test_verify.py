@@ -267,6 +267,7 @@ def test_bound_and_evidence_speak_of_one_run(quadratic):
         ft.bound(experiment, "sgdx")
 
 
+@pytest.mark.ecosystem
 def test_trials_that_all_drew_the_same_set_settle_nothing(quadratic, monkeypatch):
     """All that is random is whether the one coordinate is ever in the set: three trials are alike with probability 1/4, and
     then look sure, above the truth or below it."""
