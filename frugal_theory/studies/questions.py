@@ -8,8 +8,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import frugal_theory
@@ -105,6 +106,14 @@ def experiment(name: str, overrides: Mapping[str, Any] | None = None) -> Experim
     return load(FOLDER / f"{name}.toml", overrides=overrides)
 
 
+class _AsWritten(SourceFileLoader):
+    """Compiles the file as it is. What Python keeps compiled it takes for that of a file of the same size and second."""
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
+        """The code of the file."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def from_file(path: Path) -> Study:
     """The study in a file of the user's: its ``STUDY``, or the module as a question.
 
@@ -115,8 +124,8 @@ def from_file(path: Path) -> Study:
         raise ExperimentError(f"{path}: no such file; give a study of this package or the path of one of your own (.py)")
     if str(path.parent.resolve()) not in sys.path:
         sys.path.insert(0, str(path.parent.resolve()))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
+    spec = importlib.util.spec_from_file_location(path.stem, path, loader=_AsWritten(path.stem, str(path)))
+    if path.suffix != ".py" or spec is None or spec.loader is None:
         raise ExperimentError(f"{path}: is no Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)  # dataclasses look themselves up
