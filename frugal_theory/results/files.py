@@ -17,7 +17,7 @@ __all__ = [
     "check_place",
     "finished",
     "make_folder",
-    "missing",
+    "missing_folders",
     "remove_empty",
     "write_table",
     "write_text",
@@ -82,7 +82,7 @@ def _ends(path: Path) -> bool:
         return file.read() == b"\n"
 
 
-def missing(folder: Path) -> list[Path]:
+def missing_folders(folder: Path) -> list[Path]:
     """The folders that making ``folder`` makes, the innermost first."""
     return [place for place in (folder, *folder.parents) if not place.exists()]
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
+from zlib import crc32
 
 import numpy as np
 
@@ -77,16 +78,16 @@ def kept_cells(folder: Path) -> int:
 class KeptPremises:
     """What was found of the experiment's cells before they are simulated, a line a cell, kept until the whole run is complete.
 
-    A line that a kill has cut short is not there.
+    Every line begins with its checksum: one that is damaged, or that a kill has cut short, is not there.
     """
 
     def __init__(self, folder: Path, experiment: Experiment) -> None:
         self.path = _cells_folder(folder) / f"premises_{name_of(experiment)}.jsonl"
         self._found: dict[int, tuple[str, Found]] = {}
         with suppress(OSError):
-            for line in self.path.read_text(encoding="utf-8").splitlines():
+            for line in self.path.read_bytes().splitlines():
                 with suppress(ValueError, TypeError):
-                    number, made, premises, noise = json.loads(line)
+                    number, made, premises, noise = json.loads(_checked(line))
                     self._found[number] = made, Found(tuple(Premise(*one) for one in premises), FourthMoment(*noise))
 
     def __len__(self) -> int:
@@ -101,13 +102,22 @@ class KeptPremises:
         """Keep it. Raises ResultsError if it cannot be written."""
         self._found[number] = made, _ = _made(instance), found
         told = [[p.name, p.statement, bool(p.held), p.how, p.level, p.power] for p in found.premises]
-        append(self.path, json.dumps([number, made, told, found.noise]))
+        line = json.dumps([number, made, told, found.noise])
+        append(self.path, f"{crc32(line.encode()):08x} {line}")
 
     def drop(self) -> None:
         """Remove what was kept, and its folder if that is empty."""
         self.path.unlink(missing_ok=True)
         with suppress(OSError):
             self.path.parent.rmdir()
+
+
+def _checked(line: bytes) -> bytes:
+    """The line without its checksum. Raises ValueError if that is not the line's."""
+    sum_, _, content = line.partition(b" ")
+    if int(sum_, 16) != crc32(content):
+        raise ValueError("damaged")
+    return content
 
 
 def _cells_folder(folder: Path) -> Path:

@@ -18,7 +18,7 @@ __all__ = ["Pieces"]
 
 @dataclass
 class Pieces:
-    """Tables in ``folder``, each under the hash of the program's version, the ``study`` (its name and text) and a key."""
+    """Tables in ``folder``, each under the name of the program, the ``study`` (its name and text) and a key."""
 
     folder: Path
     study: tuple[str, ...]

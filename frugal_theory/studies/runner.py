@@ -16,7 +16,7 @@ from frugal_theory.config.load import cells, dump
 from frugal_theory.config.one_line import printable
 from frugal_theory.config.version import installed
 from frugal_theory.evidence.workers import in_order
-from frugal_theory.results.files import finished, make_folder, missing, remove_empty, write_text
+from frugal_theory.results.files import finished, make_folder, missing_folders, remove_empty, write_text
 from frugal_theory.studies.figures import picture
 from frugal_theory.studies.interruption import count, interruptible
 from frugal_theory.studies.kept import Pieces
@@ -63,7 +63,7 @@ def carry_out(
     ExperimentError for an experiment that the study cannot measure, and leaves no folder then.
     """
     began = time.perf_counter()
-    made = missing(folder)
+    made = missing_folders(folder)
     make_folder(folder)
     run = _Kept(jobs, cluster, Pieces(folder / "cells", (study.name, source)), study.name)
     try:

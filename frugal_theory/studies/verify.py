@@ -14,7 +14,7 @@ from frugal_theory.config import Experiment
 from frugal_theory.config.cells import cells
 from frugal_theory.config.one_line import printable
 from frugal_theory.evidence.evidence import Evidence
-from frugal_theory.results.files import make_folder, missing, remove_empty
+from frugal_theory.results.files import make_folder, missing_folders, remove_empty
 from frugal_theory.results.interrupted import KeptPremises, drop_cells, kept_cells, load_cell, save_cell
 from frugal_theory.results.write import write_results
 from frugal_theory.studies.interruption import count, interruptible
@@ -51,7 +51,7 @@ class VerifyStudy:
     def measure(self, experiment: Experiment, run: Run) -> pd.DataFrame:
         """A row a verdict, or a row a cell without verdicts. Raises ExperimentError for an experiment that cannot be run."""
         self._premises = KeptPremises(self.folder, experiment)
-        made = missing(self._premises.path.parent)
+        made = missing_folders(self._premises.path.parent)
         try:
             return self._measured(experiment, run)
         except Exception:

@@ -161,6 +161,12 @@ def test_premises_are_read_back_to_the_bit_and_only_of_the_same_experiment(quadr
     (path,) = (tmp_path / "theory" / "cells").iterdir()
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], lines[1][:40]]))
+    assert len(KeptPremises(tmp_path, experiment)) == 1
+    flipped = bytearray(path.read_bytes())
+    flipped[len(lines[0]) // 2] ^= 1
+    path.write_bytes(flipped)
+    assert len(KeptPremises(tmp_path, experiment)) == 0, "every line has its checksum"
+    path.write_text("\n".join([lines[0], lines[1][:40]]))
     again = KeptPremises(tmp_path, experiment)
     assert claims_of(experiment, kept=again)[1].premises == whole[1].premises
     assert len(KeptPremises(tmp_path, experiment)) == 3, "a new line begins after one that was cut short"
