@@ -25,7 +25,7 @@ from frugal_theory.commands.options import INTERRUPTED, ExperimentFile, Out, Set
 from frugal_theory.config.cells import label
 from frugal_theory.config.load import ExperimentError, cells, dump, load, parse_overrides
 from frugal_theory.config.one_line import printable
-from frugal_theory.results.files import missing, remove_empty, write_text
+from frugal_theory.results.files import missing_folders, remove_empty, write_text
 
 if TYPE_CHECKING:
     from frugal_gpu.train.loop import Outcome
@@ -63,7 +63,7 @@ def train(
     """
     loaded = load(experiment, parse_overrides(settings or []))
     folder = out or Path("runs") / loaded.name
-    runs, made = _runs(loaded, folder / "training", sweep), missing(folder)
+    runs, made = _runs(loaded, folder / "training", sweep), missing_folders(folder)
     try:
         from frugal_gpu.train.lock import alone, refuse_if_busy
         from frugal_gpu.train.loop import check
