@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from frugal_theory.commands.blame import own_line
 from frugal_theory.config.extras import missing
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.one_line import printable
@@ -35,7 +36,7 @@ NOTHING_KEPT = "interrupted: nothing is kept; the same command begins again"
 
 OURS = "a fault of frugal-lab, which we would like to hear of"
 TRACEBACK = "FRUGAL_LAB_TRACEBACK"
-"""The environment variable that lets such a fault show where it is."""
+"""The environment variable that lets such a fault, or one in the user's own code, show where it is."""
 
 PATIENCE = 20.0
 """Seconds that a process of many waits for the one that speaks for all of them."""
@@ -113,10 +114,10 @@ def in_one_line(command: Callable[[], Any], quiet: bool = False) -> NoReturn:
         status = INTERRUPTED
     except MemoryError as error:
         _stop(f"not enough memory{f': {error}' if str(error) else ''}; a smaller experiment needs less", 2, quiet)
-    except Exception as error:  # a fault of ours: Python would exit with 1, which means that a claim failed
+    except Exception as error:  # a fault of ours or of the user's code: Python would exit with 1: a claim failed
         if os.environ.get(TRACEBACK):
             raise
-        _stop(f"{OURS}: {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)", 2, quiet)
+        _stop(f"{own_line(error) or OURS}: {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)", 2, quiet)
     if status == INTERRUPTED:  # whatever keeps something says so itself, and exits
         _stop(NOTHING_KEPT, INTERRUPTED, quiet)
     raise SystemExit(status if isinstance(status, int) else 0)

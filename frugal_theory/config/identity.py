@@ -21,7 +21,7 @@ from frugal_theory.config.registry import additions
 from frugal_theory.config.tables import dump
 from frugal_theory.config.version import installed
 
-__all__ = ["identity", "name_of"]
+__all__ = ["PACKAGES", "identity", "name_of"]
 
 PACKAGES = ("frugal_theory", "frugal_gpu", "simulations")
 """The folders whose code computes; beside each other in the repository and where they are installed."""

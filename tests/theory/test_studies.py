@@ -199,6 +199,34 @@ SLOW = """def measure(experiment):
     time.sleep(1)"""
 
 
+FAULTS = {
+    "measure": ("with Path", "1 / 0\n        with Path", "ZeroDivisionError: division by zero"),
+    "draw": ("figure = Figure()", "figure = table['absent']", "KeyError: 'absent'"),
+    "answer": ("share = (", "share = np.nan + (", "NameError: name 'np' is not defined"),
+}
+
+
+@pytest.mark.parametrize("part", FAULTS)
+def test_a_fault_of_the_users_own_code_is_called_theirs(place, part):
+    old, new, said = FAULTS[part]
+    text = (place / "mine.py").read_text().replace(old, new.replace("\n        ", "\n    "), 1)
+    (place / "mine.py").write_text(text)
+    done = study("mine.py", "--jobs", 1, "--out", "out", cwd=place)
+    number = next(number for number, line in enumerate(text.splitlines(), 1) if new.partition("\n")[0] in line)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"mine.py, line {number}: {said} (")
+
+
+@pytest.mark.ecosystem
+def test_so_it_is_in_another_process(place):
+    slow = SLOW.replace("time.sleep(1)", "time.sleep(1)\n    1 / (experiment.algorithm.density - 0.4)")
+    (place / "mine.py").write_text((place / "mine.py").read_text().replace("def measure(experiment):", slow))
+    done = study_in_a_process("mine.py", "--jobs", 2, "--out", "out", cwd=place)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "mine.py, line " in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+
+
 BAD = {
     "unknown": (["interpolatoin"], ['"interpolatoin" is not a study', 'did you mean "interpolation"']),
     "one of two": (["nonsense", "interpolation"], ['"nonsense"']),
