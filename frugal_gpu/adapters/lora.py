@@ -15,7 +15,7 @@ def adapted(model: nn.Module, adapter: Adapter) -> nn.Module:
     and of a model for labels its head.
 
     W + (alpha/rank) B A with A kaiming uniform (√5) and B = 0. Raises ExperimentError without peft, and for a target that no
-    linear layer has.
+    linear layer has, and for a rank above that of every layer.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -28,6 +28,11 @@ def adapted(model: nn.Module, adapter: Adapter) -> nn.Module:
         endings = ", ".join(dict.fromkeys(f'"{name.rsplit(".", 1)[-1]}"' for name in found))
         raise ExperimentError(
             f'adapter.target = "{missing[0] if missing else ""}": no linear layer has that name; allowed: {endings}'
+        )
+    most = max(min(model.get_submodule(name).weight.shape) for name in names)
+    if adapter.rank > most:
+        raise ExperimentError(
+            f"adapter.rank = {adapter.rank}: no layer with an adapter has a rank above {most}; at most {most} is allowed"
         )
     settings = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout, target_modules=names)
     inject_adapter_in_model(settings, model)

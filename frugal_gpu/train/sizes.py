@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from frugal_gpu.model.build import parameters_of, vocabulary_of
+from frugal_gpu.probes.objective import MICRO_BATCHES
 from frugal_theory.config import Experiment, Model, Training
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.shapes import SHAPES
@@ -46,14 +47,18 @@ def check_machine(experiment: Experiment) -> None:
             "a smaller model is allowed"
         )
     rows = training.batch_size // training.accumulation // processes or 1
-    logits = 4 * LOGITS * rows * (training.sequence_length * vocabulary_of(model) if model.task == "causal-lm" else 1)
-    if weights + logits > room:
-        key, value = ("batch_size", training.batch_size) if rows > 1 else ("sequence_length", training.sequence_length)
-        advice = "a larger training.accumulation" if rows > 1 else "a shorter one"
-        raise ExperimentError(
-            f"training.{key} = {value}: the logits of a micro-batch need about {_gigabytes(logits)}, {where} has "
-            f"{_gigabytes(room - weights)} beside the model; {advice} is allowed"
-        )
+    row = 4 * LOGITS * (training.sequence_length * vocabulary_of(model) if model.task == "causal-lm" else 1)
+    asked = [("training.sequence_length", training.sequence_length, 1, "a shorter one")]
+    asked += [("training.batch_size", training.batch_size, rows, "a larger training.accumulation")]
+    if experiment.probes is not None and experiment.probes.batch_size is not None:
+        size = experiment.probes.batch_size
+        asked += [("probes.batch_size", size, -(-size // MICRO_BATCHES), "a smaller one")]
+    for key, value, count, advice in asked:
+        if weights + count * row > room:
+            raise ExperimentError(
+                f"{key} = {value}: the logits of a micro-batch need about {_gigabytes(count * row)}, {where} has "
+                f"{_gigabytes(room - weights)} beside the model; {advice} is allowed"
+            )
 
 
 def _room(training: Training) -> tuple[float, str]:
