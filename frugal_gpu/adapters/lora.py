@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from frugal_theory.config.adapter import Adapter
@@ -29,7 +31,8 @@ def adapted(model: nn.Module, adapter: Adapter) -> nn.Module:
         raise ExperimentError(
             f'adapter.target = "{missing[0] if missing else ""}": no linear layer has that name; allowed: {endings}'
         )
-    most = max(min(model.get_submodule(name).weight.shape) for name in names)
+    layers: list[Any] = [model.get_submodule(name) for name in names]
+    most = max(min(layer.in_features, layer.out_features) for layer in layers)
     if adapter.rank > most:
         raise ExperimentError(
             f"adapter.rank = {adapter.rank}: no layer with an adapter has a rank above {most}; at most {most} is allowed"

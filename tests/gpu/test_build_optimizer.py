@@ -130,6 +130,16 @@ def test_a_target_that_does_not_exist_is_refused():
 
 
 @pytest.mark.ecosystem
+def test_a_rank_above_that_of_every_layer_is_refused():
+    pytest.importorskip("peft")
+    trained = model()
+    most = trained.config.hidden_size
+    with pytest.raises(ft.ExperimentError, match=rf"adapter\.rank = {most + 1}: .* at most {most} is allowed"):
+        build_optimizer(trained, experiment(adapter={"rank": most + 1}))
+    build_optimizer(trained, experiment(adapter={"rank": most}))
+
+
+@pytest.mark.ecosystem
 def test_relora_merges_and_starts_anew():
     """The model's function is the same before and after a restart; B is zero, A is drawn anew, and moments are nearly gone."""
     pytest.importorskip("peft")
