@@ -24,9 +24,10 @@ Result = TypeVar("Result")
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """Read and validate an experiment file.
 
-    ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``. A ``model.preset`` among them stands in the place
-    of the file's model, its sizes included. Every cell of the file's sweep is validated too. Raises :class:`ExperimentError`
-    for a missing file, invalid TOML, an unknown key, a wrong type or an impossible combination.
+    ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``; a key of the sweep has this value alone then. A
+    ``model.preset`` among them stands in the place of the file's model, its sizes included. Every cell of the file's sweep is
+    validated too. Raises :class:`ExperimentError` for a missing file, invalid TOML, an unknown key, a wrong type or an
+    impossible combination.
 
     >>> from importlib.resources import files
     >>> load(files("frugal_theory.simulations") / "demo.toml", {"algorithm.density": 0.5}).algorithm.density
@@ -62,9 +63,29 @@ def parse(text: str | Mapping[str, Any], source: str = "experiment", overrides: 
         table["model"] = {key: value for key, value in table["model"].items() if key not in SIZES}
     for key, value in (overrides or {}).items():
         set_key(table, key, plain(value), source)
+    if isinstance(table.get("sweep"), dict):
+        table["sweep"] = _set_apart(table["sweep"], overrides or {}, source)
     experiment = validate(table, source)
     cells(experiment, source)
     return experiment
+
+
+def _set_apart(sweep: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The sweep, in which a key that is set apart has that value alone; what lies within a table that is set apart is gone.
+
+    Otherwise every cell would have the sweep's value, and the override would be lost without a word.
+    """
+    kept = {swept: values for swept, values in sweep.items() if not any(swept.startswith(f"{key}.") for key in overrides)}
+    for key, value in overrides.items():
+        for swept in kept:
+            if key.startswith(f"{swept}."):
+                raise ExperimentError(
+                    f"{source}: {key}: [sweep] replaces {swept} as a whole, and this with it; "
+                    f"set {swept}, or leave it out of [sweep]"
+                )
+        if key in kept:
+            kept[key] = [plain(value)]
+    return kept
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:

@@ -76,6 +76,17 @@ class Quadratic(Vector):
                 raise ValueError("eigenvalues are all zero; at least one must be positive")
         return self
 
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Quadratic:
+        """A key that says nothing here is refused: a sweep over it would label equal cells differently."""
+        of = {"power": "exponent", "uniform": "condition", "two-level": "condition"}[self.spectrum]
+        read = () if self.eigenvalues is not None else ("spectrum", "smoothness", of)
+        for key in ("spectrum", "smoothness", "exponent", "condition"):
+            if key not in read and getattr(self, key) != type(self).model_fields[key].default:
+                instead = f'spectrum = "{self.spectrum}" has {of}' if read else "eigenvalues are given, which say it all"
+                raise ValueError(f"{key} = {getattr(self, key)} is not read: {instead}; leave {key} out")
+        return self
+
 
 class Logistic(Vector):
     """ℓ2-regularised logistic regression on data that scikit-learn ships, or on a CSV or libsvm file.

@@ -170,3 +170,43 @@ def test_an_experiment_is_frozen():
 
     with pytest.raises(ValidationError):
         parse(HEAD).algorithm.density = 0.1
+
+
+SWEPT = HEAD + '[sweep]\n"algorithm.density" = [0.0, 0.5, 1.0]\n"algorithm.state_full.beta" = [0.5, 0.9]\n'
+
+
+def test_a_key_of_the_sweep_that_is_set_apart_has_this_value_alone():
+    text = SWEPT.replace("[sweep]", '[algorithm]\nstate_full = "sgdm"\n[sweep]')
+    found = cells(parse(text, overrides={"algorithm.density": 0.25}))
+    assert [cell.settings["algorithm.density"] for cell in found] == [0.25, 0.25]
+    assert {cell.experiment.algorithm.density for cell in found} == {0.25}
+    whole = cells(parse(text, overrides={"algorithm.state_full": {"rule": "sgdm", "beta": 0.7}}))
+    assert [cell.settings for cell in whole] == [{"algorithm.density": density} for density in (0.0, 0.5, 1.0)]
+    assert {cell.experiment.algorithm.state_full.beta for cell in whole} == {0.7}
+
+
+def test_what_a_swept_table_would_replace_cannot_be_set_apart():
+    text = HEAD + '[sweep]\n"algorithm.state_full" = ["sgdm", "lion"]\n'
+    with pytest.raises(ft.ExperimentError, match=r"algorithm\.state_full\.beta: \[sweep\] replaces \S+ as a") as no:
+        parse(text, overrides={"algorithm.state_full.beta": 0.5})
+    assert "\n" not in str(no.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "key"),
+    [
+        ({"condition": 10.0}, "condition"),
+        ({"spectrum": "uniform", "exponent": 2.0}, "exponent"),
+        ({"eigenvalues": [3.0, 1.0], "smoothness": 9.0}, "smoothness"),
+        ({"eigenvalues": [3.0, 1.0], "spectrum": "two-level"}, "spectrum"),
+    ],
+)
+def test_a_key_of_a_quadratic_that_says_nothing_is_refused(keys, key):
+    with pytest.raises(ft.ExperimentError, match=rf"problem: {key} = \S+ is not read: .*; leave {key} out$"):
+        parse({"name": "x", "problem": {"kind": "quadratic", **keys}})
+
+
+def test_a_sweep_over_what_says_nothing_is_refused():
+    text = HEAD + '[problem]\nkind = "quadratic"\n[sweep]\n"problem.condition" = [100.0, 10.0]\n'
+    with pytest.raises(ft.ExperimentError, match=r"condition = 10\.0 is not read"):
+        parse(text)

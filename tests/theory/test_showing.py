@@ -100,7 +100,8 @@ def test_the_floor_is_the_closed_form(quadratic, density, reading):
 @pytest.mark.parametrize("gap", [3, 10])
 @pytest.mark.parametrize("rotated", [False, True])
 def test_the_floor_is_where_a_long_run_ends(quadratic, gap, rotated):
-    keys = {"algorithm.update_gap": gap, "problem.rotated": rotated, "problem.condition": 3.0, "algorithm.learning_rate": 0.2}
+    keys = {"algorithm.update_gap": gap, "problem.rotated": rotated, "algorithm.learning_rate": 0.2}
+    keys |= {"problem.spectrum": "uniform", "problem.condition": 3.0}
     density = 1.0 if rotated else 0.4
     steps = 40 * gap * 50
     experiment = quadratic({**keys, "algorithm.density": density, "simulation.steps": steps})
