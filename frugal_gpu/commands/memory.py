@@ -24,8 +24,8 @@ def memory(experiment: ExperimentFile, settings: Settings = None, out: Out = Non
     unit, size = unit_of(found)
     table = Table("method", box=None, pad_edge=False, header_style="dim")
     for name in ("weights", "gradients", "state", "selection", "together"):
-        table.add_column(f"{name}, {unit}", justify="right")
-    table.add_column(f"temporaries of a step, {unit}", justify="right")
+        table.add_column(f"{name},\n{unit}", justify="right", no_wrap=True)
+    table.add_column(f"temporaries\nof a step,\n{unit}", justify="right", no_wrap=True)
     parts = found[["parameters", "gradients", "state", "selection", "total", "temporaries"]] / size
     parts["share"] = found["temporaries"] / found["parameters"]
     for method, row in zip(found["method"], parts.to_numpy(), strict=True):

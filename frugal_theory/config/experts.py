@@ -25,7 +25,7 @@ def check_experts(algorithm: Algorithm) -> None:
     if SUBSPACES[algorithm.subspace].whole or algorithm.subspace == "eigen":
         able = (s for s, kind in SUBSPACES.items() if not kind.whole and s != "eigen")
         raise ValueError(
-            f'experts = true gives every expert a draw or a basis of its own; subspace is "{algorithm.subspace}", '
+            f'experts = true gives every expert a draw or a basis of its own; subspace is "{algorithm.subspace}"; '
             f"{quoted(able)} are allowed"
         )
     for side in ("state_full", "state_free"):
@@ -41,5 +41,5 @@ def check_experts(algorithm: Algorithm) -> None:
             bases = quoted(s for s, kind in SUBSPACES.items() if kind.basis and s != "eigen")
             raise ValueError(
                 f'experts = true: {side}.rule = "{table.rule}" looks at more than one coordinate, and units of experts lie one '
-                f'after another; subspace is "{algorithm.subspace}", {bases} are allowed'
+                f'after another; subspace is "{algorithm.subspace}"; {bases} are allowed'
             )

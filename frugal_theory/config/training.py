@@ -273,7 +273,7 @@ class Training(Part):
             )
         if self.stochastic_rounding and self.precision != "pure-bf16":
             raise ValueError(
-                f'stochastic_rounding = true is of weights in bfloat16; precision is "{self.precision}", "pure-bf16" is allowed'
+                f'stochastic_rounding = true is of weights in bfloat16; precision is "{self.precision}"; "pure-bf16" is allowed'
             )
         needs_all = [key for key, needed in _NEEDS_ALL_GRADIENTS.items() if getattr(self, key) in needed]
         needs_all += ["max_gradient_norm"] if self.max_gradient_norm is not None else []

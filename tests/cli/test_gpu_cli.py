@@ -274,6 +274,7 @@ def test_memory_prints_a_row_a_method(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert all(method in out for method in ("AdamW", "GaLore", "BAdam", "FRUGAL"))
     assert "temporaries" in out
+    assert "…" not in out, "every heading is there on 80 columns"
     assert call(monkeypatch, "memory", "tiny.toml", "--set", "model.heads=5") == 2
 
 
