@@ -11,6 +11,12 @@ from frugal_theory.config.keys import Key, Table, tables
 
 MEANINGS: dict[str, dict[str, str]] = tomllib.loads((Path(__file__).parent / "meanings.toml").read_text(encoding="utf-8"))
 
+MODULES = {
+    "frugal_theory.algorithm.systems": "[systems](../systems.md)",
+    "frugal_theory.config.changing": "[training](../training.md#a-density-and-an-update-gap-that-change)",
+}
+"""The pages on what the modules do that docstrings of tables speak of."""
+
 
 def meaning(table: Table, key: Key) -> str:
     """What a key means: its table's line, else that of every table. Raises KeyError if there is none."""
@@ -46,8 +52,8 @@ def _heading(table: Table) -> str:
 
 def _purpose(table: Table) -> str:
     """The class's docstring, with its double backquotes as Markdown's."""
-    text = inspect.cleandoc(table.model.__doc__ or "")
-    text = re.sub(r":mod:`[^`]*`", "[systems](../systems.md)", re.sub(r"``(.+?)``", r"`\1`", text))
+    text = re.sub(r"``(.+?)``", r"`\1`", inspect.cleandoc(table.model.__doc__ or ""))
+    text = re.sub(r":mod:`([^`]*)`", lambda module: MODULES[module[1]], text)
     if "::\n" in text:  # a block of its own, as reStructuredText has it
         before, block = text.split("::\n", 1)
         formula, _, after = inspect.cleandoc(block).partition("\n\n")

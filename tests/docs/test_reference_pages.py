@@ -32,6 +32,7 @@ def test_every_public_name_is_in_the_reference(module):
 @pytest.mark.parametrize(("table", "key"), EVERY_KEY)
 def test_every_key_is_in_the_reference_and_its_default_is_true(table, key):
     assert len(keys.meaning(table, key)) > 3
+    assert "\n" not in keys.meaning(table, key), "it is a cell of a table"
     field = table.model.model_fields[key.name]
     if not key.default:
         assert field.is_required()
@@ -50,6 +51,8 @@ def test_the_page_has_every_table_and_every_key():
     for table in tables():
         for key in table.keys:
             assert f"| `{key.name}` |" in page
+    assert page.count("[systems](../systems.md)") == 2, "the system's docstring and its key"
+    assert page.count("(../training.md#a-density-and-an-update-gap-that-change)") == 1
     for registry in (RULES, PROBLEMS, NOISES):
         assert all(f'= "{name}"`' in page for name in registry)
     tops = [name for name in ft.Experiment.model_fields if name not in ("name", "seed", "sweep")]
