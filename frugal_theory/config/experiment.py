@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from frugal_theory.config.adapter import Adapter
 from frugal_theory.config.algorithm import Algorithm
+from frugal_theory.config.data import Data
+from frugal_theory.config.model import Model
 from frugal_theory.config.parts import Count, Part, quoted
 from frugal_theory.config.problem import Matrix, MinibatchNoise, Noise, NoNoise, Problem, Quadratic, Vector, coordinates
 from frugal_theory.config.registry import SUBSPACES
-from frugal_theory.config.training import Data, Model, Probes, Training
+from frugal_theory.config.training import Probes, Training
 
 __all__ = ["Case", "Experiment", "Simulation", "Verify"]
 
