@@ -23,9 +23,13 @@ class Markov(Part):
     """
 
     words: Annotated[int, Field(ge=2, le=4096)] = 256
+    """Of the language."""
     successors: Count = 8
+    """Words that may follow a word."""
     document_words: Annotated[float, Field(gt=1, le=1e6)] = 64.0
+    """Words of a document, on average."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Of the language and its text."""
 
     @model_validator(mode="after")
     def _combinations(self) -> Markov:
@@ -50,20 +54,35 @@ class Data(Part):
     """
 
     source: Annotated[str, Field(min_length=1)] = "python-docs"
+    """The text: "python-docs", "python-sources", "markov", "c4", or the path of a file or folder (docs/data.md)."""
     text_field: Annotated[str, Field(min_length=1)] = "text"
+    """The field of the text in .jsonl, .json and .parquet files."""
     documents: Literal["paragraph", "line", "file"] = "paragraph"
+    """What a document is in a .txt file."""
     encoding: Annotated[str, Field(min_length=1)] = "utf-8"
+    """Of local text files."""
     bad_rows: Literal["refuse", "skip"] = "refuse"
+    """What to do with rows that cannot be read as a document."""
     validation: Annotated[str, Field(min_length=1)] | None = None
+    """The path of a text of its own for validation."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """The share of the documents for validation, where there is no such text."""
     sampling: Literal["shuffled", "independent"] = "shuffled"
+    """Batches of shuffled epochs, or sequences drawn with replacement, as theorems suppose."""
     tokenizer: Annotated[str, Field(min_length=1)] | None = None
+    """The path of a tokenizer.json; without it one is trained on the text."""
     tokens: Count | None = None
+    """The most tokens of the training text."""
     packing: Literal["stream", "documents"] = "stream"
+    """The text cut into sequences, or each document a sequence, cut or padded."""
     attention: Literal["across", "within"] = "across"
+    """Whether a token sees the documents before its own."""
     markov: Markov = Markov()
+    """The language of source = "markov"."""
     task: Annotated[str, NameOf(TASKS)] | None = None
+    """A labelled task in place of a text (docs/data.md)."""
     loss_on: Literal["all", "answer"] = "all"
+    """Whether every token counts in the loss, or those of the answer alone."""
 
     @field_validator("encoding")
     @classmethod

@@ -37,16 +37,27 @@ class Model(Part):
     """
 
     preset: Preset = "llama-9m"
+    """A LLaMA of a published size ("llama-tiny" is ours)."""
     checkpoint: Annotated[str, Field(min_length=1)] | None = None
+    """Instead: the folder of a causal language model that transformers reads."""
     vocabulary: Annotated[int, Field(ge=257)] | None = None
+    """Tokens; at least 256 bytes and a separator. The preset's by default, as all sizes."""
     hidden_size: Count | None = None
+    """Width."""
     intermediate_size: Count | None = None
+    """Width of the feed-forward part."""
     layers: Count | None = None
+    """Blocks."""
     heads: Count | None = None
+    """Heads of attention; they divide the width."""
     key_value_heads: Count | None = None
+    """Heads of keys and values (grouped-query attention); as many as ``heads`` by default."""
     tie_embeddings: bool = False
+    """One matrix for embedding and head."""
     initializer_range: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """The standard deviation of the initial weights."""
     task: Literal["causal-lm", "sequence-classification"] = "causal-lm"
+    """What the model is trained for."""
 
     @model_validator(mode="after")
     def _combinations(self) -> Model:

@@ -55,39 +55,73 @@ class Training(Part):
     """
 
     steps: Count = 1000
+    """The length of the run; or ``tokens``, or ``epochs``."""
     tokens: Count | None = None
+    """The length in tokens, rounded up to whole steps."""
     epochs: Positive | None = None
+    """The length in passes over the training text."""
     learning_rate: Positive | None = None
+    """α of the training; the algorithm's by default, whose scale is the theory problem's."""
     batch_size: Count = 16
+    """Sequences of a step, over all devices and micro-batches."""
     sequence_length: Annotated[int, Field(ge=2)] = 256
+    """Tokens of a sequence."""
     accumulation: Count = 1
+    """Micro-batches of a step."""
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Steps of linear warm-up; a tenth of the run, or of a cycle, by default."""
     warmup_fraction: Probability | None = None
+    """Warm-up as a share of the run, instead of ``warmup_steps``."""
     schedule: Annotated[str, NameOf(SCHEDULES)] = "cosine"
+    """Of the learning rate."""
     final_learning_rate: Probability = 0.1
+    """The last one, as a share of the peak."""
     cycle_steps: Count | None = None
+    """Steps of a cycle of "cosine-cycles"."""
     decay_steps: Count | None = None
+    """Steps of the decay of "wsd"; a tenth of the run by default."""
     restart_every: Count | None = None
+    """Steps between two restarts of "jagged-cosine"."""
     restart_warmup_steps: Count = 100
+    """Steps of warm-up after one."""
     max_gradient_norm: Positive | None = None
+    """Gradients of a larger norm are scaled down to it."""
     weight_decay_exempt: Annotated[tuple[Exempt, ...], Field(strict=False)] = ()
+    """Kinds of parameters that do not decay."""
     precision: Literal["float32", "bf16", "pure-bf16", "fp16"] = "float32"
+    """What is computed in, and kept: "bf16" and "fp16" keep float32 weights, "pure-bf16" does not."""
     state_dtype: Literal["float32", "bfloat16", "float16", "8bit"] | None = None
+    """The type of the optimizer's statistics; by default the parameters', but float32 for 16-bit ones."""
     stochastic_rounding: bool | None = None
+    """Whether bfloat16 weights are rounded up or down by chance; by default with "pure-bf16"."""
     update_in_backward: bool = False
+    """Whether each parameter steps as its gradient arrives, which is then freed."""
     compile: bool = False
+    """Whether torch.compile is applied to the model."""
     sharding: Literal["ddp", "fsdp2"] = "ddp"
+    """Whole copies in every process, or weights and state in shards."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """The GPU if there is one, or which."""
     threads: Count | None = None
+    """Of the CPU; torch's choice by default. A small model is fastest on one."""
     evaluate_every: Count = 100
+    """Steps between two evaluations on the validation text."""
     evaluation_tokens: Count | None = None
+    """The most validation tokens of one evaluation."""
     checkpoint_every: Count = 500
+    """Steps between two checkpoints."""
     keep_checkpoints: Count = 2
+    """How many of the last ones are kept."""
     keep_best: bool = True
+    """Whether the weights of the best evaluation are kept, too."""
     tensorboard: bool = False
+    """Whether the log is written for TensorBoard, too."""
     wandb: bool = False
+    """Whether the log is written for Weights & Biases, too."""
     nan_step: Literal["stop", "skip"] = "stop"
+    """What becomes of a step whose loss or gradient is not finite."""
     activation_checkpointing: bool = False
+    """Whether activations are computed again in the backward pass, to save memory."""
 
     @property
     def warmup(self) -> int:
@@ -196,8 +230,11 @@ class Probes(Part):
     """
 
     every: Count | None = None
+    """One step is drawn in each interval of so many steps; as ``cost`` allows by default."""
     cost: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """The share of the run's time that the probes may take."""
     batch_size: Count | None = None
+    """Sequences of one measurement of the gradient; those of a step by default."""
     kinds: Annotated[tuple[Annotated[str, NameOf(PROBES)], ...], Field(strict=False, min_length=1)] = (
         "gradient",
         "noise",
@@ -206,3 +243,4 @@ class Probes(Part):
         "curvature",
         "angles",
     )
+    """What is measured (docs/practice.md)."""
