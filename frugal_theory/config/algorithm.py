@@ -116,7 +116,7 @@ class Algorithm(Part):
     unmatched: Literal["default", "error"] = "default"
     """What to do with a parameter that no group matches."""
     seed: Annotated[int, Field(ge=0)] | None = None
-    """Of the selection; the experiment's by default."""
+    """The seed of the selection; the experiment's by default."""
 
     _tables = field_validator("state_full", "state_free", mode="before")(rule_table)
 

@@ -23,13 +23,13 @@ class Markov(Part):
     """
 
     words: Annotated[int, Field(ge=2, le=4096)] = 256
-    """Of the language."""
+    """How many words the language has."""
     successors: Count = 8
     """Words that may follow a word."""
     document_words: Annotated[float, Field(gt=1, le=1e6)] = 64.0
     """Words of a document, on average."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Of the language and its text."""
+    """From which the language and its text are drawn."""
 
     @model_validator(mode="after")
     def _combinations(self) -> Markov:
@@ -60,7 +60,7 @@ class Data(Part):
     documents: Literal["paragraph", "line", "file"] = "paragraph"
     """What a document is in a .txt file."""
     encoding: Annotated[str, Field(min_length=1)] = "utf-8"
-    """Of local text files."""
+    """The encoding of local text files."""
     bad_rows: Literal["refuse", "skip"] = "refuse"
     """What to do with rows that cannot be read as a document."""
     validation: Annotated[str, Field(min_length=1)] | None = None

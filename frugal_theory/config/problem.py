@@ -58,7 +58,7 @@ class Quadratic(Vector):
     spectrum: Literal["power", "uniform", "two-level"] = "power"
     """λ_i = L i^(−exponent); or evenly from L to L/condition; or half of them L, the others L/condition."""
     exponent: NonNegative = 1.0
-    """Of "power"."""
+    """The exponent of spectrum "power"."""
     condition: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 100.0
     """L / λ_min of "uniform" and "two-level"."""
     smoothness: Positive = 1.0
@@ -135,9 +135,9 @@ class Matrix(Part):
     kind: Literal["matrix"] = "matrix"
     """Which of them it is."""
     rows: Count = 6
-    """Of each matrix W_l."""
+    """Rows of each matrix W_l."""
     columns: Count = 5
-    """Of each matrix W_l."""
+    """Columns of each matrix W_l."""
     condition: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 10.0
     """Condition number of each A_l and B_l."""
     layers: Count | None = None

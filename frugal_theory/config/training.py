@@ -73,9 +73,9 @@ class Training(Part):
     warmup_fraction: Probability | None = None
     """Warm-up as a share of the run, instead of ``warmup_steps``."""
     schedule: Annotated[str, NameOf(SCHEDULES)] = "cosine"
-    """Of the learning rate."""
+    """The schedule of the learning rate."""
     final_learning_rate: Probability = 0.1
-    """The last one, as a share of the peak."""
+    """The last learning rate, as a share of the peak."""
     cycle_steps: Count | None = None
     """Steps of a cycle of "cosine-cycles"."""
     decay_steps: Count | None = None
@@ -83,7 +83,7 @@ class Training(Part):
     restart_every: Count | None = None
     """Steps between two restarts of "jagged-cosine"."""
     restart_warmup_steps: Count = 100
-    """Steps of warm-up after one."""
+    """Steps of warm-up after a restart."""
     max_gradient_norm: Positive | None = None
     """Gradients of a larger norm are scaled down to it."""
     weight_decay_exempt: Annotated[tuple[Exempt, ...], Field(strict=False)] = ()
@@ -103,7 +103,7 @@ class Training(Part):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """The GPU if there is one, or which."""
     threads: Count | None = None
-    """Of the CPU; torch's choice by default. A small model is fastest on one."""
+    """Threads of the CPU; torch's choice by default. A small model is fastest on one."""
     evaluate_every: Count = 100
     """Steps between two evaluations on the validation text."""
     evaluation_tokens: Count | None = None
@@ -111,7 +111,7 @@ class Training(Part):
     checkpoint_every: Count = 500
     """Steps between two checkpoints."""
     keep_checkpoints: Count = 2
-    """How many of the last ones are kept."""
+    """How many of the last checkpoints are kept."""
     keep_best: bool = True
     """Whether the weights of the best evaluation are kept, too."""
     tensorboard: bool = False

@@ -29,7 +29,7 @@ class LDAdam(RuleTable):
     rule: Literal["ldadam"] = "ldadam"
     """Which of them it is."""
     rank: Count = 16
-    """Directions of a basis; stands instead of the density."""
+    """Directions of the basis in which the moments are kept."""
     betas: Pair = (0.908, 0.99)
     """β₁ and β₂, the decays of the moving averages, per step."""
     eps: Positive = 1e-8

@@ -42,7 +42,7 @@ class SplitTable(RuleTable):
     off_set_momentum: Literal["reset", "decay", "hold"] = "reset"
     """What becomes of the momentum of units that leave: thrown away, decayed, or held until they return."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the inner selection."""
+    """The seed of the inner selection."""
 
     elementwise: ClassVar[bool] = False
     by_unit: ClassVar[bool] = False
