@@ -147,7 +147,7 @@ def test_the_optimizers_are_made():
 
     nested = torch.nn.Module()
     nested.layer, nested.lm_head = torch.nn.ModuleDict({"q_proj": model["q_proj"]}), model["lm_head"]
-    namespace = {"model": nested, "experiment": demo, "frugal_gpu": frugal_gpu}
+    namespace = {"model": nested, "experiment": demo}
     exec(compile(block.text, "README.md", "exec"), namespace)
     assert isinstance(namespace["optimizer"], frugal_gpu.Frugal)
 
