@@ -163,7 +163,11 @@ def _mark(record: dict[str, Any]) -> str:
 
 
 def verdict_sentence(verdicts: Sequence[Verdict], confidence: float) -> str:
-    """How many verdicts of each status, in one sentence."""
-    return (
-        f"{counted(v.status for v in verdicts)}. Confidence {100 * confidence:g} % for all {len(verdicts)} verdicts together."
-    )
+    """How many verdicts of each status, in one sentence.
+
+    >>> from frugal_theory.verdicts.verdict import Verdict
+    >>> verdict_sentence([Verdict("sgd", "holds", "")], 0.99)
+    '1 holds. Confidence 99 %.'
+    """
+    together = f" for all {len(verdicts)} verdicts together" if len(verdicts) > 1 else ""
+    return f"{counted(v.status for v in verdicts)}. Confidence {100 * confidence:g} %{together}."
