@@ -43,6 +43,7 @@ html_additional_pages = {"index": "to_the_start.html"}
 templates_path = ["site"]
 html_static_path = ["site/style.css"]
 html_css_files = ["style.css"]
+html_search_scorer = "docs/site/scorer.js"
 html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False

@@ -90,6 +90,27 @@ def test_no_page_is_wider_than_its_window(site):
         browser.close()
 
 
+QUESTIONS = {
+    "how do I add my theorem": "docs/howto/theorem.html",
+    "memory of FRUGAL on 7B": "docs/howto/gpu.html",
+    "my own data": "docs/howto/data.html",
+    "resume": "docs/training.html",
+}
+
+
+def test_the_search_finds_what_answers_a_question(site):
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra ecosystem")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        page = browser.new_page()
+        first = {}
+        for question in QUESTIONS:
+            page.goto(f"{(site / 'search.html').as_uri()}?q={question.replace(' ', '+')}")
+            first[question] = page.locator("#search-results li a").first.get_attribute("href").partition("#")[0]
+        browser.close()
+    assert first == QUESTIONS
+
+
 def test_no_block_of_code_is_empty(site):
     for page in site.rglob("*.html"):
         blocks = re.findall(r"<pre\b[^>]*>(.*?)</pre>", page.read_text(encoding="utf-8"), flags=re.DOTALL)
