@@ -24,6 +24,7 @@ import frugal_theory as ft
 from frugal_theory.algorithm.selection import budget, stream
 from frugal_theory.algorithm.subspaces import orthonormal, principal
 from frugal_theory.config import Experiment
+from frugal_theory.config.load import ExperimentError
 from frugal_theory.problems.quadratic import Quadratic
 from frugal_theory.report.drawing import COLOURS
 from frugal_theory.report.words import number, percent
@@ -70,10 +71,14 @@ def measure(experiment: Experiment, run: Run = ALONE) -> pd.DataFrame:
     """A row a spectrum, kind of set and k: ``speed`` 1 − r, and ``fraction`` of heavy ball's with ``lower`` and ``upper``.
 
     The interval is the range over draws (sets that are kept) or over runs that (α, β) were not tuned on. ``largest_step``
-    is 2/λ_max((I−Π)A(I−Π)), the median over draws, ``closed_form`` the fraction that ``best_rate`` says.
+    is 2/λ_max((I−Π)A(I−Π)), the median over draws, ``closed_form`` the fraction that ``best_rate`` says. Raises
+    ExperimentError unless the sweep has the densities that are compared.
     """
     import pandas as pd
 
+    densities = experiment.sweep.get("algorithm.density", [])
+    if 0.0 not in densities or not any(0 < density < 1 for density in densities):
+        raise ExperimentError(f"{experiment.name}: sweep: algorithm.density with 0 and one between 0 and 1 is needed")
     return pd.concat(run.each(_cell, [(cell.experiment,) for cell in ft.cells(experiment)]), ignore_index=True)
 
 

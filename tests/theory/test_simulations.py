@@ -14,7 +14,7 @@ import pytest
 import frugal_theory as ft
 from frugal_theory.evidence.exact.stationary import stationary
 from frugal_theory.instance import setting_of
-from frugal_theory.simulations import momentum_leak, off_set_reading, vanishing_momentum
+from frugal_theory.simulations import interpolation, momentum_leak, off_set_reading, vanishing_momentum
 from frugal_theory.studies import questions
 from frugal_theory.verdicts.claims import claims_of
 from simulations.__main__ import main
@@ -134,6 +134,12 @@ def test_vanishing_momentum():
 def test_what_vanishing_momentum_needs(keys, needed):
     with pytest.raises(ft.ExperimentError, match=needed):
         vanishing_momentum.measure(questions.experiment("vanishing_momentum", keys))
+
+
+@pytest.mark.parametrize("density", [0.0, 0.4, 1.0])
+def test_interpolation_needs_what_it_compares(density):
+    with pytest.raises(ft.ExperimentError, match="algorithm.density with 0 and one between 0 and 1 is needed"):
+        interpolation.measure(questions.experiment("interpolation", {"algorithm.density": density}))
 
 
 # --- how large is the leak? ------------------------------------------------------------------------------------
