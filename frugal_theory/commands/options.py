@@ -47,7 +47,7 @@ UsageError: type[Any] = typer.BadParameter.__bases__[0]
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment file.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. algorithm.density=0.5; one of [sweep], too."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key, of [sweep], too: algorithm.density=0.5."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Results folder (default: runs/NAME).")]
 

@@ -138,7 +138,7 @@ def test_what_vanishing_momentum_needs(keys, needed):
 
 @pytest.mark.parametrize("density", [0.0, 0.4, 1.0])
 def test_interpolation_needs_what_it_compares(density):
-    with pytest.raises(ft.ExperimentError, match="algorithm.density with 0 and one between 0 and 1 is needed"):
+    with pytest.raises(ft.ExperimentError, match=r"algorithm\.density with 0 and one between 0 and 1 is needed"):
         interpolation.measure(questions.experiment("interpolation", {"algorithm.density": density}))
 
 
