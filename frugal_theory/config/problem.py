@@ -86,6 +86,11 @@ class Quadratic(Vector):
                 raise ValueError("eigenvalues are all zero; at least one must be positive")
         return self
 
+    def of(self, eigenvalues: tuple[float, ...]) -> Quadratic:
+        """The same with these eigenvalues, in place of what a spectrum would say."""
+        said = {key: type(self).model_fields[key].default for key in ("spectrum", "smoothness", "exponent", "condition")}
+        return self.model_copy(update={**said, "eigenvalues": eigenvalues})
+
     @model_validator(mode="after")
     def _all_is_read(self) -> Quadratic:
         """A key that says nothing here is refused: a sweep over it would label equal cells differently."""

@@ -48,8 +48,12 @@ def test_what_is_fixed_stays_fixed(quadratic):
     assert found.simulation == before.simulation
 
 
-def test_the_file_reproduces_the_ratio(quadratic, tmp_path):
-    found = attack(quadratic(SGD), evaluations=40)
+@pytest.mark.parametrize(
+    "keys",
+    [{}, {"problem.smoothness": 3.0}, {"problem.spectrum": "uniform", "problem.condition": 7.0}, {"problem.exponent": 2.0}],
+)
+def test_the_file_reproduces_the_ratio(quadratic, tmp_path, keys):
+    found = attack(quadratic(SGD | keys), evaluations=40)
     path = tmp_path / "worst.toml"
     path.write_text(found.toml, encoding="utf-8")
     again = ft.load(path)

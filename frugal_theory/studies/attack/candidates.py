@@ -76,7 +76,7 @@ class Space:
         if "spectrum" in pieces:
             depth = pieces["spectrum"] - pieces["spectrum"].min()
             eigenvalues = self.largest * 10 ** (-DECADES * depth)
-            table = table.model_copy(update={"eigenvalues": _numbers(eigenvalues)})
+            table = table.of(_numbers(eigenvalues))
         if "start" in pieces:
             scale = 10 ** (DECADES * (2 * pieces["start"][0] - 1))
             gap = scale * (self.variance / self.largest if self.variance else 1.0)
