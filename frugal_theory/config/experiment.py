@@ -98,7 +98,8 @@ class Experiment(Part):
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     """Keys in quotes and their values: every combination is a cell. A key that ``--set`` gives has that value alone."""
     cases: list[Case] = Field(default_factory=list)
-    """Named variations, ``[[cases]]``: each replaces the tables that stand in it, in every cell of the sweep."""
+    """Named variations, ``[[cases]]``: each replaces the tables that stand in it, in every cell of the sweep. One that
+    gives another value to a key of ``--set`` is left out."""
 
     def __repr__(self) -> str:
         rule = self.algorithm

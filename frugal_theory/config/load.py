@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from os import PathLike
 from pathlib import Path
@@ -24,10 +24,10 @@ Result = TypeVar("Result")
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """Read and validate an experiment file.
 
-    ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``; a key of the sweep has this value alone then. A
-    ``model.preset`` among them stands in the place of the file's model, its sizes included. Every cell of the file's sweep is
-    validated too. Raises :class:`ExperimentError` for a missing file, invalid TOML, an unknown key, a wrong type or an
-    impossible combination.
+    ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``; a key of the sweep has this value alone then, and
+    a case that gives it another is left out. A ``model.preset`` among them stands in the place of the file's model, its sizes
+    included. Every cell of the file's sweep is validated too. Raises :class:`ExperimentError` for a missing file, invalid TOML,
+    an unknown key, a wrong type or an impossible combination.
 
     >>> from importlib.resources import files
     >>> load(files("frugal_theory.simulations") / "demo.toml", {"algorithm.density": 0.5}).algorithm.density
@@ -65,6 +65,8 @@ def parse(text: str | Mapping[str, Any], source: str = "experiment", overrides: 
         set_key(table, key, plain(value), source)
     if isinstance(table.get("sweep"), dict):
         table["sweep"] = _set_apart(table["sweep"], overrides or {}, source)
+    if overrides and isinstance(table.get("cases"), list):
+        table["cases"] = [case for case in table["cases"] if not _contradicts(case, overrides)]
     experiment = validate(table, source)
     cells(experiment, source)
     return experiment
@@ -86,6 +88,28 @@ def _set_apart(sweep: Mapping[str, Any], overrides: Mapping[str, Any], source: s
         if key in kept:
             kept[key] = [plain(value)]
     return kept
+
+
+def _contradicts(case: Any, overrides: Mapping[str, Any]) -> bool:
+    """Whether a case gives a key that is set apart another value: with the one it is not that case, with the other not what
+    was asked for."""
+    tables = {name: table for name, table in case.items() if name != "name"} if isinstance(case, dict) else {}
+    given = dict(_leaves("", tables))
+    return any(
+        (own != value if ours == key else ours.startswith(f"{key}.") or key.startswith(f"{ours}."))
+        for override in overrides.items()
+        for key, value in _leaves(*override)
+        for ours, own in given.items()
+    )
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of what is no table."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(f"{key}.{name}".lstrip("."), inner)
+    else:
+        yield key, plain(value)
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:

@@ -192,6 +192,46 @@ def test_what_a_swept_table_would_replace_cannot_be_set_apart():
     assert "\n" not in str(no.value)
 
 
+CASES = """
+[[cases]]
+name = "little"
+algorithm = { density = 0.1 }
+[[cases]]
+name = "much"
+algorithm = { density = 0.9, state_full = { rule = "lion" } }
+[[cases]]
+name = "neither"
+[[cases]]
+name = "another problem"
+problem = { kind = "logistic", l2 = 0.1 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left"),
+    [
+        ({"algorithm.density": 0.9}, ["much", "neither", "another problem"]),
+        ({"algorithm.density": 0.5}, ["neither", "another problem"]),
+        ({"algorithm.state_full.rule": "lion"}, ["little", "much", "neither", "another problem"]),
+        ({"algorithm.state_full": "sgdm"}, ["little", "neither", "another problem"]),
+        ({"problem": {"kind": "quadratic", "dimension": 3}}, ["little", "much", "neither"]),
+        ({"name": "renamed", "simulation.steps": 7}, ["little", "much", "neither", "another problem"]),
+    ],
+)
+def test_a_case_that_says_otherwise_is_left_out(overrides, left):
+    """Every cell that is left has what was asked for."""
+    found = cells(parse(HEAD + CASES, overrides=overrides))
+    assert [cell.settings["case"] for cell in found] == left
+    if density := overrides.get("algorithm.density"):
+        assert {cell.experiment.algorithm.density for cell in found} == {density}
+
+
+def test_where_every_case_says_otherwise_the_file_is_one_cell():
+    text = HEAD + '[[cases]]\nname = "a"\nalgorithm = { density = 0.1 }\n'
+    (cell,) = cells(parse(text, overrides={"algorithm.density": 0.3}))
+    assert (cell.settings, cell.experiment.algorithm.density) == ({}, 0.3)
+
+
 @pytest.mark.parametrize(
     ("keys", "key"),
     [
