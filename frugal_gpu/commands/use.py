@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from frugal_theory.commands.options import path_given
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.one_line import printable
 
@@ -24,7 +25,7 @@ RunOrCheckpoint = Annotated[
 
 def export(
     run: RunOrCheckpoint,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that does not exist yet.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", parser=path_given, help="A folder that does not exist yet.")],
 ) -> None:
     """Write a trained model as transformers reads it: config.json, model.safetensors, the tokenizer."""
     from frugal_gpu.train.trained import export as write

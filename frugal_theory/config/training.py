@@ -16,6 +16,9 @@ __all__ = ["Data", "Markov", "Model", "Preset", "Probes", "Training"]
 
 Preset = Annotated[str, NameOf(SHAPES)]
 
+MOST_LAYERS = 1000
+"""As many as the deepest that was ever trained; each is made on the meta device to be counted."""
+
 SIZES = (
     "checkpoint",
     "vocabulary",
@@ -66,7 +69,7 @@ class Model(Part):
     vocabulary: Annotated[int, Field(ge=257)] | None = None
     hidden_size: Count | None = None
     intermediate_size: Count | None = None
-    layers: Count | None = None
+    layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)] | None = None
     heads: Count | None = None
     key_value_heads: Count | None = None
     tie_embeddings: bool = False
