@@ -9,6 +9,7 @@ import typer
 
 from frugal_theory.commands.options import path_given
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.training import MOST_LAYERS
 
 __all__ = ["bench"]
 
@@ -17,7 +18,7 @@ Preset = Annotated[
 ]
 Density = Annotated[float, typer.Option("--density", min=0.0, max=1.0, help="State-full fraction ρ.")]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Timed steps of each optimizer.")]
-Layers = Annotated[int | None, typer.Option("--layers", min=1, help="Layers, instead of the preset's.")]
+Layers = Annotated[int | None, typer.Option("--layers", min=1, max=MOST_LAYERS, help="Layers, instead of the preset's.")]
 Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="NAME", help="Time this one beside AdamW, by the beginning of its name; repeatable."),

@@ -12,7 +12,7 @@ from frugal_theory.config.parts import Count, Part, Positive, Probability
 from frugal_theory.config.registry import PROBES, SCHEDULES, TASKS
 from frugal_theory.config.shapes import SHAPES
 
-__all__ = ["Data", "Markov", "Model", "Preset", "Probes", "Training"]
+__all__ = ["MOST_LAYERS", "Data", "Markov", "Model", "Preset", "Probes", "Training"]
 
 Preset = Annotated[str, NameOf(SHAPES)]
 

@@ -95,6 +95,7 @@ TRAINING = {
     "a plan for more ranks than there are": ["plan", "1B", "--ranks", "1,9999999999"],
     "a plan for sequences without end": ["plan", "1B", "--length", "9999999999999"],
     "an optimizer without a name": ["bench", "--only", ""],
+    "more layers than can be timed": ["bench", "--layers", "1000000000"],
     "more layers than can be counted": ["memory", "small.toml", "--set", "model.layers=100000000000"],
 }
 
