@@ -1,24 +1,18 @@
-"""The tables of docs/reference/experiment.md: what each key means from meanings.toml, all else from the code."""
+"""The tables of docs/reference/experiment.md: defaults, ranges and meanings, read off the code."""
 
 from __future__ import annotations
 
 import inspect
 import re
-import tomllib
-from pathlib import Path
 
 from frugal_theory.config.keys import Key, Table, tables
 
-MEANINGS: dict[str, dict[str, str]] = tomllib.loads((Path(__file__).parent / "meanings.toml").read_text(encoding="utf-8"))
-
 
 def meaning(table: Table, key: Key) -> str:
-    """What a key means: its table's line, else that of every table. Raises KeyError if there is none."""
-    place = table.path or "top"
-    found = MEANINGS.get(place, {}).get(key.name) or MEANINGS["any"].get(key.name)
-    if found is None:
-        raise KeyError(f'docs/site/meanings.toml: ["{place}"] {key.name}: is missing; say in one line what the key means')
-    return found
+    """What a key means, as Markdown. Raises ValueError if nothing is written under its field."""
+    if not key.meaning:
+        raise ValueError(f"{table.model.__name__}.{key.name}: say under the field in one line what the key means")
+    return re.sub(r"docs/(\w+)\.md", r"[\1](../\1.md)", key.meaning.replace("``", "`"))
 
 
 def page() -> str:

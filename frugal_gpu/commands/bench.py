@@ -9,7 +9,7 @@ import typer
 
 from frugal_theory.commands.options import path_given
 from frugal_theory.config.load import ExperimentError
-from frugal_theory.config.training import MOST_LAYERS
+from frugal_theory.config.model import MOST_LAYERS
 
 __all__ = ["bench"]
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from frugal_gpu.data.source import Reader, Source
 from frugal_theory.config import Data
-from frugal_theory.config.training import Markov
+from frugal_theory.config.data import Markov
 
 __all__ = ["SOURCE", "Language", "entropy_rate", "language", "stationary"]
 

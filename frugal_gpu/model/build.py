@@ -51,21 +51,24 @@ def made(model: Model, training: Training, labels: int = 0, padding: int | None 
     return found
 
 
-def shapes_only(model: Model) -> nn.Module:
-    """The model on the meta device, for counting."""
+def shapes_only(model: Model, labels: int = 2) -> nn.Module:
+    """The model on the meta device, for counting; one that has labels to tell has so many."""
     if model.checkpoint is None:
-        return meta_model(model_shape(model))
+        return meta_model(model_shape(model), labels if model.task == "sequence-classification" else 0)
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     kind: Any = AutoModelForCausalLM if model.task == "causal-lm" else AutoModelForSequenceClassification
+    config = planned_config(model)
+    if model.task == "sequence-classification":
+        config.num_labels = labels
     with torch.device("meta"):
-        found: nn.Module = kind.from_config(planned_config(model))
+        found: nn.Module = kind.from_config(config)
     return found
 
 
 def parameters_of(model: Model) -> int:
     """How many parameters the model has, without making it."""
-    if model.checkpoint is None:
+    if model.checkpoint is None and model.task == "causal-lm":
         return model_shape(model).parameters
     return sum(parameter.numel() for parameter in shapes_only(model).parameters())
 

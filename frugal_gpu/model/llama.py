@@ -77,10 +77,10 @@ def checkpoint_activations(model: Any) -> None:
     enable({"use_reentrant": False})
 
 
-def meta_model(shape: Shape) -> nn.Module:
+def meta_model(shape: Shape, labels: int = 0) -> nn.Module:
     """The model without storage, for counting."""
     with torch.device("meta"):
-        return build_model(shape, sequence_length=256)
+        return build_model(shape, sequence_length=256, labels=labels)
 
 
 def parameter_count(shape: Shape) -> int:

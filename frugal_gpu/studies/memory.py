@@ -76,13 +76,14 @@ def memory_table(experiment: Experiment) -> list[Memory]:
     gradient, the largest at most. Raises :class:`ExperimentError` without a [model]
     table, and for a checkpoint or an adapter that cannot be had.
     """
+    from frugal_gpu.data.tasks.prepare import labels_of
     from frugal_gpu.model.build import shapes_only
     from frugal_gpu.train.precision import weights
 
     if experiment.model is None:
         raise ExperimentError('model: is missing; frugal-gpu needs a [model] table, for example preset = "llama-tiny"')
     training, own = experiment.training or Training(), _at_its_largest(experiment.algorithm)
-    model = shapes_only(experiment.model).to(weights(training.precision))
+    model = shapes_only(experiment.model, labels_of(experiment.data)).to(weights(training.precision))
     if experiment.adapter is not None:
         from frugal_gpu.adapters.lora import adapted
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
-from frugal_gpu.data.tasks.prepare import prepare_task, task_of
+from frugal_gpu.data.tasks.prepare import labels_of, prepare_task, task_of
 from frugal_gpu.data.tasks.rows import check_place
 from frugal_gpu.data.text import check_source, check_tokenizer, source_of
 from frugal_gpu.data.tokens import Corpus, prepare
-from frugal_gpu.model.build import check_model, made, padding_of, vocabulary_of, with_tokenizer
+from frugal_gpu.model.build import check_model, made, padding_of, shapes_only, vocabulary_of, with_tokenizer
 from frugal_gpu.model.confined import check_confined
 from frugal_gpu.probes import Watch, sample_size
 from frugal_gpu.train.norms import Norms
@@ -21,6 +22,9 @@ from frugal_gpu.train.step import Run, objective
 from frugal_theory import config
 from frugal_theory.config import Data, Experiment, Training
 from frugal_theory.config.load import ExperimentError
+
+if TYPE_CHECKING:
+    from frugal_gpu.optim.frugal import Frugal
 
 __all__ = ["accelerator_of", "corpus_of", "required", "resolved", "start"]
 
@@ -56,7 +60,34 @@ def required(experiment: Experiment) -> float:
     check_sharding(experiment)
     check_machine(experiment)
     check_data(with_tokenizer(experiment.data, experiment.model), experiment.model)
+    check_algorithm(experiment, learning_rate)
     return learning_rate
+
+
+def check_algorithm(experiment: Experiment, learning_rate: float) -> None:
+    """Raise :class:`ExperimentError` where the model has no parameters as ``[algorithm]`` and ``[adapter]`` name them.
+
+    Shapes tell, before any text is read; what cannot do without numbers is met when the model is there.
+    """
+    model = shapes_only(experiment.model or config.Model(), labels_of(experiment.data))
+    try:
+        with torch.device("meta"):
+            optimizer_of(model, experiment, learning_rate)
+    except (RuntimeError, NotImplementedError, TypeError):  # of a rule of somebody's own, in want of numbers
+        return
+
+
+def optimizer_of(model: nn.Module, experiment: Experiment, learning_rate: float) -> Frugal:
+    """The optimizer, and adapters in the model. Raises :class:`ExperimentError` in the words of the experiment file."""
+    from frugal_gpu.optim.build import build_optimizer
+
+    try:
+        return build_optimizer(model, experiment, lr=learning_rate)
+    except ExperimentError:
+        raise
+    except ValueError as error:
+        said = str(error).removeprefix("Frugal: ")  # rules of Frugal are the file's groups
+        raise ExperimentError(f"algorithm.groups{said[5:]}" if said.startswith("rules[") else f"algorithm: {said}") from None
 
 
 def check_data(data: Data, model: config.Model) -> None:
@@ -108,7 +139,6 @@ def start(
     corpus: Corpus | None = None,
 ) -> Run:
     """Tokens, model, optimizer and device, as they are before step 1."""
-    from frugal_gpu.optim.build import build_optimizer
     from frugal_gpu.optim.schedules import schedule_of
 
     model_table = experiment.model or config.Model()
@@ -123,13 +153,7 @@ def start(
     check_confined(model, model_table, experiment.data)
     model = model.to(weights(training.precision))
     model = shard_model(model, accelerator) if sharded else model.to(accelerator.device)
-    try:
-        optimizer = build_optimizer(model, experiment, lr=learning_rate)  # which may put adapters into the model
-    except ExperimentError:
-        raise
-    except ValueError as error:
-        said = str(error).removeprefix("Frugal: ")  # rules of Frugal are the file's groups
-        raise ExperimentError(f"algorithm.groups{said[5:]}" if said.startswith("rules[") else f"algorithm: {said}") from None
+    optimizer = optimizer_of(model, experiment, learning_rate)
     if sharded:
         check_state(model, optimizer)
     if training.update_in_backward and accelerator.num_processes > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from frugal_theory.commands.attack import attack
 from frugal_theory.commands.certify import certify
 from frugal_theory.commands.init import init
+from frugal_theory.commands.keys import keys
 from frugal_theory.commands.ladder import ladder
 from frugal_theory.commands.listing import proofs, theorems
 from frugal_theory.commands.options import application, in_one_line
@@ -23,6 +24,7 @@ app.command()(simulate)
 app.command()(study)
 app.command()(theorems)
 app.command()(proofs)
+app.command()(keys)
 app.command(name="self-test")(self_test)
 app.command()(attack)
 app.command()(ladder)

@@ -6,12 +6,14 @@ new experiment, it never edits one.
 """
 
 from frugal_theory.config.algorithm import Algorithm, FractionOfAdmissible, StateFree, StateFull
+from frugal_theory.config.data import Data
 from frugal_theory.config.experiment import (
     Case,
     Experiment,
     Simulation,
     Verify,
 )
+from frugal_theory.config.model import Model
 from frugal_theory.config.parts import (
     Part,
     quoted,
@@ -31,12 +33,7 @@ from frugal_theory.config.problem import (
     Vector,
     coordinates,
 )
-from frugal_theory.config.training import (
-    Data,
-    Model,
-    Probes,
-    Training,
-)
+from frugal_theory.config.training import Probes, Training
 
 __all__ = [
     "Algorithm",

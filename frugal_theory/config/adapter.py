@@ -20,13 +20,22 @@ class Adapter(Part):
     """
 
     kind: Literal["lora", "relora"] = "lora"
+    """Which of them it is."""
     rank: Count = 128
+    """r of W + (alpha/r) BA."""
     alpha: Positive = 32.0
+    """The scale of the product."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of inputs that is set to zero in training."""
     target: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """The last parts of the names of the linear layers that get one; by default all but the output head."""
     restart_every: Count | None = None
+    """Steps between two merges into W; 5000 for ReLoRA by default."""
     prune: Literal["magnitude", "random"] = "magnitude"
+    """Which moments stay at a restart of ReLoRA: the largest of a tensor, or random ones. Adafactor's factors and LDAdam's
+    error are not pruned."""
     keep: Probability = 0.001
+    """The share of moments that stays."""
 
     @model_validator(mode="after")
     def _combinations(self) -> Adapter:

@@ -32,6 +32,7 @@ class FractionOfAdmissible(Part):
     """A learning rate given as a share of the largest step that the experiment's theorems admit."""
 
     fraction_of_admissible: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """The share; at most 1 is where the theorems speak."""
 
 
 def default_rule(rule: str) -> Callable[[], Part]:
@@ -59,34 +60,63 @@ class Algorithm(Part):
     """
 
     system: Annotated[str, NameOf(SYSTEMS)] | None = None
+    """A named setting of the other keys; see docs/systems.md."""
     learning_rate: Positive | FractionOfAdmissible = 1e-3
+    """α, or a share of the largest step that the experiment's theorems admit."""
     density: Probability = 0.25
+    """ρ: the share of the space that is state-full."""
     rank: Count | None = None
+    """Directions of a basis; stands instead of the density."""
     density_schedule: DensitySchedule | None = None
+    """Lets the density fall during the run."""
     update_gap: Gap = 200
+    """T: steps between two choices of the subspace."""
     update_gap_schedule: UpdateGapSchedule | None = None
+    """Lets the update gap grow during the run."""
     subspace: Annotated[str, NameOf(SUBSPACES)] = "blocks"
+    """How the state-full part is chosen."""
     side: Literal["std", "reverse", "left", "right"] = "std"
+    """On which side of an m × n matrix a basis acts: "std" is the left if m < n, else the right."""
     set: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = None
+    """A fixed set of coordinates, counted from 0."""
     sampling: Literal["independent", "fixed_size"] = "independent"
+    """Each coordinate by a draw of its own, or a fixed number of them."""
     order: Literal["random", "ascending", "descending", "mirror", "inward"] = "random"
+    """In which order blocks take turns; "random" draws them."""
     blocks: Literal["tensor", "layer"] = "tensor"
+    """What a block is: a tensor, or a layer (the name up to and including its first number)."""
     experts: bool = False
+    """Whether a parameter of shape E × m × n is E matrices, each with a draw or a basis of its own."""
     projector: Literal["exact", "randomised"] = "exact"
+    """Singular vectors exactly, or by a randomised method."""
     refresh: Literal["together", "staggered"] = "together"
+    """Whether all bases change in one step of a period, or each in a step of its own."""
     state_full: StateFull = Field(default_factory=default_rule("adamw"))
+    """The rule of the subspace; a text is short for ``{ rule = "…" }``."""
     state_free: StateFree = Field(default_factory=default_rule("signsgd"))
+    """The rule of the rest; a text is short for ``{ rule = "…" }``."""
     on_update: Literal["reset", "keep", "project"] = "reset"
+    """What becomes of the state when the subspace changes: thrown away, kept as it is, or projected on the new basis."""
     off_set_momentum: Literal["reset", "decay", "hold"] = "reset"
+    """What becomes of the momentum of units that leave: thrown away, decayed, or held until they return."""
     weight_decay: NonNegative = 0.0
+    """λ of decoupled weight decay, per step and learning rate."""
     split_lr_scale: Positive = 1.0
+    """A factor on the learning rate of split parameters, not on their decay."""
     embeddings: Treatment = "state_full"
+    """What becomes of embeddings: state-full, split like matrices, state-free, or a rule of their own."""
     norms: Treatment = "state_full"
+    """What becomes of the weights of norms, likewise."""
     biases: Treatment = "state_full"
+    """What becomes of biases, likewise."""
     output: Treatment = "state_full"
+    """What becomes of the output head, likewise."""
     groups: Annotated[tuple[Group, ...], Field(strict=False)] = ()
+    """Options for parameters whose names a pattern is found in; the first that matches counts."""
     unmatched: Literal["default", "error"] = "default"
+    """What to do with a parameter that no group matches."""
     seed: Annotated[int, Field(ge=0)] | None = None
+    """The seed of the selection; the experiment's by default."""
 
     _tables = field_validator("state_full", "state_free", mode="before")(rule_table)
 

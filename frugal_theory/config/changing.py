@@ -18,7 +18,9 @@ class DensitySchedule(Part):
     """
 
     to: Annotated[float, Field(ge=0, lt=1)]
+    """The density at the end of the fall."""
     steps: Count
+    """Steps of the fall."""
 
 
 class UpdateGapSchedule(Part):
@@ -26,8 +28,11 @@ class UpdateGapSchedule(Part):
     below that of the evaluation before."""
 
     factor: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.5
+    """By which the gap is multiplied when it grows."""
     most: Count = 1000
+    """The largest gap, in steps."""
     enough: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    """The relative fall of the loss since the last evaluation below which the gap grows."""
 
 
 def changing(algorithm: Any) -> str | None:

@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from frugal_theory.config.adapter import Adapter
 from frugal_theory.config.algorithm import Algorithm
+from frugal_theory.config.data import Data
+from frugal_theory.config.model import Model
 from frugal_theory.config.parts import Count, Part, quoted
 from frugal_theory.config.problem import Matrix, MinibatchNoise, Noise, NoNoise, Problem, Quadratic, Vector, coordinates
 from frugal_theory.config.registry import SUBSPACES
-from frugal_theory.config.training import Data, Model, Probes, Training
+from frugal_theory.config.training import Probes, Training
 
 __all__ = ["Case", "Experiment", "Simulation", "Verify"]
 
@@ -30,8 +32,11 @@ class Simulation(Part):
     ``max_trials`` (16 times as many if not given)."""
 
     steps: Count = 1000
+    """K, the length of a run."""
     trials: Count = 128
+    """Independent runs to begin with."""
     max_trials: Count | None = None
+    """The most that what is still open may get; 16 times ``trials`` by default."""
 
     @model_validator(mode="after")
     def _budget(self) -> Simulation:
@@ -49,7 +54,9 @@ class Verify(Part):
     """Which theorems to judge, and the family-wise confidence of all the verdicts together."""
 
     theorems: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("sgd", "sgdm", "run_length", "theorem_5_2")
+    """Those to judge, by name (``frugal-theory theorems`` lists them)."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """The probability that every verdict of the experiment is right, at least."""
 
 
 class Case(BaseModel):
@@ -58,25 +65,40 @@ class Case(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: Annotated[str, Field(min_length=1)]
+    """The name of the variation; any table of the file may stand beside it."""
 
 
 class Experiment(Part):
     """The validated contents of one experiment file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """The name of the experiment, and of its folder under runs/. Letters, digits, ``.``, ``_`` and ``-``."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """From which every random stream is derived: start, noise, selection, weights, batches."""
     algorithm: Algorithm = Field(default_factory=Algorithm)
+    """What both engines run."""
     adapter: Adapter | None = None
+    """Low-rank adapters in place of the full weights; only the trainer reads it."""
     problem: Problem | None = None
+    """f, its gradient, L and f*; the theory bench needs it."""
     noise: Noise = NoNoise()
+    """What turns the gradient into a stochastic one."""
     simulation: Simulation = Simulation()
+    """How much Monte Carlo evidence is gathered."""
     verify: Verify = Verify()
+    """What is judged, and how surely."""
     model: Model | None = None
+    """The LLaMA that is trained."""
     data: Data = Data()
+    """The text."""
     training: Training | None = None
+    """The run."""
     probes: Probes | None = None
+    """What is measured on the model during training."""
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    """Keys in quotes and their values: every combination is a cell."""
     cases: list[Case] = Field(default_factory=list)
+    """Named variations, ``[[cases]]``: each replaces the tables that stand in it, in every cell of the sweep."""
 
     def __repr__(self) -> str:
         rule = self.algorithm

@@ -1,11 +1,16 @@
-"""Every key of the experiment file, with its default and what is allowed, read off the tables themselves."""
+"""Every key of the experiment file, with its default, what is allowed and what it means, read off the tables themselves."""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from textwrap import dedent
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
@@ -26,11 +31,13 @@ class Key:
     """One key: its name, its default and the values that are allowed, both as a reader of the file's TOML knows them.
 
     ``default`` is empty where the key must be given, and "–" where it may be left out and then stands for nothing.
+    ``meaning``: what is written under the field, with its unit; empty if nothing is.
     """
 
     name: str
     default: str
     allowed: str
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,32 @@ def _below(place: str, model: type[BaseModel]) -> Iterator[Table]:
 
 
 def _table(place: str, model: type[BaseModel], tag: str = "", kind: str = "") -> Table:
-    keys = [Key(name, _default(field), _allowed(annotation_of(field))) for name, field in model.model_fields.items()]
+    keys = [
+        Key(name, _default(field), _allowed(annotation_of(field)), _meaning(model, name))
+        for name, field in model.model_fields.items()
+    ]
     return Table(place, model, tuple(keys), tag, kind)
+
+
+def _meaning(model: type[BaseModel], name: str) -> str:
+    """The docstring under a field, where the class or one that it derives from has it."""
+    written = (_written(base).get(name) for base in model.__mro__ if issubclass(base, BaseModel) and base is not BaseModel)
+    return next((text for text in written if text is not None), "")
+
+
+@cache
+def _written(model: type[BaseModel]) -> Mapping[str, str]:
+    """What stands under the fields of a class itself, by name; nothing where its source is not at hand."""
+    try:
+        (of_class,) = ast.parse(dedent(inspect.getsource(model))).body
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    found = {}
+    for field, under in pairwise(getattr(of_class, "body", [])):
+        text = under.value.value if isinstance(under, ast.Expr) and isinstance(under.value, ast.Constant) else None
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
+            found[field.target.id] = " ".join(text.split())
+    return found
 
 
 def _inside(annotation: Any) -> Iterator[TableOf | type[BaseModel]]:

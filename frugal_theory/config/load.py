@@ -11,9 +11,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from frugal_theory.config.cells import Cell, cells
 from frugal_theory.config.experiment import Experiment
+from frugal_theory.config.model import SIZES
 from frugal_theory.config.one_line import ExperimentError, validate
 from frugal_theory.config.tables import dump, plain, set_key
-from frugal_theory.config.training import SIZES
 
 __all__ = ["Cell", "ExperimentError", "cells", "dump", "load", "parse", "parse_overrides", "takes_a_file"]
 

@@ -37,7 +37,9 @@ class Vector(Part):
     """
 
     start: Start = "normal"
+    """x¹: standard normal entries from ``seed``, ones, or the entries themselves."""
     blocks: Count | None = None
+    """Into how many parameters of equal length x is cut; one by default."""
 
     @model_validator(mode="after")
     def _start_fits(self) -> Vector:
@@ -50,13 +52,21 @@ class Quadratic(Vector):
     """f(x) = ½ Σ λ_i ⟨v_i, x⟩², V the identity or a random rotation."""
 
     kind: Literal["quadratic"] = "quadratic"
+    """Which of them it is."""
     dimension: Count = 100
+    """Coordinates."""
     spectrum: Literal["power", "uniform", "two-level"] = "power"
+    """λ_i = L i^(−exponent); or evenly from L to L/condition; or half of them L, the others L/condition."""
     exponent: NonNegative = 1.0
+    """The exponent of spectrum "power"."""
     condition: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 100.0
+    """L / λ_min of "uniform" and "two-level"."""
     smoothness: Positive = 1.0
+    """L, the largest eigenvalue."""
     eigenvalues: NonNegatives | None = None
+    """The eigenvalues themselves, one a coordinate."""
     rotated: bool = False
+    """Whether the eigenvectors are a random rotation instead of the axes."""
 
     @model_validator(mode="before")
     @classmethod
@@ -85,9 +95,13 @@ class Logistic(Vector):
     """
 
     kind: Literal["logistic"] = "logistic"
+    """Which of them it is."""
     dataset: Annotated[str, Field(min_length=1)] = "breast-cancer"
+    """Data that scikit-learn ships ("breast-cancer", "digits"), or the path of a .csv, .tsv, .svm or .libsvm file."""
     label: str | None = None
+    """The column of the labels in a table; its last by default."""
     l2: NonNegative = 0.01
+    """The factor of ½‖x‖² that is added to the loss."""
 
     @model_validator(mode="before")
     @classmethod
@@ -108,19 +122,28 @@ class Nonconvex(Vector):
     """Robust regression with the Geman–McClure loss: smooth, not convex, globally Lipschitz gradient."""
 
     kind: Literal["nonconvex"] = "nonconvex"
+    """Which of them it is."""
     dimension: Count = 20
+    """Coordinates."""
     samples: Count = 100
+    """Rows of data."""
 
 
 class Matrix(Part):
     """½ Σ_l ‖A_l W_l B_l − C_l‖² in one or several matrices W_l."""
 
     kind: Literal["matrix"] = "matrix"
+    """Which of them it is."""
     rows: Count = 6
+    """Rows of each matrix W_l."""
     columns: Count = 5
+    """Columns of each matrix W_l."""
     condition: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 10.0
+    """Condition number of each A_l and B_l."""
     layers: Count | None = None
+    """How many matrices there are, each a parameter; one by default."""
     start: Literal["normal", "ones"] = "normal"
+    """x¹: standard normal entries from ``seed``, ones, or the entries themselves."""
 
 
 Problem = Annotated[Any, TableOf(PROBLEMS, "kind")]
@@ -130,28 +153,36 @@ class NoNoise(Part):
     """The gradient itself."""
 
     kind: Literal["none"] = "none"
+    """Which of them it is."""
 
 
 class GaussianNoise(Part):
     """Normal noise with standard deviation sigma (one for all coordinates, or one for each)."""
 
     kind: Literal["gaussian"] = "gaussian"
+    """Which of them it is."""
     sigma: NonNegative | NonNegatives = 0.1
+    """The standard deviation of a coordinate: one for all, or one for each; in units of the gradient."""
 
 
 class StudentNoise(Part):
     """sigma · t_ν: sigma is the *scale*; the variance is sigma²ν/(ν−2) for ν > 2 and infinite otherwise."""
 
     kind: Literal["student-t"] = "student-t"
+    """Which of them it is."""
     degrees_of_freedom: Positive = 3.0
+    """ν; the variance is finite for ν > 2."""
     sigma: NonNegative | NonNegatives = 0.1
+    """The scale of a coordinate: one for all, or one for each; in units of the gradient."""
 
 
 class MinibatchNoise(Part):
     """The gradient of a batch drawn with replacement from the problem's data."""
 
     kind: Literal["minibatch"] = "minibatch"
+    """Which of them it is."""
     batch_size: Count = 8
+    """Samples of a batch, drawn with replacement."""
 
 
 Noise = Annotated[Any, TableOf(NOISES, "kind")]

@@ -1,38 +1,17 @@
-"""``[model]``, ``[data]`` and ``[training]``: what only the trainer reads."""
+"""``[training]`` and ``[probes]``: the run, and what is measured along it; only the trainer reads them."""
 
 from __future__ import annotations
 
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from frugal_theory.config.fields import NameOf
 from frugal_theory.config.parts import Count, Part, Positive, Probability
-from frugal_theory.config.registry import PROBES, SCHEDULES, TASKS
-from frugal_theory.config.shapes import SHAPES
+from frugal_theory.config.registry import PROBES, SCHEDULES
 
-__all__ = ["MOST_LAYERS", "Data", "Markov", "Model", "Preset", "Probes", "Training"]
-
-Preset = Annotated[str, NameOf(SHAPES)]
-
-MOST_LAYERS = 1000
-"""As many as the deepest that was ever trained; each is made on the meta device to be counted."""
-
-SIZES = (
-    "checkpoint",
-    "vocabulary",
-    "hidden_size",
-    "intermediate_size",
-    "layers",
-    "heads",
-    "key_value_heads",
-    "tie_embeddings",
-)
-"""Keys of a model's shape that a preset sets, too."""
-
-OF_TEXT = ("text_field", "documents", "tokens", "packing", "attention", "markov")
-"""Keys of ``[data]`` that speak of text, and not of the rows of a task."""
+__all__ = ["Probes", "Training"]
 
 Exempt = Literal["norms", "biases", "embeddings", "output"]
 """Kinds of parameters that ``training.weight_decay_exempt`` may list."""
@@ -53,114 +32,6 @@ _NEEDS_ALL_GRADIENTS = {"nan_step": ("skip",), "precision": ("fp16",), "sharding
 
 PLAIN = {"cosine", "constant", "linear"}
 """Schedules that read none of them; an added one may."""
-
-
-class Model(Part):
-    """A LLaMA by preset name; any of its sizes may be set apart. ``vocabulary`` has at least 256 bytes and a separator.
-
-    ``key_value_heads`` are the heads of keys and values (grouped-query attention; as many as ``heads`` by default).
-    ``tie_embeddings``: one matrix for embedding and head. ``checkpoint``: instead, a model that transformers reads, a folder or
-    a name of the hub; it has its sizes and, unless ``data.tokenizer`` is given, its tokenizer. ``task``: what the model's head
-    is for; "sequence-classification" needs a ``data.task`` with labels.
-    """
-
-    preset: Preset = "llama-9m"
-    checkpoint: Annotated[str, Field(min_length=1)] | None = None
-    vocabulary: Annotated[int, Field(ge=257)] | None = None
-    hidden_size: Count | None = None
-    intermediate_size: Count | None = None
-    layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)] | None = None
-    heads: Count | None = None
-    key_value_heads: Count | None = None
-    tie_embeddings: bool = False
-    initializer_range: Annotated[float, Field(gt=0, le=1)] = 0.02
-    task: Literal["causal-lm", "sequence-classification"] = "causal-lm"
-
-    @model_validator(mode="after")
-    def _combinations(self) -> Model:
-        heads = self.heads or SHAPES[self.preset].heads
-        if self.key_value_heads is not None and heads % self.key_value_heads:
-            raise ValueError(f"key_value_heads is {self.key_value_heads}, heads is {heads}; a divisor of {heads} is allowed")
-        own = [key for key in type(self).model_fields if key not in ("checkpoint", "task")]
-        changed = [key for key in own if getattr(self, key) != type(self).model_fields[key].default]
-        if self.checkpoint is not None and changed:
-            raise ValueError(f"{changed[0]} and checkpoint are both given; a checkpoint has its own sizes")
-        return self
-
-
-class Markov(Part):
-    """The language of ``data.source = "markov"``: ``words`` words, each followed by one of ``successors`` words or, with
-    probability 1/``document_words``, by the end of the document. ``seed`` draws the language and its text: the experiment's
-    own seed does not change them.
-    """
-
-    words: Annotated[int, Field(ge=2, le=4096)] = 256
-    successors: Count = 8
-    document_words: Annotated[float, Field(gt=1, le=1e6)] = 64.0
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-
-    @model_validator(mode="after")
-    def _combinations(self) -> Markov:
-        if self.successors > self.words:
-            raise ValueError(f"successors is {self.successors}, words is {self.words}; successors <= words is allowed")
-        return self
-
-
-class Data(Part):
-    """Text to train on: embedded (python-docs, python-sources, markov), local files, or C4 through ``datasets``.
-
-    ``source`` is a name or the path of a file or folder, taken literally: .txt, .jsonl, .json or .parquet, compressed as .gz
-    or .zst or not. ``text_field``, ``documents`` (what a document is in a .txt file), ``encoding`` and ``bad_rows`` (what
-    cannot be read as a document) are of local files. ``validation`` is the path of a text of its own; without it a share
-    ``validation_fraction`` of the documents. ``tokenizer`` is the path of a tokenizer.json; without it one is trained on the
-    text. ``tokens`` caps the training text. ``packing``: "stream" cuts the whole text into sequences, "documents" makes each
-    document one sequence, cut or padded. ``attention``: whether a token of the stream sees the documents before its own.
-    ``sampling``: batches of shuffled epochs, or of sequences that are each drawn from all of them, with replacement, as
-    theorems suppose. ``task``: instead of text, the rows of a task, with labels or answers; ``source`` is then "hub" (its own
-    place there, the default), another name of the hub, or a file or folder with the same columns, and ``loss_on`` says whether
-    questions are learnt, too, or answers alone.
-    """
-
-    source: Annotated[str, Field(min_length=1)] = "python-docs"
-    text_field: Annotated[str, Field(min_length=1)] = "text"
-    documents: Literal["paragraph", "line", "file"] = "paragraph"
-    encoding: Annotated[str, Field(min_length=1)] = "utf-8"
-    bad_rows: Literal["refuse", "skip"] = "refuse"
-    validation: Annotated[str, Field(min_length=1)] | None = None
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    sampling: Literal["shuffled", "independent"] = "shuffled"
-    tokenizer: Annotated[str, Field(min_length=1)] | None = None
-    tokens: Count | None = None
-    packing: Literal["stream", "documents"] = "stream"
-    attention: Literal["across", "within"] = "across"
-    markov: Markov = Markov()
-    task: Annotated[str, NameOf(TASKS)] | None = None
-    loss_on: Literal["all", "answer"] = "all"
-
-    @field_validator("encoding")
-    @classmethod
-    def _encoding(cls, name: str) -> str:
-        try:
-            "".encode(name)
-        except (LookupError, ValueError):  # ValueError: a name with a zero byte
-            raise ValueError(f'"{name}" is no text encoding; Python\'s are allowed, for example "utf-8", "latin-1"') from None
-        return name
-
-    @model_validator(mode="after")
-    def _combinations(self) -> Data:
-        if self.source == "markov" and self.tokenizer is not None:
-            raise ValueError(
-                f'tokenizer is "{self.tokenizer}", source is "markov", whose tokens are its words; no tokenizer is allowed'
-            )
-        if self.task is not None:
-            if "source" not in self.model_fields_set:
-                object.__setattr__(self, "source", "hub")
-            for key in OF_TEXT:
-                if (said := getattr(self, key)) != type(self).model_fields[key].default:
-                    raise ValueError(f'{key} = {said} is of text; task = "{self.task}" has rows')
-        elif self.loss_on != "all":
-            raise ValueError(f'loss_on = "{self.loss_on}" is of a task with answers; task is missing')
-        return self
 
 
 class Training(Part):
@@ -184,39 +55,73 @@ class Training(Part):
     """
 
     steps: Count = 1000
+    """The length of the run; or ``tokens``, or ``epochs``."""
     tokens: Count | None = None
+    """The length in tokens, rounded up to whole steps."""
     epochs: Positive | None = None
+    """The length in passes over the training text."""
     learning_rate: Positive | None = None
+    """α of the training; the algorithm's by default, whose scale is the theory problem's."""
     batch_size: Count = 16
+    """Sequences of a step, over all devices and micro-batches."""
     sequence_length: Annotated[int, Field(ge=2)] = 256
+    """Tokens of a sequence."""
     accumulation: Count = 1
+    """Micro-batches of a step."""
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Steps of linear warm-up; a tenth of the run, or of a cycle, by default."""
     warmup_fraction: Probability | None = None
+    """Warm-up as a share of the run, instead of ``warmup_steps``."""
     schedule: Annotated[str, NameOf(SCHEDULES)] = "cosine"
+    """The schedule of the learning rate."""
     final_learning_rate: Probability = 0.1
+    """The last learning rate, as a share of the peak."""
     cycle_steps: Count | None = None
+    """Steps of a cycle of "cosine-cycles"."""
     decay_steps: Count | None = None
+    """Steps of the decay of "wsd"; a tenth of the run by default."""
     restart_every: Count | None = None
+    """Steps between two restarts of "jagged-cosine"."""
     restart_warmup_steps: Count = 100
+    """Steps of warm-up after a restart."""
     max_gradient_norm: Positive | None = None
+    """Gradients of a larger norm are scaled down to it."""
     weight_decay_exempt: Annotated[tuple[Exempt, ...], Field(strict=False)] = ()
+    """Kinds of parameters that do not decay."""
     precision: Literal["float32", "bf16", "pure-bf16", "fp16"] = "float32"
+    """What is computed in, and kept: "bf16" and "fp16" keep float32 weights, "pure-bf16" does not."""
     state_dtype: Literal["float32", "bfloat16", "float16", "8bit"] | None = None
+    """The type of the optimizer's statistics; by default the parameters', but float32 for 16-bit ones."""
     stochastic_rounding: bool | None = None
+    """Whether bfloat16 weights are rounded up or down by chance; by default with "pure-bf16"."""
     update_in_backward: bool = False
+    """Whether each parameter steps as its gradient arrives, which is then freed."""
     compile: bool = False
+    """Whether torch.compile is applied to the model."""
     sharding: Literal["ddp", "fsdp2"] = "ddp"
+    """Whole copies in every process, or weights and state in shards."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """The GPU if there is one, or which."""
     threads: Count | None = None
+    """Threads of the CPU; torch's choice by default. A small model is fastest on one."""
     evaluate_every: Count = 100
+    """Steps between two evaluations on the validation text."""
     evaluation_tokens: Count | None = None
+    """The most validation tokens of one evaluation."""
     checkpoint_every: Count = 500
+    """Steps between two checkpoints."""
     keep_checkpoints: Count = 2
+    """How many of the last checkpoints are kept."""
     keep_best: bool = True
+    """Whether the weights of the best evaluation are kept, too."""
     tensorboard: bool = False
+    """Whether the log is written for TensorBoard, too."""
     wandb: bool = False
+    """Whether the log is written for Weights & Biases, too."""
     nan_step: Literal["stop", "skip"] = "stop"
+    """What becomes of a step whose loss or gradient is not finite."""
     activation_checkpointing: bool = False
+    """Whether activations are computed again in the backward pass, to save memory."""
 
     @property
     def warmup(self) -> int:
@@ -325,8 +230,11 @@ class Probes(Part):
     """
 
     every: Count | None = None
+    """One step is drawn in each interval of so many steps; as ``cost`` allows by default."""
     cost: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """The share of the run's time that the probes may take."""
     batch_size: Count | None = None
+    """Sequences of one measurement of the gradient; those of a step by default."""
     kinds: Annotated[tuple[Annotated[str, NameOf(PROBES)], ...], Field(strict=False, min_length=1)] = (
         "gradient",
         "noise",
@@ -335,3 +243,4 @@ class Probes(Part):
         "curvature",
         "angles",
     )
+    """What is measured (docs/practice.md)."""

@@ -88,7 +88,8 @@ class Certified:
 
     def needs(self, setting: Setting) -> tuple[str, ...]:
         """Uncorrelated noise, where the certificates make use of it: on a turning basis that is held."""
-        used = setting.learning_rate is not None and setting.total_variance > 0 and plan_of(setting).uncorrelated
+        known = setting.runs is not None and setting.learning_rate is not None  # where the law is not known premise P6 says so
+        used = known and setting.total_variance > 0 and plan_of(setting).uncorrelated
         return ("uncorrelated",) if used else ()
 
     def largest_step(self, setting: Setting) -> tuple[float, bool]:  # noqa: ARG002

@@ -152,6 +152,7 @@ COMMANDS: list[tuple[str, list[Any]]] = [
     ),
     ("frugal-theory", ["study", lambda rng: [rng.choice(["vanishing_momentum", "momentum_leak", *WORDS])], *SETS, _jobs]),
     ("frugal-theory", ["report", lambda rng: [rng.choice(["runs/small", FILE, "text.txt", *WORDS])], _out]),
+    ("frugal-theory", ["keys", lambda rng: [rng.choice(WORDS)]]),
     ("frugal-theory", ["init", lambda rng: [rng.choice(OUTS)]]),
     ("frugal-theory", ["self-test", _option("--budget", ["nan", "inf", "-1", "0", "x"]), _option("--seed", ["-1", "x"])]),
     ("frugal-theory", [lambda rng: [rng.choice(WORDS)], FILE]),

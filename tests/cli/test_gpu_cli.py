@@ -164,6 +164,8 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(place, monkeypatch):
         ("algorithm.set=[200000]", ["algorithm", "set"]),
         ("probes.batch_size=1000000000000", ["probes.batch_size = 1000000000000", "GiB", "a smaller one"]),
         ("training.sequence_length=1000000000000", ["training.sequence_length = 1000000000000", "GiB", "a shorter one"]),
+        ("adapter.rank=1000000", ["adapter.rank = 1000000", "at most 32 is allowed"]),
+        ('algorithm.groups=[{pattern="xyz",density=1.0}]', ["algorithm.groups[0]", '"xyz"', "matches no parameter"]),
         ("training.batch_size=1000000000", ["training.batch_size = 1000000000", "GiB", "accumulation"]),
         ("training.cycle_steps=3", ["cycle_steps is of", "cosine-cycles"]),
         ("training.schedule=jagged-cosine", ["restart_every is missing"]),

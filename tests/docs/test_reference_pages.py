@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -56,17 +57,22 @@ def test_the_page_has_every_table_and_every_key():
     assert all(f"[{name}]" in page for name in tops)
 
 
-def test_no_meaning_is_of_a_key_that_is_gone():
-    known = {(table.path or "top", key.name) for table in tables() for key in table.keys}
-    anywhere = {name for _, name in known}
-    said = {(place, name) for place, lines in keys.MEANINGS.items() for name in lines}
-    assert {one for one in said if one not in known and not (one[0] == "any" and one[1] in anywhere)} == set()
-
-
 def test_a_key_without_a_meaning_is_named(monkeypatch):
-    monkeypatch.delitem(keys.MEANINGS["simulation"], "trials")
-    with pytest.raises(KeyError, match=r'meanings.toml: \["simulation"\] trials: is missing'):
+    (table,) = [table for table in tables() if table.path == "simulation"]
+    mute = replace(table, keys=tuple(replace(key, meaning="") for key in table.keys))
+    monkeypatch.setattr(keys, "tables", lambda: [mute])
+    with pytest.raises(ValueError, match=r"Simulation\.steps: say under the field"):
         keys.page()
+
+
+def test_a_meaning_is_inherited_until_a_table_says_another():
+    meanings = {f"{table.path}.{key.name}": key.meaning for table in tables() for key in table.keys}
+    assert meanings["rule.nesterov.beta"] == meanings["rule.sgdm.beta"]
+    assert meanings["algorithm.groups.density"] == meanings["algorithm.density"]
+    assert meanings["rule.adamw.eps"] != meanings["rule.adagrad.eps"]
+    assert keys.meaning(*next((t, k) for t in tables() for k in t.keys if k.name == "system")).endswith(
+        "[systems](../systems.md)."
+    )
 
 
 def test_what_is_allowed_is_in_words():

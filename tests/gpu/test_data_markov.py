@@ -10,8 +10,8 @@ from scipy import stats
 import frugal_theory as ft
 from frugal_gpu.data import markov, tokens
 from frugal_theory.config import Data
+from frugal_theory.config.data import Markov
 from frugal_theory.config.load import parse
-from frugal_theory.config.training import Markov
 from tests.tolerances import LEAST_P_VALUE, ROUNDING, STANDARD_ERRORS
 
 

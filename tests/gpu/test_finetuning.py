@@ -13,13 +13,15 @@ from tolerances import ACCUMULATION_FLOAT32
 import frugal_theory as ft
 from frugal_gpu.adapters.lora import adapted
 from frugal_gpu.commands import main as cli
-from frugal_gpu.model.build import shapes_only
+from frugal_gpu.model.build import made, parameters_of, shapes_only
 from frugal_gpu.optim.arranging import model_groups
 from frugal_gpu.optim.layout import layout_of
+from frugal_gpu.studies.memory import memory_table
 from frugal_gpu.train.judge import judge_task
 from frugal_gpu.train.log import read_metrics
 from frugal_gpu.train.loop import train
 from frugal_gpu.train.trained import export, load_trained
+from frugal_theory.config import Training
 from frugal_theory.config.adapter import Adapter
 from frugal_theory.config.load import parse
 from tests.calling import called
@@ -249,6 +251,19 @@ PUBLISHED = {
     "commonsense": 8_030_261_248,
     "commonsense_lora": 8_030_261_248,
 }
+
+
+@pytest.mark.parametrize(("task", "labels"), [("cola", 2), ("mnli", 3), ("stsb", 1)])
+def test_a_model_for_labels_is_planned_as_it_is_made(task, labels):
+    """With the task's head in place of the output layer, from sizes as from a checkpoint."""
+    toml = (
+        f'name = "g"\n[model]\npreset = "llama-tiny"\ntask = "sequence-classification"\n[data]\nsource = "x"\ntask = "{task}"\n'
+    )
+    own = ft.parse(toml)
+    made_one = made(own.model, Training(), labels, padding=0)
+    (planned,) = {row.parameters for row in memory_table(own)}
+    assert planned == 4 * sum(parameter.numel() for parameter in made_one.parameters())
+    assert parameters_of(own.model) == sum(parameter.numel() for parameter in shapes_only(own.model).parameters())
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -180,6 +180,23 @@ def test_what_is_not_covered(quadratic, overrides, reason):
     assert reason in THEOREMS["certified"].covers(setting_of(quadratic(overrides)))
 
 
+UNKNOWN_LAWS = {
+    "svd": ({"algorithm.subspace": "svd", "problem": {"kind": "matrix"}}, "svd selects by the current stochastic gradient"),
+    "a density that changes": ({"algorithm.density_schedule": {"steps": 2, "to": 0.25}}, "theorems speak of one density"),
+    "bases that are refreshed in turn": ({"algorithm.subspace": "random", "algorithm.refresh": "staggered"}, "premise P6"),
+}
+
+
+@pytest.mark.parametrize("law", UNKNOWN_LAWS)
+def test_a_set_whose_law_is_not_known_is_not_applicable_under_noise(quadratic, law):
+    """The premises that a theorem needs are asked for before it is known whether the set is oblivious."""
+    keys, reason = UNKNOWN_LAWS[law]
+    common = {"problem.blocks": 2, "noise": {"kind": "gaussian", "sigma": 0.1}, "simulation.steps": 4}
+    (verdict,) = ft.verify(quadratic(common | {"algorithm.update_gap": 2} | keys), theorems=["certified"])
+    assert verdict.status == "not applicable"
+    assert reason.lower() in verdict.reason.lower()
+
+
 def test_noise_in_a_basis_is_bounded_in_total_only(quadratic):
     """P4 bounds variances by coordinate, which says nothing of a direction: one constant for all, and σ² in place of ρσ²."""
     setting = setting_of(quadratic({"algorithm.subspace": "random", "algorithm.update_gap": 2}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -157,3 +158,21 @@ def test_constant_steps_pay_nothing():
 def test_steps_that_rise_or_are_too_large_are_refused(steps):
     with pytest.raises(ValueError, match="must not rise"):
         decreasing_steps_bound(steps, 0.9, 1.0, 1.0, 0.0)
+
+
+UNSPOKEN = {
+    "share": [1.0, 2.0, -1.0, 0.0],
+    "beta": [1.0, -0.5],
+    "gap": [-1.0],
+    "variance": [-1.0, math.inf],
+    "smoothness": [0.0],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in UNSPOKEN.items() for value in values])
+def test_numbers_of_which_the_theorem_of_falling_steps_does_not_speak_are_refused(name, value):
+    """δ = 2 gave a bound below 0, δ = −1 half of the proved one."""
+    known = {"steps": [0.5, 0.4], "beta": 0.9, "smoothness": 1.0, "gap": 1.0, "variance": 1.0}
+    assert np.all(decreasing_steps_bound(**known) > 0)
+    with pytest.raises(ValueError, match=f"{name} = "):
+        decreasing_steps_bound(**{**known, name: value})

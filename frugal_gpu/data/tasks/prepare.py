@@ -23,7 +23,7 @@ from frugal_theory.config import Data
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.registry import TASKS
 
-__all__ = ["Words", "part_of", "prepare_task", "task_of"]
+__all__ = ["Words", "labels_of", "part_of", "prepare_task", "task_of"]
 
 PADDINGS = ("<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|padding|>", "<unk>")
 """Names under which a tokenizer may know the token that fills short rows."""
@@ -37,6 +37,12 @@ def task_of(data: Data) -> Task | None:
         return None
     task: Task = TASKS[data.task]
     return task
+
+
+def labels_of(data: Data) -> int:
+    """The outputs of a model that has labels to tell: the task's, and two where no task says more."""
+    task = task_of(data)
+    return 2 if task is None else task.labels or 2
 
 
 class Words:

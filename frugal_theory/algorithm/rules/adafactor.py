@@ -19,9 +19,13 @@ class Adafactor(RuleTable):
     """
 
     rule: Literal["adafactor"] = "adafactor"
+    """Which of them it is."""
     betas: Pair = (0.9, 0.999)
+    """β₁ and β₂, the decays of the moving averages, per step."""
     eps: Positive = 1e-6
+    """ε, added to a denominator; in units of the gradient."""
     second_moment: Literal["momentum", "gradient"] = "momentum"
+    """What the factored second moment is of: the momentum, or the gradient."""
 
     sides: ClassVar[tuple[str, ...]] = ("state_full",)
     vectors: ClassVar[tuple[str, ...]] = ("exp_avg",)

@@ -16,7 +16,9 @@ class Adagrad(RuleTable):
 
     title: ClassVar[str] = "Adagrad"
     rule: Literal["adagrad"] = "adagrad"
+    """Which of them it is."""
     eps: Positive = 1e-10
+    """ε, added to a denominator; in units of the gradient."""
 
     sides: ClassVar[tuple[str, ...]] = ("state_full",)
     squares: ClassVar[tuple[str, ...]] = ("sum",)

@@ -22,11 +22,17 @@ class AdaLayer(RuleTable):
     """
 
     rule: Literal["adalayer"] = "adalayer"
+    """Which of them it is."""
     betas: Pair = (0.9, 0.95)
+    """β₁ and β₂, the decays of the moving averages, per step."""
     eps: Epsilon = 1e-15
+    """ε, added to a denominator; in units of the gradient."""
     by: Literal["tensor", "row"] = "tensor"
+    """One number of second moment a tensor, or a row."""
     warm: Annotated[int, Field(ge=0)] = 0
+    """Steps in the beginning in which nothing moves."""
     frozen: bool = False
+    """Whether v is the plain mean of those steps, and stays."""
 
     sides: ClassVar[tuple[str, ...]] = ("state_full",)
     vectors: ClassVar[tuple[str, ...]] = ("exp_avg",)

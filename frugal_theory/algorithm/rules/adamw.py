@@ -56,8 +56,11 @@ class AdamW(AdamMoments, RuleTable):
 
     title: ClassVar[str] = "AdamW"
     rule: Literal["adamw"] = "adamw"
+    """Which of them it is."""
     betas: Pair = (0.9, 0.999)
+    """β₁ and β₂, the decays of the moving averages, per step."""
     eps: Epsilon = 1e-8
+    """ε, added to √v̂, in units of the gradient; 0 is 2⁻¹²⁶, so that 0/0 is 0."""
 
     def update(self, state: RuleState, g: Array, seen: Seen | None = None) -> tuple[Array, RuleState]:  # noqa: ARG002
         """One step of the recursions of m and v, each over 1 − βᵏ, k its coordinate's steps."""

@@ -16,7 +16,9 @@ class LateSign(StateFree):
 
     title: ClassVar[str] = "signSGD, later"
     rule: Literal["late_sign"] = "late_sign"
+    """Which of them it is."""
     after: Count = 1000
+    """Steps without an update before the first."""
 
     elementwise: ClassVar[bool] = False  # its count is one number for all
 

@@ -27,10 +27,15 @@ class LDAdam(RuleTable):
 
     title: ClassVar[str] = "LDAdam"
     rule: Literal["ldadam"] = "ldadam"
+    """Which of them it is."""
     rank: Count = 16
+    """Directions of the basis in which the moments are kept."""
     betas: Pair = (0.908, 0.99)
+    """β₁ and β₂, the decays of the moving averages, per step."""
     eps: Positive = 1e-8
+    """ε, added to a denominator; in units of the gradient."""
     rho: Decay = 0.908
+    """ρ: the weight of the old directions in the power step."""
 
     sides: ClassVar[tuple[str, ...]] = ("state_full",)
     elementwise: ClassVar[bool] = False

@@ -23,8 +23,11 @@ class LikeFull(StateFree):
     """
 
     rule: Literal["like_full"] = "like_full"
+    """Which of them it is."""
     by: Literal["channel", "tensor"] = "channel"
+    """One factor a channel, or a tensor."""
     limit: Positive = 1.01
+    """The largest growth of the update's norm from one step to the next."""
 
     elementwise: ClassVar[bool] = False
 

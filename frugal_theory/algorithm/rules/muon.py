@@ -23,9 +23,13 @@ class Muon(RuleTable):
 
     title: ClassVar[str] = "Muon"
     rule: Literal["muon"] = "muon"
+    """Which of them it is."""
     beta: Decay = 0.95
+    """β, the decay of the moving average, per step."""
     steps: Count = 5
+    """Newton–Schulz steps."""
     eps: Positive = 1e-7
+    """ε, added to a denominator; in units of the gradient."""
 
     sides: ClassVar[tuple[str, ...]] = ("state_full",)
     vectors: ClassVar[tuple[str, ...]] = ("momentum",)

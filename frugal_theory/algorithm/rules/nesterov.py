@@ -19,7 +19,9 @@ class Nesterov(RuleTable):
 
     title: ClassVar[str] = "Nesterov"
     rule: Literal["nesterov"] = "nesterov"
+    """Which of them it is."""
     beta: Decay = 0.9
+    """β, the decay of the moving average, per step."""
 
     sides: ClassVar[tuple[str, ...]] = ("state_full",)
     vectors: ClassVar[tuple[str, ...]] = ("momentum",)

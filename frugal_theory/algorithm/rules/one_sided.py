@@ -19,8 +19,11 @@ class OneSided(StateFree):
     """
 
     rule: Literal["one_sided"] = "one_sided"
+    """Which of them it is."""
     beta: Decay = 0.999
+    """β, the decay of the moving average, per step."""
     eps: Positive = 1e-6
+    """ε, added to a denominator; in units of the gradient."""
 
     elementwise: ClassVar[bool] = False
 

@@ -85,6 +85,7 @@ class StateFree(RuleTable):
 
     rule: str
     lr_scale: NonNegative = 1.0
+    """A factor on the learning rate of the state-free part."""
 
     sides: ClassVar[tuple[str, ...]] = ("state_free",)
 
