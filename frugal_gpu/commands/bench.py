@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from frugal_theory.commands.options import path_given
 from frugal_theory.config.load import ExperimentError
+from frugal_theory.config.model import MOST_LAYERS
 
 __all__ = ["bench"]
 
@@ -16,12 +18,12 @@ Preset = Annotated[
 ]
 Density = Annotated[float, typer.Option("--density", min=0.0, max=1.0, help="State-full fraction ρ.")]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Timed steps of each optimizer.")]
-Layers = Annotated[int | None, typer.Option("--layers", min=1, help="Layers, instead of the preset's.")]
+Layers = Annotated[int | None, typer.Option("--layers", min=1, max=MOST_LAYERS, help="Layers, instead of the preset's.")]
 Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="NAME", help="Time this one beside AdamW, by the beginning of its name; repeatable."),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Results folder.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", parser=path_given, help="Results folder.")]
 
 
 def bench(
@@ -46,6 +48,8 @@ def bench(
     preset = preset or ("llama-130m" if device.type == "cuda" else "llama-60m")
     if preset not in SHAPES:
         raise ExperimentError(f"--preset {preset}: allowed: {', '.join(SHAPES)}")
+    if any(not name.strip() for name in only or ()):
+        raise ExperimentError("--only: is empty; the beginning of an optimizer's name is allowed")
     study = Bench(preset, density, rounds, device, layers, tuple(only or ()))
     try:
         needed = bytes_needed(study.shape, study.chosen.values())

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from frugal_theory.commands.options import path_given
+
 __all__ = ["compare"]
 
 Steps = Annotated[int, typer.Option("--steps", min=20, help="Steps of each run.")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Results folder.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", parser=path_given, help="Results folder.")]
 
 
 def compare(steps: Steps = 160, out: Out = Path("runs/family")) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from frugal_theory.commands.options import path_given
 from frugal_theory.config.load import ExperimentError
 
 if TYPE_CHECKING:
@@ -17,17 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["plan"]
 
 GIB = 2**30
+MOST_RANKS = 10**6
 
 Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL ...]", help="1B, 3B, 7B, 13B, 30B, 70B; all by default.")]
 Ranks = Annotated[str, typer.Option("--ranks", help="Numbers of ranks, with commas.")]
-Flops = Annotated[float, typer.Option("--flops", min=1, help="FLOP a second that a rank's matrix products reach.")]
-Bandwidth = Annotated[float, typer.Option("--bandwidth", min=1, help="Bytes a second of a rank's memory, read and written.")]
-Network = Annotated[float, typer.Option("--network", min=1, help="Bytes a second that a rank receives.")]
-Memory = Annotated[float, typer.Option("--memory", min=1, help="GiB of a rank.")]
-Rows = Annotated[int, typer.Option("--rows", min=1, help="Sequences of a rank's step.")]
-Length = Annotated[int, typer.Option("--length", min=2, help="Tokens of a sequence.")]
-Gap = Annotated[int, typer.Option("--update-gap", min=1, help="Steps over which a new basis is spread.")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Results folder.")]
+Flops = Annotated[float, typer.Option("--flops", min=1, max=1e24, help="FLOP a second that a rank's matrix products reach.")]
+Bandwidth = Annotated[
+    float, typer.Option("--bandwidth", min=1, max=1e18, help="Bytes a second of a rank's memory, read and written.")
+]
+Network = Annotated[float, typer.Option("--network", min=1, max=1e18, help="Bytes a second that a rank receives.")]
+Memory = Annotated[float, typer.Option("--memory", min=1, max=1e6, help="GiB of a rank.")]
+Rows = Annotated[int, typer.Option("--rows", min=1, max=10**6, help="Sequences of a rank's step.")]
+Length = Annotated[int, typer.Option("--length", min=2, max=10**8, help="Tokens of a sequence.")]
+Gap = Annotated[int, typer.Option("--update-gap", min=1, max=10**9, help="Steps over which a new basis is spread.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", parser=path_given, help="Results folder.")]
 
 
 def plan(
@@ -50,7 +54,7 @@ def plan(
     from frugal_theory.results.files import write_text
     from frugal_theory.studies.runner import carry_out
 
-    chosen = tuple(models or MODELS)
+    chosen = tuple(dict.fromkeys(models or MODELS))
     if unknown := [name for name in chosen if name not in MODELS]:
         raise ExperimentError(f"plan: {unknown[0]} is no model; allowed: {', '.join(MODELS)}")
     machine = Machine(flops, bandwidth, network, memory * GIB, rows, length, update_gap)
@@ -65,8 +69,10 @@ def _numbers(text: str) -> tuple[int, ...]:
         found = tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
         found = ()
-    if not found or found[0] < 1:
-        raise ExperimentError(f"--ranks {text}: numbers of at least 1 with commas between them are allowed, such as 1,8,64")
+    if not found or found[0] < 1 or found[-1] > MOST_RANKS:
+        raise ExperimentError(
+            f"--ranks {text}: numbers from 1 to {MOST_RANKS:,} with commas between them are allowed, such as 1,8,64"
+        )
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from frugal_theory.commands.options import INTERRUPTED
+from frugal_theory.commands.options import INTERRUPTED, path_given
 from frugal_theory.config.load import ExperimentError
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME ...]", help="Studies, or all; none lists them with their questions.")
 ]
 SizeOption = Annotated[str, typer.Option("--size", help="cpu: 0.2 million parameters, 294,912 tokens; gpu: 60M, 26 million.")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results; DIR/runs keeps every run.")]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", parser=path_given, help="Folder of the results; DIR/runs keeps every run.")
+]
 Seconds = Annotated[float | None, typer.Option("--seconds", min=1, help="No run is begun after these.")]
 Page = Annotated[
     Path | None, typer.Option("--page", metavar="FILE", help='Write what is done below "## The tables" of a Markdown file.')

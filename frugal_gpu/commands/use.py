@@ -8,10 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from frugal_theory.commands.options import path_given
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.one_line import printable
 
 __all__ = ["evaluate", "export", "generate"]
+
+TEMPERATURES = (1e-6, 1e6)
+"""Logits are divided by no less than leaves them finite, and by no more than leaves a trace of the model."""
 
 RunOrCheckpoint = Annotated[
     Path,
@@ -21,7 +25,7 @@ RunOrCheckpoint = Annotated[
 
 def export(
     run: RunOrCheckpoint,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that does not exist yet.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", parser=path_given, help="A folder that does not exist yet.")],
 ) -> None:
     """Write a trained model as transformers reads it: config.json, model.safetensors, the tokenizer."""
     from frugal_gpu.train.trained import export as write
@@ -66,12 +70,18 @@ def generate(
     prompt: Annotated[str, typer.Option("--prompt", help="What the text begins with.")] = "",
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="How many tokens to add, at most.")] = 64,
     temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0: the likeliest token each time.")] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the draws.")] = 0,
 ) -> None:
     """Continue a text by a trained model."""
+    if temperature != 0 and not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
+        raise ExperimentError(
+            f"--temperature {temperature:g}: 0 is allowed, for the likeliest token, or "
+            f"{TEMPERATURES[0]:g} to {TEMPERATURES[1]:g}"
+        )
     import torch
     from tokenizers import Tokenizer
 
+    from frugal_gpu.model.pretrained import longest_input
     from frugal_gpu.train.trained import load_trained
 
     trained = load_trained(run)
@@ -79,8 +89,10 @@ def generate(
         raise ExperimentError(f"{run}: its model has a head for labels ({trained.experiment.data.task}), and writes no text")
     tokenizer = Tokenizer.from_file(str(trained.tokenizer))
     model: Any = trained.model
-    ids = [model.config.eos_token_id or 0, *tokenizer.encode(prompt, add_special_tokens=False).ids]
-    room = model.config.max_position_embeddings - len(ids)
+    end = trained.separator
+    ids = [end, *tokenizer.encode(prompt, add_special_tokens=False).ids]
+    longest = longest_input(model.config)
+    room = tokens if longest is None else longest - len(ids)
     if room < 1:
         raise ExperimentError(f"--prompt: has {len(ids) - 1} tokens; the model takes at most {len(ids) + room - 2}")
     torch.manual_seed(seed)
@@ -90,7 +102,8 @@ def generate(
         inputs,
         attention_mask=torch.ones_like(inputs),
         max_new_tokens=min(tokens, room),
-        pad_token_id=0,
+        eos_token_id=end,
+        pad_token_id=end,
         use_cache=True,
         **drawn,
     )

@@ -22,6 +22,8 @@ __all__ = ["COMPRESSED", "FORMATS", "format_of", "lines", "read"]
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 """Endings of compressed files, and what Arrow calls their codecs."""
 
+BYTE_ORDER_MARK = "\ufeff"
+
 UNDECODABLE = "\udfff"
 """Stands for bytes that the encoding does not know; no decoder makes it."""
 
@@ -43,11 +45,10 @@ def read(path: Path, data: Data) -> Iterator[str | Bad]:
 
 def lines(path: Path, encoding: str) -> Iterator[str]:
     """The lines of a text file without their ends. A byte order mark is no text, and undecodable bytes are marked."""
-    if codecs.lookup(encoding).name == "utf-8":
-        encoding = "utf-8-sig"
     with closing(_opened(path)) as binary, io.TextIOWrapper(binary, encoding, errors="frugal-bad-row") as text:
-        for line in text:
-            yield line.removesuffix("\n")
+        for number, line in enumerate(text):
+            found = line if number else line.removeprefix(BYTE_ORDER_MARK)  # of every encoding: "utf-16-le" keeps it, too
+            yield found.removesuffix("\n")
 
 
 def _opened(path: Path) -> Any:
@@ -104,18 +105,22 @@ def _json_row(line: str, place: str, data: Data) -> Iterator[str | Bad]:
         yield found
 
 
+def _is_json(line: str) -> bool:
+    """Whether a line is a JSON value as it stands, and not the beginning of one over several lines."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
 def _json(path: Path, data: Data) -> Iterator[str | Bad]:
     """A list of rows, an object that holds one such list, or one JSON value a line, as C4's shards have."""
-    read = lines(path, data.encoding)
-    first = next((line for line in read if line.strip()), "")
-    if not first.lstrip().startswith("["):
-        try:
-            whole = not isinstance(json.loads(first), dict) or next((line for line in read if line.strip()), None) is None
-        except ValueError:
-            whole = True  # an object over several lines
-        if not whole:
-            yield from _json_lines(path, data)
-            return
+    filled = (line for line in lines(path, data.encoding) if line.strip())
+    first = next(filled, "")
+    if next(filled, None) is not None and _is_json(first):
+        yield from _json_lines(path, data)
+        return
     text = "\n".join(lines(path, data.encoding))
     if UNDECODABLE in text:
         raise ValueError(f'is not {data.encoding} (data.encoding = "{data.encoding}")')

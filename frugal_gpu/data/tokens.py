@@ -85,18 +85,20 @@ def prepare(data: Data, seed: int, vocabulary: int, sequence_length: int, needed
     """Tokenise the text, or find it tokenised.
 
     ``vocabulary`` is the model's. ``needed`` is how many tokens the run will read: a text without an end is tokenised up to
-    there, in whole windows, other text as a whole or up to ``data.tokens``. ``whole``: both parts are read as one text, so
-    that one of them may be empty, and shorter than a sequence. Raises :class:`ExperimentError` where the text or
-    the tokenizer cannot be used, or the text is shorter than one sequence.
+    there, in whole windows, other text as a whole or up to ``data.tokens``. ``whole``: no document is held out, so that the
+    training part is all of the text, in its order, and may be shorter than a sequence. Raises :class:`ExperimentError` where
+    the text or the tokenizer cannot be used, or the text is shorter than one sequence.
     """
     source = source_of(data)
+    if whole:
+        data = data.model_copy(update={"validation_fraction": 0.0})
     window = max(1, WINDOW // sequence_length) if source.endless and data.tokens is None else None
     goals = _goals(data, sequence_length, window, -(-needed // sequence_length))
     given = tokenizers.given_tokenizer(data.tokenizer) if data.tokenizer else None
     settings = {
         "format": FORMAT,
         "text": fingerprint(data),
-        "split": None if own_part(data) else [seed, data.validation_fraction],
+        "split": None if whole or own_part(data) else [seed, data.validation_fraction],
         "tokenizer": given.tokenizer.to_str() if given else "of the source" if source.tokenizer else vocabulary,
     }
     key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=12).hexdigest()

@@ -15,7 +15,7 @@ from torch import nn
 from frugal_theory.config import Model
 from frugal_theory.config.load import ExperimentError
 
-__all__ = ["is_local", "load_pretrained", "longest_input", "planned_config", "pretrained_config", "tokenizer_beside"]
+__all__ = ["is_local", "load_pretrained", "longest_input", "planned_config", "pretrained_config", "quietly", "tokenizer_beside"]
 
 ON_THE_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -53,7 +53,7 @@ def pretrained_config(model: Model) -> Any:
     assert model.checkpoint is not None
     _check_name(model.checkpoint)
     try:
-        with _quietly():
+        with quietly():
             found = AutoConfig.from_pretrained(model.checkpoint, local_files_only=is_local(model.checkpoint))
     except Exception as error:  # transformers has many
         raise ExperimentError(f'model.checkpoint = "{model.checkpoint}": {_first_line(error)}') from None
@@ -105,7 +105,7 @@ def load_pretrained(model: Model, labels: int = 0) -> nn.Module:
     kind: Any = AutoModelForSequenceClassification if labelled else AutoModelForCausalLM
     own: dict[str, Any] = {"num_labels": labels, "ignore_mismatched_sizes": True} if labelled else {}
     try:
-        with _quietly():
+        with quietly():
             loaded: Any = kind.from_pretrained(
                 model.checkpoint, local_files_only=is_local(model.checkpoint or ""), dtype=torch.float32, **own
             )
@@ -124,7 +124,7 @@ def tokenizer_beside(checkpoint: str) -> str:
         from transformers.utils import cached_file
 
         try:
-            with _quietly():
+            with quietly():
                 path = cached_file(checkpoint, "tokenizer.json", _raise_exceptions_for_missing_entries=False)
         except Exception as error:  # transformers has many
             raise ExperimentError(f'model.checkpoint = "{checkpoint}": {_first_line(error)}') from None
@@ -150,7 +150,7 @@ def _check_name(checkpoint: str) -> None:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without a bar for each file, a line for each attempt to reach the hub, and a table of a head that a new one replaces."""
     from transformers.utils import logging
 

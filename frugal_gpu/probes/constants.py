@@ -134,7 +134,10 @@ def _smoothness(lines: Sequence[Line], path: Sequence[Line], level: float) -> di
     tops = [(line["probes"]["curvature.top"], line["probes"]["curvature.bottom"]) for line in _measured(lines, "curvature")]
     curvature = max((max(abs(top), abs(bottom)) for top, bottom in tops if top is not None and bottom is not None), default=0.0)
     if curvature > largest:
-        source = f"the largest of {len(tops)} Hessian eigenvalues by Lanczos on a sample, above the ratios of gradients"
+        source = (
+            f"the largest of {len(tops)} Hessian eigenvalues by Lanczos, each of a sample and so on average above that of f; "
+            "above the ratios of gradients"
+        )
         largest = curvature
     return {
         "value": largest,

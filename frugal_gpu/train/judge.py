@@ -39,6 +39,8 @@ def judge(trained: Trained, source: str | None = None, tokens: int | None = None
     else:
         changes = {"source": source, "validation": None, "tokens": None, "tokenizer": str(trained.tokenizer)}
         data = experiment.data.model_copy(update=changes)
+        if not source:
+            raise ExperimentError('--data "": is empty; allowed: what data.source may be')
         check_source(data)
         if source_of(data).endless and tokens is None:
             raise ExperimentError(f"--tokens: is missing; the text of --data {source} has no end")

@@ -12,6 +12,7 @@ from frugal_gpu.data.tasks.rows import check_place
 from frugal_gpu.data.text import check_source, check_tokenizer, source_of
 from frugal_gpu.data.tokens import Corpus, prepare
 from frugal_gpu.model.build import check_model, made, padding_of, shapes_only, vocabulary_of, with_tokenizer
+from frugal_gpu.model.confined import check_confined
 from frugal_gpu.probes import Watch, sample_size
 from frugal_gpu.train.norms import Norms
 from frugal_gpu.train.precision import scaler, weights
@@ -148,7 +149,9 @@ def start(
     torch.manual_seed(seed)
     task = task_of(experiment.data)
     sharded = training.sharding == "fsdp2"
-    model = made(model_table, training, 0 if task is None else task.labels, corpus.padding).to(weights(training.precision))
+    model = made(model_table, training, 0 if task is None else task.labels, corpus.padding)
+    check_confined(model, model_table, experiment.data)
+    model = model.to(weights(training.precision))
     model = shard_model(model, accelerator) if sharded else model.to(accelerator.device)
     optimizer = optimizer_of(model, experiment, learning_rate)
     if sharded:

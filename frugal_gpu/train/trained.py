@@ -11,6 +11,7 @@ from torch import nn
 
 from frugal_gpu.data.tasks.prepare import Words, task_of
 from frugal_gpu.model.build import made, padding_of
+from frugal_gpu.model.pretrained import quietly
 from frugal_gpu.train import checkpoint
 from frugal_gpu.train.checksums import CHECKSUMS
 from frugal_gpu.train.precision import weights
@@ -33,6 +34,16 @@ class Trained:
     def tokenizer(self) -> Path:
         """The run's tokenizer.json."""
         return self.folder / "tokenizer.json"
+
+    @property
+    def separator(self) -> int:
+        """The token before and after a document: the tokenizer's, which the model was trained on, and not what its
+        configuration says, where a checkpoint may name several, or another."""
+        from tokenizers import Tokenizer
+
+        name = _separator(self.tokenizer).get("eos_token")
+        found = None if name is None else Tokenizer.from_file(str(self.tokenizer)).token_to_id(name)
+        return 0 if found is None else found  # token 0 separates the documents of a source with its own tokens
 
     @property
     def has_labels(self) -> bool:
@@ -95,8 +106,9 @@ def export(trained: Trained, out: Path) -> None:
         model.config.use_cache = True
         model.generation_config.eos_token_id = tokenizer.eos_token_id
         model.generation_config.use_cache = True
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    with quietly():
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
 
 
 def _padding(experiment: Experiment, tokenizer: Path) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from frugal_theory.commands.options import ExperimentFile, Settings
+from frugal_theory.commands.options import ExperimentFile, Settings, path_given
 from frugal_theory.config.load import load, parse_overrides
 from frugal_theory.config.one_line import printable
 
@@ -17,7 +17,9 @@ Theorem = Annotated[str | None, typer.Option("--theorem", help="Default: the fir
 Search = Annotated[str, typer.Option("--search", help="What is searched; schedule, beta, learning_rate are possible too.")]
 Evaluations = Annotated[int, typer.Option("--evaluations", min=1, help="Instances that are tried.")]
 Optimizer = Annotated[str, typer.Option("--optimizer", help="differential-evolution or dual-annealing.")]
-OutFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: runs/NAME/attack.toml.")]
+OutFile = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", parser=path_given, help="Default: runs/NAME/attack.toml.")
+]
 
 
 def attack(

@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
-from frugal_theory.commands.options import ExperimentFile, Settings
+from frugal_theory.commands.options import ExperimentFile, Settings, path_given
 from frugal_theory.config.load import load, parse_overrides
 from frugal_theory.config.one_line import printable
 
 __all__ = ["certify"]
 
-OutFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: runs/NAME/certificate.json.")]
+OutFile = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", parser=path_given, help="Default: runs/NAME/certificate.json.")
+]
 Trade = Annotated[
     float | None,
     typer.Option(

@@ -30,6 +30,7 @@ __all__ = [
     "Settings",
     "application",
     "in_one_line",
+    "path_given",
 ]
 
 NOTHING_KEPT = "interrupted: nothing is kept; the same command begins again"
@@ -49,7 +50,18 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key, of [sweep], too: algorithm.density=0.5."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Results folder (default: runs/NAME).")]
+
+
+def path_given(text: str) -> Path:
+    """A path, for typer's ``parser``. Raises BadParameter for an empty one: it would be the folder at hand, without a word."""
+    if not str(text):
+        raise typer.BadParameter('it is empty; a path is allowed, "." for the folder at hand')
+    return Path(text)
+
+
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", parser=path_given, help="Results folder (default: runs/NAME).")
+]
 
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Processes that share the work (default: one per core).", show_default=False)

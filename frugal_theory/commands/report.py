@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from frugal_theory.commands.options import path_given
 from frugal_theory.commands.verdict_table import print_practice, print_summary
 from frugal_theory.config.load import ExperimentError
 from frugal_theory.config.one_line import printable
@@ -25,7 +26,9 @@ EVERY = 10.0
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Results folders, e.g. runs/demo.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: report.html in the first RUN.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", parser=path_given, help="Default: report.html in the first RUN.")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Write it anew while a training run goes on; an open page follows.")
     ] = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from frugal_theory.commands.options import Cluster, Jobs
+from frugal_theory.commands.options import Cluster, Jobs, path_given
 from frugal_theory.config.load import ExperimentError
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def self_test(
     budget: Annotated[float, typer.Option("--budget", help="Multiplies the number of trials.")] = 1.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the noise and of the sets.")] = 0,
     everything: Annotated[bool, typer.Option("--all", help="Show the true counterparts too.")] = False,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Results folder.")] = Path("runs/self-test"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", parser=path_given, help="Results folder.")] = Path(
+        "runs/self-test"
+    ),
     jobs: Jobs = None,
     cluster: Cluster = None,
 ) -> None:

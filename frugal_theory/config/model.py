@@ -10,9 +10,12 @@ from frugal_theory.config.fields import NameOf
 from frugal_theory.config.parts import Count, Part
 from frugal_theory.config.shapes import SHAPES
 
-__all__ = ["SIZES", "Model", "Preset"]
+__all__ = ["MOST_LAYERS", "SIZES", "Model", "Preset"]
 
 Preset = Annotated[str, NameOf(SHAPES)]
+
+MOST_LAYERS = 1000
+"""As many as the deepest that was ever trained; each is made on the meta device to be counted."""
 
 SIZES = (
     "checkpoint",
@@ -46,7 +49,7 @@ class Model(Part):
     """Width."""
     intermediate_size: Count | None = None
     """Width of the feed-forward part."""
-    layers: Count | None = None
+    layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)] | None = None
     """Blocks."""
     heads: Count | None = None
     """Heads of attention; they divide the width."""

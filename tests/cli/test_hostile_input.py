@@ -38,6 +38,11 @@ HOSTILE = {
     "a folder for a file": ["verify", "."],
     "a study with markup": ["study", "[bold]x[/bold]"],
     "a run that is a file": ["report", "small.toml"],
+    "an out that is empty": ["verify", "small.toml", "--out", ""],
+    "a certificate into nowhere": ["certify", "small.toml", "--out", ""],
+    "an attack into nowhere": ["attack", "small.toml", "--evaluations", "2", "--out", ""],
+    "a report into nowhere": ["report", "runs/nowhere", "--out", ""],
+    "a self-test into nowhere": ["self-test", "--out", ""],
 }
 
 
@@ -84,6 +89,14 @@ TRAINING = {
     "an export over a file": ["export", "runs/none", "--out", "small.toml"],
     "a density beyond one": ["bench", "--density", "2"],
     "no training table": ["train", "small.toml"],
+    "an out that is empty": ["memory", "small.toml", "--out", ""],
+    "an export to nowhere": ["export", "runs/none", "--out", ""],
+    "a plan for machines without end": ["plan", "1B", "--flops", "inf"],
+    "a plan for more ranks than there are": ["plan", "1B", "--ranks", "1,9999999999"],
+    "a plan for sequences without end": ["plan", "1B", "--length", "9999999999999"],
+    "an optimizer without a name": ["bench", "--only", ""],
+    "more layers than can be timed": ["bench", "--layers", "1000000000"],
+    "more layers than can be counted": ["memory", "small.toml", "--set", "model.layers=100000000000"],
 }
 
 

@@ -69,10 +69,19 @@ def test_compressed_and_plain_files_hold_the_same_documents(tmp_path, ending, co
         json.dumps({"version": "1.0", "data": ROWS}).encode(),
         json.dumps({"version": "1.0", "data": ROWS}, indent=1).encode(),
         json.dumps(TEXTS).encode(),
+        "\n".join(json.dumps(text) for text in TEXTS).encode(),
     ],
 )
 def test_json_holds_a_list_or_an_object_with_one_or_a_row_a_line(tmp_path, content):
     assert sorted(everything(data_of(write(tmp_path / "a.json", content)))) == sorted(TEXTS)
+
+
+def test_a_first_row_that_is_none_makes_no_other_file_of_json_lines(tmp_path):
+    content = b"null\n[1]\n" + CONTENTS[".jsonl"]
+    path = write(tmp_path / "a.json", content)
+    assert sorted(everything(data_of(path, bad_rows="skip"))) == sorted(TEXTS)
+    with pytest.raises(ft.ExperimentError, match=r"a\.json, line 1 is no object but NoneType"):
+        everything(data_of(path))
 
 
 def test_json_of_one_object_is_one_document(tmp_path):
@@ -109,6 +118,15 @@ def test_encodings_and_their_byte_order_marks(tmp_path, encoding, ending):
     path = write(tmp_path / f"a{ending}", content.encode(encoding))
     named = "utf-8" if encoding == "utf-8-sig" else encoding
     assert sorted(everything(data_of(path, encoding=named))) == sorted(texts)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("ending", [".txt", ".jsonl", ".json"])
+def test_a_byte_order_mark_is_no_text_in_an_encoding_that_keeps_it(tmp_path, encoding, ending):
+    """An encoding that says the order of its bytes leaves a mark where it is; an editor may have written one all the same."""
+    content = {".txt": "größer\n\nals", ".jsonl": '"größer"\n"als"', ".json": '["größer",\n"als"]'}[ending]
+    path = write(tmp_path / f"a{ending}", f"\ufeff{content}".encode(encoding))
+    assert sorted(everything(data_of(path, encoding=encoding))) == ["als", "größer"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-9", "base64", "", "a\0b"])

@@ -12,6 +12,7 @@ from frugal_gpu.studies.memory import memory_of, state_by_parameter
 from frugal_gpu.studies.scale import MODELS, SYSTEMS, Machine, Scale, activations, chunk, of_rank
 from frugal_theory.config import Algorithm
 from frugal_theory.studies.study import ALONE
+from tests.calling import called
 
 SMALL = Shape(32, 44, 2, 4, vocabulary=300)
 
@@ -94,6 +95,16 @@ def test_times_are_those_of_the_rates(small):
 def test_a_new_basis_costs_what_was_measured_at_130m():
     shapes = 12 * ([(768, 768)] * 4 + [(768, 2048)] * 3)
     assert scale.SVD_SECONDS * sum(min(s) ** 2 * max(s) for s in shapes) == pytest.approx(3.1)
+
+
+def test_a_model_that_is_named_twice_is_one_row_of_each_table(tmp_path):
+    from frugal_gpu.commands import main as cli
+
+    done = called(cli.main, "plan", "1B", "1B", "--ranks", "4,1", "--out", "scale", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first = done.stdout.split("### ")[1].splitlines()[2:]
+    columns = {line.count("|") for line in first if line}
+    assert columns == {5}, first  # model, system and a number for each of two ranks
 
 
 def test_the_plan_says_what_fits_and_what_is_in_the_way(small):  # noqa: ARG001

@@ -89,6 +89,28 @@ def test_another_text_is_read_to_its_end_however_short_or_long_it_is(run, source
         assert judge(other, str(tmp_path / "one.txt"))[1] == len(ids) - (1 if packing == "stream" else 2)
 
 
+@pytest.mark.parametrize("seed", [3, 4])
+def test_another_text_is_one_stream_in_its_own_order(run, source, seed):
+    """No document of it is held out: the loss is that of its rows, whatever the run's seed holds out of its own text."""
+    trained = load_trained(run)
+    trained = replace(trained, experiment=trained.experiment.model_copy(update={"seed": seed}))
+    texts = [json.loads(line)["text"] for line in source.read_text().splitlines()]
+    encodings = Tokenizer.from_file(str(trained.tokenizer)).encode_batch(texts, add_special_tokens=False)
+    stream = torch.tensor([0, *(i for encoding in encodings for i in (*encoding.ids, 0))])
+    summed, counts = [], []
+    with torch.no_grad():
+        for row in (stream[begin : begin + 17] for begin in range(0, len(stream) - 1, 16)):
+            logits = trained.model(input_ids=row[None, :-1]).logits[0].double()
+            summed.append(float(torch.nn.functional.cross_entropy(logits, row[1:], reduction="sum")))
+            counts.append(len(row) - 1)
+    loss, count = judge(trained, str(source))
+    assert count == sum(counts)
+    assert loss == pytest.approx(sum(summed) / count, rel=ACCUMULATION_FLOAT32)
+    first, some = judge(trained, str(source), tokens=33)
+    assert some == sum(counts[:3])
+    assert first == pytest.approx(sum(summed[:3]) / some, rel=ACCUMULATION_FLOAT32)
+
+
 def test_a_text_without_an_end_needs_a_number_of_tokens(run):
     with pytest.raises(ft.ExperimentError, match="--tokens: is missing; the text of --data markov has no end"):
         judge(load_trained(run), "markov")
@@ -113,6 +135,47 @@ def test_the_commands_say_what_they_found_and_errors_are_one_line(run, tmp_path)
     for arguments in (["evaluate", tmp_path], ["export", run, "--out", tmp_path / "m"], ["evaluate", run, "--data", "no.txt"]):
         failed = called(cli.main, *arguments, cwd=tmp_path)
         assert (failed.returncode, failed.stderr.count("\n")) == (2, 1), failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["generate", "RUN", "--temperature", "inf"], "--temperature inf: 0 is allowed, for the likeliest token, or 1e-06 to"),
+        (["generate", "RUN", "--temperature", "1e-320"], "--temperature 9.99989e-321: 0 is allowed"),
+        (["generate", "RUN", "--temperature", "1", "--seed", str(2**64)], "--seed"),
+        (["generate", "RUN", "--prompt", "x" * 4000], "tokens; the model takes at most 14"),
+        (["evaluate", "RUN", "--data", ""], '--data "": is empty; allowed: what data.source may be'),
+    ],
+)
+def test_options_that_no_model_can_follow_are_refused_in_one_line(run, tmp_path, arguments, words):
+    (tmp_path / "beside.txt").write_text("the cat\n")  # an empty path is the folder at hand
+    failed = called(cli.main, *(run if part == "RUN" else part for part in arguments), cwd=tmp_path)
+    assert (failed.returncode, failed.stderr.count("\n"), failed.stdout) == (2, 1, ""), failed.stderr
+    assert words in failed.stderr
+
+
+def test_a_text_is_continued_from_the_tokenizers_own_separator(source, tmp_path):
+    """A separator that is not token 0: what is generated begins after it, as every document in training did, and ends at it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    own = Tokenizer(models.BPE(unk_token="<unk>"))
+    own.pre_tokenizer, own.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    own.train_from_iterator([], trainers.BpeTrainer(special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=alphabet))
+    own.save(str(tmp_path / "own.json"))
+    keys = {"data.tokenizer": str(tmp_path / "own.json"), "training.steps": 20, "algorithm.learning_rate": 0.02}
+    train(tiny.experiment(source, keys), tmp_path / "run" / "training")
+    trained = load_trained(tmp_path / "run")
+    assert trained.separator == 2
+    ids = [2]
+    with torch.no_grad():
+        while len(ids) < 16 and (len(ids) == 1 or ids[-1] != 2):
+            ids.append(int(trained.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    done = called(cli.main, "generate", tmp_path / "run", "--tokens", "40", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout == own.decode(ids[1:]) + "\n"
+    other = torch.tensor([[0]])
+    assert int(trained.model(input_ids=other).logits[0, -1].argmax()) != ids[1]  # by which the two are told apart
 
 
 def test_an_exported_model_is_what_a_run_begins_with(run, source, tmp_path):

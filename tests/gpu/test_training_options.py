@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from tolerances import ACCUMULATION_FLOAT32, FLOAT32
 
 import frugal_theory as ft
+from frugal_gpu.data.batches import Packed
 from frugal_gpu.model.build import shapes_only
 from frugal_gpu.model.llama import SHAPES, Shape, build_model, model_shape, parameter_count
 from frugal_gpu.optim.exempt import without_decay
@@ -123,6 +125,46 @@ def of_checkpoint(source, folder, **more):
     model = {"checkpoint": str(folder)}
     changes = {f"training.{key}": value for key, value in more.items()}
     return tiny.experiment(source, {"model": model, "training.evaluation_tokens": 32, **changes})
+
+
+def attention_kinds():
+    from transformers import BloomConfig, GPTNeoXConfig, LlamaConfig, MambaConfig, OPTConfig
+
+    small = {"vocab_size": 320, "hidden_size": 16, "num_hidden_layers": 1, "bos_token_id": 0, "eos_token_id": 0}
+    heads = {"num_attention_heads": 2, "max_position_embeddings": 32}
+    return {
+        "llama": LlamaConfig(**small, **heads, intermediate_size=24),
+        "gpt_neox": GPTNeoXConfig(**small, **heads, intermediate_size=24),
+        "opt": OPTConfig(**small, **heads, ffn_dim=24, word_embed_proj_dim=16, pad_token_id=1),
+        "bloom": BloomConfig(vocab_size=320, hidden_size=16, n_layer=1, n_head=2),
+        "mamba": MambaConfig(**small),
+    }
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_neox", "opt", "bloom", "mamba"])
+def test_attention_within_documents_is_refused_of_a_model_that_attends_across_them(source, pretrained, tmp_path, kind):
+    """A document's loss after another document against its loss alone decides which kinds may be trained so."""
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(2)
+    model = AutoModelForCausalLM.from_config(attention_kinds()[kind])
+    folder = tmp_path / "model"
+    model.save_pretrained(folder)
+    (folder / "tokenizer.json").write_text((pretrained / "tokenizer.json").read_text())
+    keys = {"model": {"checkpoint": str(folder)}, "data.attention": "within", "training.steps": 1}
+    packed = Packed(np.array([0, 5, 6, 7, 0, 8, 9, 5, 0]), 8, 0, within=True)
+    inputs, _ = packed.batch([0])
+    with torch.no_grad():
+        together = model.eval()(input_ids=inputs, use_cache=False, **packed.model_inputs(inputs)).logits[0, 4:]
+        alone = model(input_ids=inputs[:, 4:]).logits[0]
+    confined = torch.allclose(together, alone, rtol=FLOAT32, atol=FLOAT32)
+    assert confined == (kind in ("llama", "gpt_neox"))
+    if confined:
+        start(tiny.experiment(source, keys))
+        return
+    with pytest.raises(ft.ExperimentError, match=rf'^data.attention = "within": .*"{kind}".* are allowed$'):
+        start(tiny.experiment(source, keys))
+    start(tiny.experiment(source, {**keys, "data.attention": "across"}))
 
 
 def test_any_causal_language_model_goes_on_from_its_weights(source, pretrained, tmp_path):
