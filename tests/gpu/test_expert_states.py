@@ -245,7 +245,7 @@ def test_a_state_from_before_the_option_goes_on_as_it_was():
 
 SPLIT = {"rule": "split", "subspace": "columns", "density": 0.5}
 REFUSED = [
-    ({"subspace": "blocks"}, r'^Frugal: experts = true [^\n]*subspace is "blocks", [^\n]*"svd"[^\n]* are allowed$'),
+    ({"subspace": "blocks"}, r'^Frugal: experts = true [^\n]*subspace is "blocks"; [^\n]*"svd"[^\n]* are allowed$'),
     ({"subspace": "eigen"}, r'^Frugal: experts = true [^\n]*subspace is "eigen"'),
     ({"subspace": "coordinates", "set": (1, 2)}, r"^Frugal: experts = true [^\n]*set = \[\.\.\.\]"),
     ({"subspace": "rows", "state_full": "muon"}, r'^Frugal: experts = true: state_full.rule = "muon"[^\n]*"rows"[^\n]*$'),

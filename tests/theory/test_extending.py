@@ -126,7 +126,8 @@ def test_experiments_are_dumped_swept_and_set_like_others():
     experiment = parse(text, overrides={"algorithm.state_full.decay": 0.3})
     assert experiment.algorithm.state_full == Signed(decay=0.3)
     assert parse(dump(experiment)) == experiment
-    assert [cell.experiment.algorithm.state_full.decay for cell in cells(experiment)] == [0.1, 0.2]
+    assert [cell.experiment.algorithm.state_full.decay for cell in cells(experiment)] == [0.3]
+    assert [cell.experiment.algorithm.state_full.decay for cell in cells(parse(text))] == [0.1, 0.2]
 
 
 def test_blocks_nest_and_the_inner_one_undoes_its_own():
