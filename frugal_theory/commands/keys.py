@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["keys"]
 
-Name = Annotated[str | None, typer.Argument(metavar="TABLE|KEY", help="A table (training, problem.logistic, adamw) or a key.")]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="A table (training, problem.logistic, adamw) or a key.")]
 
 
 def keys(name: Name = None) -> None:

@@ -30,6 +30,7 @@ LESS = {
 """Options that make a command quick."""
 
 OTHERS = {
+    ("frugal-theory", "keys"): {"NAME": "training"},
     ("frugal-gpu", "systems"): {"NAME": "galore"},
     ("frugal-gpu", "export"): {"DIR": "exported"},
     ("frugal-gpu", "study"): {"NAME": "table-2"},
