@@ -24,10 +24,11 @@ Result = TypeVar("Result")
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """Read and validate an experiment file.
 
-    ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``; a key of the sweep has this value alone then, and
-    a case that gives it another is left out. A ``model.preset`` among them stands in the place of the file's model, its sizes
-    included. Every cell of the file's sweep is validated too. Raises :class:`ExperimentError` for a missing file, invalid TOML,
-    an unknown key, a wrong type or an impossible combination.
+    ``overrides`` maps dotted keys to values, ``{"algorithm.density": 0.5}``. A key of the file's sweep has this value alone
+    then, and a case of the file that gives it another is left out; a sweep or cases among them are meant as they are. A
+    ``model.preset`` among them stands in the place of the file's model, its sizes included. Every cell of the sweep is
+    validated too. Raises :class:`ExperimentError` for a missing file, invalid TOML, an unknown key, a wrong type or an
+    impossible combination.
 
     >>> from importlib.resources import files
     >>> load(files("frugal_theory.simulations") / "demo.toml", {"algorithm.density": 0.5}).algorithm.density
@@ -59,13 +60,14 @@ def parse(text: str | Mapping[str, Any], source: str = "experiment", overrides: 
         raise ExperimentError(f"{source}: invalid TOML: {error}") from None
     except RecursionError:
         raise ExperimentError(f"{source}: tables or lists are nested too deeply; a few levels are allowed") from None
-    if "model.preset" in (overrides or {}) and isinstance(table.get("model"), dict):
+    overrides = overrides or {}
+    if "model.preset" in overrides and isinstance(table.get("model"), dict):
         table["model"] = {key: value for key, value in table["model"].items() if key not in SIZES}
-    for key, value in (overrides or {}).items():
+    for key, value in overrides.items():
         set_key(table, key, plain(value), source)
-    if isinstance(table.get("sweep"), dict):
-        table["sweep"] = _set_apart(table["sweep"], overrides or {}, source)
-    if overrides and isinstance(table.get("cases"), list):
+    if isinstance(table.get("sweep"), dict) and "sweep" not in overrides:  # a sweep that is set apart is meant as it is
+        table["sweep"] = _set_apart(table["sweep"], overrides, source)
+    if isinstance(table.get("cases"), list) and "cases" not in overrides:
         table["cases"] = [case for case in table["cases"] if not _contradicts(case, overrides)]
     experiment = validate(table, source)
     cells(experiment, source)

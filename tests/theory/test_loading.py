@@ -226,6 +226,13 @@ def test_a_case_that_says_otherwise_is_left_out(overrides, left):
         assert {cell.experiment.algorithm.density for cell in found} == {density}
 
 
+def test_a_sweep_and_cases_that_are_set_apart_themselves_are_meant_as_they_are():
+    own = {"sweep": {"algorithm.density": [0.2, 0.4]}, "cases": [{"name": "one", "algorithm": {"update_gap": 3}}]}
+    found = cells(parse(SWEPT + CASES, overrides={"algorithm.density": 0.5, "algorithm.update_gap": 9, **own}))
+    assert [cell.settings for cell in found] == [{"case": "one", "algorithm.density": density} for density in (0.2, 0.4)]
+    assert {cell.experiment.algorithm.update_gap for cell in found} == {3}
+
+
 def test_where_every_case_says_otherwise_the_file_is_one_cell():
     text = HEAD + '[[cases]]\nname = "a"\nalgorithm = { density = 0.1 }\n'
     (cell,) = cells(parse(text, overrides={"algorithm.density": 0.3}))
