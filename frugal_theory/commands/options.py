@@ -127,7 +127,7 @@ def in_one_line(command: Callable[[], Any], quiet: bool = False) -> NoReturn:
         status = INTERRUPTED
     except MemoryError as error:
         _stop(f"not enough memory{f': {error}' if str(error) else ''}; a smaller experiment needs less", 2, quiet)
-    except Exception as error:  # a fault of ours or of the user's code: Python would exit with 1: a claim failed
+    except Exception as error:  # of our code or the user's: Python would exit with 1, which means that a claim failed
         if os.environ.get(TRACEBACK):
             raise
         _stop(f"{own_line(error) or OURS}: {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)", 2, quiet)

@@ -20,7 +20,6 @@ class Adapter(Part):
     """
 
     kind: Literal["lora", "relora"] = "lora"
-    """Which of them it is."""
     rank: Count = 128
     """r of W + (alpha/r) BA."""
     alpha: Positive = 32.0

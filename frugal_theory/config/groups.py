@@ -33,46 +33,23 @@ class Group(Part):
     lr_scale: NonNegative | None = None
     """A factor on the learning rate."""
     density: Probability | None = None
-    """ρ: the share of the space that is state-full."""
     rank: Count | None = None
-    """Directions of a basis, in place of the density; of subspaces with a basis alone."""
     update_gap: Gap | None = None
-    """T: steps between two choices of the subspace."""
     subspace: Annotated[str, NameOf(SUBSPACES)] | None = None
-    """What the state-full part is made of. Drawn every period: "blocks" (whole tensors or layers), "columns" or "rows" of each
-    matrix, "coordinates" (each with probability ρ), "randk" (a fixed number of them), "random" (a random orthonormal basis),
-    "gaussian" (a random projection). Of the gradient: "svd" (its leading singular vectors). Of a quadratic: "eigen" (its
-    leading eigenvectors). Vectors are state-full as a whole where the subspace is one of matrices."""
     side: Literal["std", "reverse", "left", "right"] | None = None
-    """On which side of an m × n matrix a basis acts: "std" is the left if m < n, else the right."""
     set: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = None
-    """A fixed set of coordinates, counted from 0 over all parameters; of subspace "coordinates"."""
     sampling: Literal["independent", "fixed_size"] | None = None
-    """Of subspace "coordinates": each by a draw of its own, or a fixed number of them."""
     order: Literal["random", "ascending", "descending", "mirror", "inward"] | None = None
-    """In which order blocks take turns: drawn, from the first or from the last on, there and back ("mirror"), or from both ends
-    inwards."""
     blocks: Literal["tensor", "layer"] | None = None
-    """What a block is: a tensor, or a layer."""
     experts: bool | None = None
-    """Whether a parameter of shape E × m × n is E matrices, each with a draw or a basis of its own; not with "blocks", "eigen"
-    and ``set``."""
     projector: Literal["exact", "randomised"] | None = None
-    """Of subspace "svd": singular vectors exactly, or by a randomised method."""
     refresh: Literal["together", "staggered"] | None = None
-    """Of a basis ("random", "svd", "gaussian"): whether all change in one step of a period, or each in a step of its own."""
     state_full: Annotated[Any, TableOf(RULES, "rule", side="state_full")] | None = None
-    """The rule of the subspace; a text is short for ``{ rule = "…" }``."""
     state_free: Annotated[Any, TableOf(RULES, "rule", side="state_free", default="signsgd")] | None = None
-    """The rule of the rest; a text is short for ``{ rule = "…" }``."""
     on_update: Literal["reset", "keep", "project"] | None = None
-    """What becomes of the state when the subspace changes: thrown away, kept as it is, or projected on the new basis."""
     off_set_momentum: Literal["reset", "decay", "hold"] | None = None
-    """What becomes of the momentum of units that leave: thrown away, decayed, or held until they return; not of a basis."""
     weight_decay: NonNegative | None = None
-    """λ of decoupled weight decay, per step and learning rate."""
     split_lr_scale: Positive | None = None
-    """A factor on the learning rate of split parameters, not on their decay."""
 
     _tables = field_validator("state_full", "state_free", mode="before")(rule_table)
 

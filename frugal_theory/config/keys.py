@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from frugal_theory.config.algorithm import Algorithm
 from frugal_theory.config.experiment import Experiment
 from frugal_theory.config.fields import NameOf, TableOf
 from frugal_theory.config.one_line import annotation_of, limited
@@ -84,8 +85,12 @@ def _table(place: str, model: type[BaseModel], tag: str = "", kind: str = "") ->
 
 
 def _meaning(model: type[BaseModel], name: str) -> str:
-    """The docstring under a field, where the class or one that it derives from has it."""
-    written = (_written(base).get(name) for base in model.__mro__ if issubclass(base, BaseModel) and base is not BaseModel)
+    """The docstring under a field: the class's own, that of one that it derives from, or else that of [algorithm]'s key of that
+    name, for groups and split rules have its options."""
+    if name in ("kind", "rule"):
+        return "Which of them it is."
+    classes = [base for base in model.__mro__ if issubclass(base, BaseModel) and base is not BaseModel]
+    written = (_written(base).get(name) for base in (*classes, Algorithm))
     return next((text for text in written if text is not None), "")
 
 

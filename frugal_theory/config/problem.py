@@ -52,7 +52,6 @@ class Quadratic(Vector):
     """f(x) = ½ Σ λ_i ⟨v_i, x⟩², V the identity or a random rotation."""
 
     kind: Literal["quadratic"] = "quadratic"
-    """Which of them it is."""
     dimension: Count = 100
     """Coordinates."""
     spectrum: Literal["power", "uniform", "two-level"] = "power"
@@ -111,7 +110,6 @@ class Logistic(Vector):
     """
 
     kind: Literal["logistic"] = "logistic"
-    """Which of them it is."""
     dataset: Annotated[str, Field(min_length=1)] = "breast-cancer"
     """Data that scikit-learn ships ("breast-cancer", "digits"), or the path of a .csv, .tsv, .svm or .libsvm file."""
     label: str | None = None
@@ -138,7 +136,6 @@ class Nonconvex(Vector):
     """Robust regression with the Geman–McClure loss: smooth, not convex, globally Lipschitz gradient."""
 
     kind: Literal["nonconvex"] = "nonconvex"
-    """Which of them it is."""
     dimension: Count = 20
     """Coordinates."""
     samples: Count = 100
@@ -149,7 +146,6 @@ class Matrix(Part):
     """½ Σ_l ‖A_l W_l B_l − C_l‖² in one or several matrices W_l."""
 
     kind: Literal["matrix"] = "matrix"
-    """Which of them it is."""
     rows: Count = 6
     """Rows of each matrix W_l."""
     columns: Count = 5
@@ -169,14 +165,12 @@ class NoNoise(Part):
     """The gradient itself."""
 
     kind: Literal["none"] = "none"
-    """Which of them it is."""
 
 
 class GaussianNoise(Part):
     """Normal noise with standard deviation sigma (one for all coordinates, or one for each)."""
 
     kind: Literal["gaussian"] = "gaussian"
-    """Which of them it is."""
     sigma: NonNegative | NonNegatives = 0.1
     """The standard deviation of a coordinate: one for all, or one for each; in units of the gradient."""
 
@@ -185,7 +179,6 @@ class StudentNoise(Part):
     """sigma · t_ν: sigma is the *scale*; the variance is sigma²ν/(ν−2) for ν > 2 and infinite otherwise."""
 
     kind: Literal["student-t"] = "student-t"
-    """Which of them it is."""
     degrees_of_freedom: Positive = 3.0
     """ν; the variance is finite for ν > 2."""
     sigma: NonNegative | NonNegatives = 0.1
@@ -196,7 +189,6 @@ class MinibatchNoise(Part):
     """The gradient of a batch drawn with replacement from the problem's data."""
 
     kind: Literal["minibatch"] = "minibatch"
-    """Which of them it is."""
     batch_size: Count = 8
     """Samples of a batch, drawn with replacement."""
 

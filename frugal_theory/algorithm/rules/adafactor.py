@@ -19,7 +19,6 @@ class Adafactor(RuleTable):
     """
 
     rule: Literal["adafactor"] = "adafactor"
-    """Which of them it is."""
     betas: Pair = (0.9, 0.999)
     """β₁ and β₂, the decays of the moving averages, per step."""
     eps: Positive = 1e-6

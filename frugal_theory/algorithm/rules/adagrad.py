@@ -16,7 +16,6 @@ class Adagrad(RuleTable):
 
     title: ClassVar[str] = "Adagrad"
     rule: Literal["adagrad"] = "adagrad"
-    """Which of them it is."""
     eps: Positive = 1e-10
     """ε, added to a denominator; in units of the gradient."""
 

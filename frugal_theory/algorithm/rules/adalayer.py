@@ -22,7 +22,6 @@ class AdaLayer(RuleTable):
     """
 
     rule: Literal["adalayer"] = "adalayer"
-    """Which of them it is."""
     betas: Pair = (0.9, 0.95)
     """β₁ and β₂, the decays of the moving averages, per step."""
     eps: Epsilon = 1e-15

@@ -56,7 +56,6 @@ class AdamW(AdamMoments, RuleTable):
 
     title: ClassVar[str] = "AdamW"
     rule: Literal["adamw"] = "adamw"
-    """Which of them it is."""
     betas: Pair = (0.9, 0.999)
     """β₁ and β₂, the decays of the moving averages, per step."""
     eps: Epsilon = 1e-8

@@ -17,7 +17,6 @@ class AdamWEarlyEps(AdamMoments, RuleTable):
 
     title: ClassVar[str] = "AdamW, ε before the correction"
     rule: Literal["adamw_early_eps"] = "adamw_early_eps"
-    """Which of them it is."""
     betas: Pair = (0.9, 0.999)
     """β₁ and β₂, the decays of the moving averages, per step."""
     eps: Positive = 1e-6

@@ -16,7 +16,6 @@ class LateSign(StateFree):
 
     title: ClassVar[str] = "signSGD, later"
     rule: Literal["late_sign"] = "late_sign"
-    """Which of them it is."""
     after: Count = 1000
     """Steps without an update before the first."""
 

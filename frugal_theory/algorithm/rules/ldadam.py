@@ -27,7 +27,6 @@ class LDAdam(RuleTable):
 
     title: ClassVar[str] = "LDAdam"
     rule: Literal["ldadam"] = "ldadam"
-    """Which of them it is."""
     rank: Count = 16
     """Directions of the basis in which the moments are kept."""
     betas: Pair = (0.908, 0.99)

@@ -23,7 +23,6 @@ class LikeFull(StateFree):
     """
 
     rule: Literal["like_full"] = "like_full"
-    """Which of them it is."""
     by: Literal["channel", "tensor"] = "channel"
     """One factor a channel, or a tensor."""
     limit: Positive = 1.01

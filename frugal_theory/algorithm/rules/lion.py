@@ -16,7 +16,6 @@ class Lion(RuleTable):
 
     title: ClassVar[str] = "Lion"
     rule: Literal["lion"] = "lion"
-    """Which of them it is."""
     betas: Pair = (0.9, 0.99)
     """β₁ and β₂, the decays of the moving averages, per step."""
 

@@ -23,7 +23,6 @@ class Muon(RuleTable):
 
     title: ClassVar[str] = "Muon"
     rule: Literal["muon"] = "muon"
-    """Which of them it is."""
     beta: Decay = 0.95
     """μ, the decay of the momentum, per step."""
     steps: Count = 5

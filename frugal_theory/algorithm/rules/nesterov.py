@@ -19,7 +19,6 @@ class Nesterov(RuleTable):
 
     title: ClassVar[str] = "Nesterov"
     rule: Literal["nesterov"] = "nesterov"
-    """Which of them it is."""
     beta: Decay = 0.9
     """β, the decay of the moving average, per step."""
 

@@ -14,7 +14,6 @@ class Nothing(StateFree):
     """u = 0."""
 
     rule: Literal["none"] = "none"
-    """Which of them it is."""
 
     def init(self, like: Array) -> RuleState:  # noqa: ARG002
         """No state."""

@@ -19,7 +19,6 @@ class OneSided(StateFree):
     """
 
     rule: Literal["one_sided"] = "one_sided"
-    """Which of them it is."""
     beta: Decay = 0.999
     """β, the decay of the moving average, per step."""
     eps: Positive = 1e-6

@@ -15,7 +15,6 @@ class Sgd(StateFree):
 
     title: ClassVar[str] = "SGD"
     rule: Literal["sgd"] = "sgd"
-    """Which of them it is."""
 
     def init(self, like: Array) -> RuleState:  # noqa: ARG002
         """No state."""

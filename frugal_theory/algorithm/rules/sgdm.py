@@ -19,7 +19,6 @@ class Sgdm(RuleTable):
 
     title: ClassVar[str] = "SGDM"
     rule: Literal["sgdm"] = "sgdm"
-    """Which of them it is."""
     beta: Decay = 0.9
     """β, the decay of the moving average, per step."""
 

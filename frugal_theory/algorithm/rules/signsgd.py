@@ -15,7 +15,6 @@ class SignSgd(StateFree):
 
     title: ClassVar[str] = "signSGD"
     rule: Literal["signsgd"] = "signsgd"
-    """Which of them it is."""
 
     def init(self, like: Array) -> RuleState:  # noqa: ARG002
         """No state."""

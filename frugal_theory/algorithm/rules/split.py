@@ -26,24 +26,13 @@ class SplitTable(RuleTable):
     """
 
     rule: Literal["split"] = "split"
-    """Which of them it is."""
     subspace: Annotated[str, NameOf(SUBSPACES)] = "columns"
-    """What the state-full part is made of. Drawn every period: "blocks" (whole tensors or layers), "columns" or "rows" of each
-    matrix, "coordinates" (each with probability ρ), "randk" (a fixed number of them), "random" (a random orthonormal basis),
-    "gaussian" (a random projection). Of the gradient: "svd" (its leading singular vectors). Of a quadratic: "eigen" (its
-    leading eigenvectors). Vectors are state-full as a whole where the subspace is one of matrices."""
     density: Probability = 0.25
-    """ρ: the share of the space that is state-full."""
     update_gap: Gap = 200
-    """T: steps between two choices of the subspace."""
     state_full: StateFull = Field(default_factory=default_rule("adamw"))
-    """The rule of the subspace; a text is short for ``{ rule = "…" }``."""
     state_free: StateFree = Field(default_factory=default_rule("signsgd"))
-    """The rule of the rest; a text is short for ``{ rule = "…" }``."""
     on_update: Literal["reset", "keep", "project"] = "reset"
-    """What becomes of the state when the subspace changes: thrown away, kept as it is, or projected on the new basis."""
     off_set_momentum: Literal["reset", "decay", "hold"] = "reset"
-    """What becomes of the momentum of units that leave: thrown away, decayed, or held until they return; not of a basis."""
     seed: Annotated[int, Field(ge=0)] = 0
     """The seed of the inner selection."""
 
